@@ -1,0 +1,1 @@
+"""Annotations, label maps, dataset checks and pictures; never imports keras."""

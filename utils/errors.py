@@ -1,0 +1,23 @@
+"""Errors that a user can cause and cure."""
+
+import sys
+from collections.abc import Callable
+
+
+class UserError(Exception):
+    """Bad input; its text is one sentence that names the file, the value and the cure."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run a script's `main`; print a `UserError` as one line and exit with status 2."""
+    try:
+        main()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:  # the reader of our output went away, as in `... | head`
+        sys.stderr.close()
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)  # what a shell reports for Ctrl-C

@@ -1,0 +1,70 @@
+"""Paths and files: the project's folder, whole replacement, names kept inside a folder."""
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from utils.errors import UserError
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def replace_whole(path: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `path` that replaces it when the block ends well.
+
+    A reader sees the old file or the new one, never a part, even when the process is killed
+    while it writes. The temporary name keeps the suffixes, since libraries choose their format
+    by them, and is deleted when the block fails.
+
+    Raises:
+        UserError: the folder cannot be made or written.
+    """
+    path = Path(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=".unfinished-", suffix="".join(path.suffixes[-2:])
+        )
+        os.close(handle)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); choose a folder that can be."
+        ) from error
+    unfinished = Path(name)
+    try:
+        yield unfinished
+        with open(unfinished, "rb") as file:
+            os.fsync(file.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        unfinished.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def inside(folder: Path | str, name: str) -> Path:
+    """The path of `name` in `folder`; sub-folders are allowed, leaving the folder is not.
+
+    Raises:
+        UserError: `name` is absolute, a drive, a URL, or climbs out with `..` or a link.
+    """
+    folder = Path(folder)
+    parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
+    outside = (
+        not name.strip()
+        or "\0" in name
+        or "://" in name
+        or ".." in parts
+        or PurePosixPath(name).is_absolute()
+        or PureWindowsPath(name).anchor
+        or not (folder / name).resolve().is_relative_to(folder.resolve())
+    )
+    if outside:
+        raise UserError(
+            f"{name!r} leaves the data folder {folder}; name pictures inside that folder."
+        )
+    return folder / name
