@@ -1,0 +1,46 @@
+# The commands of this project; `make help` lists them.
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help setup train test lint format data-check sheet clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
+
+# The stamp is newer than the requirements once they are installed.
+$(VENV)/installed: requirements.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	touch $@
+
+$(VENV)/installed-dev: requirements-dev.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	touch $@
+
+setup: $(VENV)/installed ## create .venv and install requirements.txt
+
+train: setup ## train the chapter's network on data/drinks
+	$(RUN) fcn-12.3.1.py --train
+
+test: lint ## style and the whole test suite
+	$(RUN) -m pytest
+
+lint: $(VENV)/installed-dev ## style alone
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+format: $(VENV)/installed-dev ## bring the style into order
+	$(RUN) -m ruff check --fix .
+	$(RUN) -m ruff format .
+
+data-check: setup ## check the annotations and pictures of data/drinks
+	$(RUN) utils/verify_dataset.py
+
+sheet: setup ## draw a contact sheet of data/drinks
+	$(RUN) utils/show_dataset.py
+
+clean: ## delete .venv and what the tools cached
+	rm -rf $(VENV) .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

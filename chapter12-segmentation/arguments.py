@@ -1,0 +1,243 @@
+"""The command line: the chapter's twenty options with their names, and ours.
+
+Nothing heavy is imported here, so that `--help` answers at once.
+"""
+
+import argparse
+from pathlib import Path
+
+from utils.files import PROJECT
+
+# What the presets set where the command line says nothing. The book's values are the chapter's.
+PRESETS = {
+    "book": {
+        "height": 480,
+        "width": 640,
+        "batch_size": 4,
+        "epochs": 100,
+        "pictures_per_epoch": None,  # all of them
+        "augment": False,
+    },
+    "quick": {
+        "height": 128,
+        "width": 160,
+        "batch_size": 4,
+        "epochs": 20,
+        "pictures_per_epoch": 200,
+        "augment": True,
+    },
+}
+
+
+# What a network and a run are, besides the preset. A weights file remembers its own, and --evaluate
+# and --resume take them from there where the command line says nothing.
+DEFAULTS = {
+    "backbone": "resnet56v2",
+    "layers": 3,
+    "channels": 3,
+    "filters": 256,
+    "seed": 0,
+    "precision": "auto",
+    "validation_split": 0.1,
+    "class_weights": "none",
+}
+NETWORK = ("backbone", "layers", "channels", "filters", "height", "width")
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line and exits with status 2, without the usage before it."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
+
+
+def whole_number(least: int):
+    """Type of an option: an integer of at least `least`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or value < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        return value
+
+    return parse
+
+
+def fraction(text: str) -> float:
+    """Type of an option: a number from 0 up to, but not including, 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def build_parser() -> OneLineParser:
+    """The parser of fcn-12.3.1.py. The chapter's options come first, in its order."""
+    book, quick = PRESETS["book"], PRESETS["quick"]
+    # Spelt out: abbreviations would let a misspelt option pass for another.
+    parser = OneLineParser(
+        prog="fcn-12.3.1.py",
+        description="Semantic segmentation with a fully convolutional network: chapter 12.",
+        allow_abbrev=False,
+    )
+    side = whole_number(32)
+
+    chapter = parser.add_argument_group("the chapter's options")
+    add = chapter.add_argument
+    add("--layers", type=whole_number(1), help="levels of the pyramid (3)")
+    add(
+        "--batch-size",
+        type=whole_number(1),
+        help=f"pictures a step (book {book['batch_size']}, quick {quick['batch_size']})",
+    )
+    add(
+        "--epochs",
+        type=whole_number(1),
+        help=f"epochs in all (book {book['epochs']}, quick {quick['epochs']})",
+    )
+    add("--workers", type=whole_number(1), default=4, help="threads that read pictures (4)")
+    add(
+        "--backbone",
+        help="resnet<depth>v<version>, such as resnet20v1 or resnet110v2 (resnet56v2)",
+    )
+    add("-t", "--train", action="store_true", help="train the network")
+    add(
+        "--summary",
+        action="store_true",
+        help="print both networks: layers, parameters, GMAC, receptive field; draw the diagram",
+    )
+    add(
+        "--save-dir",
+        type=Path,
+        default=PROJECT / "weights",
+        help="folder of weights, history and curves (weights/ beside this program)",
+    )
+    add("--dataset", help="name of the data in the names of the weights (that of the data folder)")
+    add(
+        "--height",
+        type=side,
+        help=f"of the network (book {book['height']}, quick {quick['height']})",
+    )
+    add("--width", type=side, help=f"of the network (book {book['width']}, quick {quick['width']})")
+    add("--channels", type=int, choices=(1, 3), help="colour channels (3)")
+    add(
+        "--data-path",
+        type=Path,
+        default=PROJECT / "data" / "drinks",
+        help="folder of pictures and labels (data/drinks beside this program)",
+    )
+    add(
+        "--train-labels",
+        default="segmentation_train.npy",
+        help="in the data folder: label maps, VIA annotations or a folder of index PNGs "
+        "(segmentation_train.npy, made from segmentation_train.json)",
+    )
+    add("--test-labels", default="segmentation_test.npy", help="(segmentation_test.npy)")
+    add("--restore-weights", metavar="FILE", help="in the folder of weights, or any path")
+    add("-e", "--evaluate", action="store_true", help="score the test pictures")
+    add(
+        "--image-file",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help="with --evaluate: segment these pictures, or those of a folder, instead",
+    )
+    add("--plot", action="store_true", help="with --evaluate: draw every test picture")
+    add("--verbose", type=whole_number(0), default=1, help="0 is quiet (1)")
+
+    ours = parser.add_argument_group("more")
+    add = ours.add_argument
+    add(
+        "--preset",
+        choices=("auto", "book", "quick"),
+        default="auto",
+        help=f"book: {book['height']}x{book['width']}, batch {book['batch_size']}, "
+        f"{book['epochs']} epochs; quick: minutes on a laptop; auto: book with a GPU, else quick",
+    )
+    add("--resume", action="store_true", help="go on with the run that was interrupted")
+    add("--seed", type=whole_number(0), help="of weights, order and augmentation (0)")
+    add(
+        "--precision",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        help="auto (the default): bfloat16 where the processor has it, else float32",
+    )
+    add(
+        "--augment",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="vary the training pictures (book no, quick yes)",
+    )
+    add("--patience", type=whole_number(1), help="stop after so many epochs without a better one")
+    add("--tensorboard", action="store_true", help="write logs for TensorBoard into --save-dir")
+    add("--filters", type=whole_number(1), help="width of the head (256)")
+    add(
+        "--validation-split",
+        type=fraction,
+        help="part of the training set that picks the best weights (0.1); "
+        "0 picks them on the test pictures, as the book did",
+    )
+    add(
+        "--pictures-per-epoch",
+        type=whole_number(1),
+        help=f"training pictures in one epoch (book: all, quick {quick['pictures_per_epoch']})",
+    )
+    add(
+        "--class-weights",
+        choices=("none", "median"),
+        help="none (the default), or median: rare classes count more (median frequency balancing)",
+    )
+    add(
+        "--prediction-dir",
+        type=Path,
+        default=Path("prediction"),
+        help="folder for segmented pictures (prediction/ in the current folder)",
+    )
+    return parser
+
+
+def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line; wrong values end the program with one line and status 2."""
+    parser = build_parser()
+    args = parser.parse_args(arguments)
+    if not (args.train or args.evaluate or args.summary):
+        parser.error("say what to do: --train, --evaluate or --summary")
+    if args.evaluate and not args.train and not args.restore_weights:
+        parser.error(
+            "--evaluate needs --restore-weights=FILE: without weights it would score chance"
+        )
+    if args.image_file and not args.evaluate:
+        parser.error("--image-file goes with --evaluate")
+    if args.resume and not args.train:
+        parser.error("--resume goes with --train")
+    if args.resume and args.restore_weights:
+        parser.error("--resume brings its own weights: leave out --restore-weights")
+    return args
+
+
+def fill(args: argparse.Namespace, values: dict) -> None:
+    """Set those of `values` that the command line left open; others and unknown names stay."""
+    for name, value in values.items():
+        if getattr(args, name, value) is None:
+            setattr(args, name, value)
+
+
+def apply_preset(args: argparse.Namespace, gpu: str | None) -> str:
+    """Fill what the command line left open; return which preset was taken, and why.
+
+    Args:
+        args: from `parse_arguments`; changed in place.
+        gpu: name of the GPU, or None; `auto` goes by it.
+    """
+    reason = "as asked"
+    if args.preset == "auto":
+        args.preset = "book" if gpu else "quick"
+        reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
+    fill(args, PRESETS[args.preset])
+    fill(args, DEFAULTS)
+    return f"preset {args.preset} ({reason})"

@@ -1,0 +1,146 @@
+"""What happens around the steps: learning rate, scores, best weights, checkpoint, progress."""
+
+import math
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+
+from utils.errors import UserError
+
+# Learning rate by 0-based epoch of a run of 100 epochs, from the chapter's code. (The text halves
+# it every 20 epochs after epoch 40; the code's factors are 1/2, 1/5 and 1/2, one epoch later.)
+LEARNING_RATES = {0: 1e-3, 41: 5e-4, 61: 1e-4, 81: 5e-5}
+TABLE_EPOCHS = 100
+
+FIRST_STEPS = 6  # the first step traces the network and is left out; five give a fair time
+
+
+def lr_scheduler(epoch: int, table_epochs: int = TABLE_EPOCHS) -> float:
+    """The chapter's learning rate, Listing 12.3.3.
+
+    Args:
+        epoch: 0-based.
+        table_epochs: number of epochs over which the table is spread; 100 is the chapter's.
+
+    Returns:
+        The learning rate of this epoch.
+    """
+    position = epoch * TABLE_EPOCHS / table_epochs
+    return max((start, rate) for start, rate in LEARNING_RATES.items() if start <= position)[1]
+
+
+class AccuracyCallback(keras.callbacks.Callback):
+    """mIoU and pixel accuracy after every epoch, in `logs`; keeps the best weights (section 12.3).
+
+    Args:
+        score: returns the scores of the network as it is, see `metrics.scores`.
+        save_best: called when the chapter's mIoU is higher than ever before.
+        patience: stop after so many epochs without a better one; None never stops.
+        best: the highest chapter mIoU so far and its 0-based epoch, when a run goes on.
+    """
+
+    def __init__(
+        self,
+        score: Callable[[], dict],
+        save_best: Callable[[], None],
+        patience: int | None = None,
+        best: tuple[float, int] = (-math.inf, -1),
+    ):
+        super().__init__()
+        self.score, self.save_best, self.patience = score, save_best, patience
+        self.best, self.best_epoch = best
+
+    def on_epoch_end(self, epoch, logs=None):
+        model = self.model  # on JAX this brings the weights of the running epoch into the model
+        logs.update(self.score())
+        if logs["chapter_miou"] > self.best:
+            self.best, self.best_epoch = logs["chapter_miou"], epoch
+            self.save_best()
+        if self.patience and epoch - self.best_epoch >= self.patience:
+            print(f"No better chapter mIoU for {self.patience} epochs: stopped.")
+            model.stop_training = True
+
+
+class StopOnNaN(keras.callbacks.Callback):
+    """Ends training with a sentence on what to try when the loss is no longer a number."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        if not math.isfinite(logs["loss"]):
+            raise UserError(
+                f"the loss became {logs['loss']} at step {batch + 1} of this epoch; try "
+                "--resume with --precision float32 or a larger --batch-size, and check the labels "
+                "with utils/verify_dataset.py."
+            )
+
+
+class Recorder(keras.callbacks.Callback):
+    """Hands each epoch's numbers to `record(epoch, row)`; comes after `AccuracyCallback`."""
+
+    def __init__(self, record: Callable[[int, dict], None]):
+        super().__init__()
+        self.record = record
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        _ = self.model  # on JAX this brings the weights of the running epoch into the model
+        logs["seconds"] = time.perf_counter() - self.started
+        self.record(epoch, logs)
+
+
+class Progress(keras.callbacks.Callback):
+    """An estimate after the first steps, a bar in a terminal, and one line per epoch."""
+
+    def __init__(self, accuracy: AccuracyCallback, initial_epoch: int = 0):
+        super().__init__()
+        self.accuracy, self.initial_epoch = accuracy, initial_epoch
+        self.bar = None
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epoch = epoch
+        if sys.stdout.isatty():
+            self.bar = keras.utils.Progbar(self.params["steps"], stateful_metrics=["loss"])
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.bar:
+            # Keras finishes the line of a full bar; the epoch's own line comes there instead.
+            self.bar.update(batch + 1, [("loss", logs["loss"])], finalize=False)
+        if self.epoch == self.initial_epoch:
+            self._estimate(batch + 1)
+
+    def _estimate(self, step: int):
+        if step == 1:
+            self.first_step = time.perf_counter()
+        elif step == min(FIRST_STEPS, self.params["steps"]):
+            seconds = (time.perf_counter() - self.first_step) / (step - 1)
+            epochs = self.params["epochs"] - self.initial_epoch
+            whole = seconds * self.params["steps"] * epochs
+            print(
+                f"\r{seconds:.2f} s a step of training: about {duration(whole)} for {epochs} "
+                "epochs, scoring not counted."
+            )
+
+    def on_epoch_end(self, epoch, logs=None):
+        if self.bar:
+            print("\r\033[K", end="")  # the line begins anew
+        epochs, best = self.params["epochs"], self.accuracy.best_epoch == epoch
+        print(
+            f"epoch {epoch + 1:{len(str(epochs))}}/{epochs}  loss {logs['loss']:.4f}"
+            f"  chapter mIoU {logs['chapter_miou']:.4f}  dataset mIoU {logs['dataset_miou']:.4f}"
+            f"  pixel accuracy {logs['pixel_accuracy']:.2%}"
+            f"  rate {logs['learning_rate']:.0e}  {logs['seconds']:.0f} s"
+            f"{'  best' if best else ''}",
+            flush=True,
+        )
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words that a person waits by: "40 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"

@@ -1,0 +1,72 @@
+"""What the machine offers: a GPU by name, and the precision that is fast on it."""
+
+import platform
+from pathlib import Path
+
+import keras
+
+
+def gpu_name() -> str | None:
+    """The name of the first GPU that the backend sees, or None."""
+    backend = keras.backend.backend()
+    if backend == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        if not gpus:
+            return None
+        return tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name)
+    if backend == "jax":
+        import jax
+
+        devices = [device for device in jax.devices() if device.platform in ("gpu", "cuda", "rocm")]
+        return devices[0].device_kind if devices else None
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
+
+
+def fast_precision() -> str:
+    """ "bfloat16" where the processor computes in it faster than in float32, else "float32".
+
+    GPUs since NVIDIA's Ampere have it. On a CPU only TensorFlow uses the instructions (AMX or
+    AVX512-BF16), and only Linux tells of them in a file.
+    """
+    if gpu_name():
+        return "bfloat16" if _gpu_has_bfloat16() else "float32"
+    information = Path("/proc/cpuinfo")
+    if keras.backend.backend() == "tensorflow" and information.is_file():
+        flags = information.read_text()
+        if "amx_bf16" in flags or "avx512_bf16" in flags:
+            return "bfloat16"
+    return "float32"
+
+
+def _gpu_has_bfloat16() -> bool:
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        details = tf.config.experimental.get_device_details(
+            tf.config.list_physical_devices("GPU")[0]
+        )
+        return details.get("compute_capability", (0, 0)) >= (8, 0)
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return float(getattr(jax.devices()[0], "compute_capability", 0)) >= 8.0
+    import torch
+
+    return torch.cuda.is_bf16_supported()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, keras, its backend and NumPy, for the record of a run."""
+    import numpy
+
+    backend = keras.backend.backend()
+    return {
+        "python": platform.python_version(),
+        "keras": keras.__version__,
+        backend: __import__(backend).__version__,
+        "numpy": numpy.__version__,
+    }

@@ -1,0 +1,63 @@
+"""Cross-entropy over the pixels that have a label."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from utils.classes import VOID
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
+class PixelCrossEntropy(keras.losses.Loss):
+    """The chapter's categorical cross-entropy from label maps, void pixels left out.
+
+    The mean of -log p(true class) over the pixels whose label is not void, weighted by class where
+    weights are given. A batch that is void all over costs 0. Integer labels need a quarter of the
+    memory of the chapter's one-hot masks and give the same number.
+
+    Args:
+        class_weights: (n_classes,) floats, or None for equal weights.
+
+    Call: labels (B, H, W) integers of any type, probabilities (B, H, W, n_classes) -> scalar.
+    """
+
+    def __init__(self, class_weights=None, name: str = "pixel_cross_entropy", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
+
+    def call(self, y_true, y_pred):
+        labels = ops.cast(y_true, "int32")
+        valid = ops.not_equal(labels, VOID)
+        labels = ops.where(valid, labels, 0)
+        entropy = ops.sparse_categorical_crossentropy(labels, y_pred)  # (B, H, W)
+        weights = ops.cast(valid, entropy.dtype)
+        if self.class_weights is not None:
+            weights *= ops.take(ops.convert_to_tensor(self.class_weights, entropy.dtype), labels)
+        return ops.sum(entropy * weights) / ops.maximum(ops.sum(weights), keras.config.epsilon())
+
+    def get_config(self):
+        return {**super().get_config(), "class_weights": self.class_weights}
+
+
+def median_frequency_weights(label_maps, n_classes: int) -> np.ndarray:
+    """Class weights by median frequency balancing: rare classes count as much as common ones.
+
+    The frequency of a class is its number of pixels over the number of pixels of the pictures that
+    hold it; its weight is the median of the frequencies over its own (David Eigen and Rob Fergus,
+    "Predicting Depth, Surface Normals and Semantic Labels", 2015, section 6.3.2).
+
+    Args:
+        label_maps: iterable of (H, W) uint8 label maps.
+        n_classes: number of classes.
+
+    Returns:
+        (n_classes,) float64; 0 for a class without a pixel.
+    """
+    pixels, pixels_of_pictures = np.zeros(n_classes), np.zeros(n_classes)
+    for labels in label_maps:
+        counts = np.bincount(labels[labels != VOID], minlength=n_classes)
+        pixels += counts
+        pixels_of_pictures += np.where(counts > 0, counts.sum(), 0)
+    used = pixels > 0
+    frequency = np.divide(pixels, pixels_of_pictures, out=np.ones(n_classes), where=used)
+    return np.where(used, np.median(frequency[used]) / frequency, 0.0)

@@ -1,0 +1,93 @@
+"""The chapter's fully convolutional network: Listing 12.3.2, Figure 12.2.3.
+
+A features pyramid (Jonathan Long et al., "Fully Convolutional Networks for Semantic Segmentation",
+2015) whose levels are convolved, upsampled and concatenated as in PSPNet (Hengshuang Zhao et al.,
+"Pyramid Scene Parsing Network", 2017).
+
+Differs from the listing: raw pictures go in (the first layer scales), any height and width fit
+(padded inside, cropped back), and the last layer starts with small weights. The weights and their
+order are the listing's.
+"""
+
+import keras
+from keras import layers
+
+from layers import BatchNormalization
+from resnet import build_resnet, conv_layer
+
+
+def tconv_layer(inputs, filters: int, postfix: str) -> keras.KerasTensor:
+    """Conv2DTranspose-BN-ReLU, kernel 3, stride 2: (B, H, W, C) -> (B, 2H, 2W, filters)."""
+    x = layers.Conv2DTranspose(
+        filters,
+        kernel_size=3,
+        strides=2,
+        padding="same",
+        kernel_initializer="he_normal",
+        name="tconv_" + postfix,
+    )(inputs)
+    x = BatchNormalization(name="bn_" + postfix)(x)
+    return layers.Activation("relu", name="relu_" + postfix)(x)
+
+
+def build_fcn(
+    input_shape: tuple,
+    backbone: str = "resnet56v2",
+    n_classes: int = 4,
+    n_layers: int = 3,
+    filters: int = 256,
+) -> keras.Model:
+    """Build the chapter's network, uncompiled.
+
+    Args:
+        input_shape: (H, W, channels).
+        backbone: name of a ResNet, see `resnet.build_resnet`.
+        n_classes: number of classes, the background included.
+        n_layers: levels of the pyramid after the 1/4 map.
+        filters: width of the head (the chapter: 256).
+
+    Returns:
+        Model "fcn" from raw pictures (B, H, W, channels), 0 to 255 of any type, to probabilities
+        (B, H, W, n_classes) float32. Its second layer with weights, and only nested model, is the
+        backbone, so that weights saved by the book's code load in their order.
+
+    Raises:
+        UserError: backbone or n_layers is out of range.
+    """
+    height, width, _ = input_shape
+    stride = 4 * 2**n_layers  # of the coarsest level, which both sides have to divide by
+    below, right = -height % stride, -width % stride
+    inputs = layers.Input(shape=input_shape, name="pictures")
+    x = layers.Rescaling(1 / 255, name="scale")(inputs)  # (B, H, W, channels) in [0, 1]
+    # Padding below and to the right leaves every pixel where it was. From here to the crop, H and W
+    # are those of the padded picture.
+    x = layers.ZeroPadding2D(((0, below), (0, right)), name="pad")(x)
+    main_feature, *features = build_resnet(x.shape[1:], n_layers, backbone)(x)
+
+    maps = [main_feature]  # (B, H/4, W/4, 256), 64 channels with version 1
+    size, feature_size = 2, 8
+    for feature in features:
+        postfix = f"fcn_{feature_size}"
+        feature = conv_layer(feature, filters, postfix="_" + postfix)  # (B, H/8, W/8, 256), ...
+        feature = layers.UpSampling2D(size, interpolation="bilinear", name=postfix + "_up2d")(
+            feature
+        )
+        maps.append(feature)  # (B, H/4, W/4, 256)
+        size, feature_size = size * 2, feature_size * 2
+
+    x = layers.Concatenate(name="concatenate")(maps)  # (B, H/4, W/4, 1024)
+    x = tconv_layer(x, filters, postfix="up_x2")  # (B, H/2, W/2, 256)
+    x = tconv_layer(x, filters, postfix="up_x4")  # (B, H, W, 256)
+    x = layers.Conv2DTranspose(
+        n_classes,
+        kernel_size=1,
+        padding="same",
+        # The listing's he_normal takes the classes for the inputs of a transposed kernel (H, W, out,
+        # in) and starts with logits 11 times too large: a loss of 10 where chance costs log 4 = 1.4.
+        kernel_initializer=keras.initializers.VarianceScaling(mode="fan_out"),
+        name="pre_activation",
+    )(x)  # (B, H, W, n_classes)
+    x = layers.Cropping2D(((0, below), (0, right)), name="crop")(x)
+    # In float32 whatever the precision: probabilities near 0 and 1 need the digits.
+    x = layers.Softmax(name="segmentation", dtype="float32")(x)
+    return keras.Model(inputs, x, name="fcn")

@@ -1,0 +1,185 @@
+"""The training loop: knows no architecture; leaves weights, configuration, history and curves."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN, lr_scheduler
+from devices import versions
+from history import read_rows, write_history
+from losses import PixelCrossEntropy
+from utils.errors import UserError
+from utils.files import PROJECT, replace_whole
+from utils.plot_history import draw_curves
+from weights import load_checkpoint, save_checkpoint, save_weights, to_json
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run, all under one name: `<backbone>-<layers>layer-<dataset>` in `folder`."""
+
+    folder: Path
+    name: str
+
+    @property
+    def best(self) -> Path:
+        return self.folder / f"{self.name}-best-iou.weights.h5"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / f"{self.name}-last.weights.h5"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / f"{self.name}-configuration.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / f"{self.name}-history.csv"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / f"{self.name}-curves.png"
+
+    def set_aside(self, run: int) -> None:
+        """Give the weights and the configuration of an earlier run a name of their own."""
+        for path in (self.best, self.last, self.configuration):
+            if path.exists():
+                kept = path.with_name(path.name.replace(self.name, f"{self.name}-run{run}", 1))
+                path.replace(kept)
+                print(f"The earlier {path.name} is kept as {kept.name}.")
+
+
+def describe_run(arguments: dict, classes) -> dict:
+    """The configuration of a run: what it was asked, its classes, versions and commit.
+
+    Args:
+        arguments: the options by name; values that JSON lacks are written as text.
+        classes: `utils.classes.Classes` of the training set.
+    """
+    git = subprocess.run(
+        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return {
+        "n_classes": len(classes),
+        "class_names": list(classes.names),
+        "class_colours": [list(colour) for colour in classes.colours],
+        "arguments": arguments,
+        "versions": versions(),
+        "commit": git.stdout.strip() or None,
+    }
+
+
+def train(
+    model: keras.Model,
+    data: keras.utils.PyDataset,
+    score: Callable[[], dict],
+    files: RunFiles,
+    configuration: dict,
+    epochs: int,
+    table_epochs: int,
+    class_weights=None,
+    resume: bool = False,
+    restored: bool = False,
+    patience: int | None = None,
+    tensorboard: bool = False,
+) -> None:
+    """Train with Adam and pixel cross-entropy; keep the best weights and a checkpoint per epoch.
+
+    Listing 12.3.3. Killed at any moment, the run goes on from its last whole epoch with `resume`,
+    and ends with the weights that it would have had.
+
+    Args:
+        model: an uncompiled network from pictures to probabilities.
+        data: batches of pictures and label maps; its attribute `epoch` fixes order and variation.
+        score: the scores of `model` as it is, see `metrics.scores`.
+        files: where to leave the run.
+        configuration: from `describe_run`.
+        epochs: in all, those before an interruption included.
+        table_epochs: over which the learning rates are spread, see `callbacks.lr_scheduler`.
+        class_weights: (n_classes,) floats for the loss, or None.
+        resume: go on from `files.last`.
+        restored: the network holds trained weights, whose score is to be beaten.
+        patience: stop after so many epochs without a better one.
+        tensorboard: write logs for TensorBoard.
+
+    Raises:
+        UserError: nothing to resume, a loss that is no number, or TensorBoard is missing.
+    """
+    model.compile(
+        optimizer=keras.optimizers.Adam(learning_rate=lr_scheduler(0, table_epochs)),
+        loss=PixelCrossEntropy(class_weights),
+        # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
+        jit_compile="auto" if keras.backend.backend() == "jax" else False,
+    )
+    earlier = read_rows(files.history)
+    rows, start = [], 0
+    if resume:
+        state = load_checkpoint(model, files.last)
+        run, rows = state["run"], state["rows"]
+        start = len(rows)
+        earlier = [row for row in earlier if row["run"] != run]
+        if start >= epochs:
+            raise UserError(
+                f"the run in {files.last} has all of its {start} epochs; raise --epochs to go on."
+            )
+        print(f"Going on after epoch {start} of {epochs}.")
+    else:
+        run = 1 + max((row["run"] for row in earlier), default=0)
+        files.set_aside(run - 1)
+    data.epoch = start
+
+    def save_best():
+        save_weights(model, files.best, configuration)
+
+    best = max(((row["chapter_miou"], i) for i, row in enumerate(rows)), default=None)
+    if best is None and restored:
+        best = (score()["chapter_miou"], -1)
+        print(f"The restored weights have a chapter mIoU of {best[0]:.4f}.")
+        save_best()
+    accuracy = AccuracyCallback(score, save_best, patience, *([best] if best else []))
+
+    def record(epoch: int, logs: dict):
+        row = {"run": run, "epoch": epoch + 1}
+        row |= {name: float(value) for name, value in logs.items() if name not in row}
+        rows.append(row)
+        # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
+        save_checkpoint(model, files.last, configuration, {"run": run, "rows": rows})
+        write_history(files.history, earlier, rows)
+
+    with replace_whole(files.configuration) as unfinished:
+        unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
+    model.fit(
+        data,
+        epochs=epochs,
+        initial_epoch=start,
+        verbose=0,
+        callbacks=[
+            keras.callbacks.LearningRateScheduler(lambda epoch: lr_scheduler(epoch, table_epochs)),
+            StopOnNaN(),
+            accuracy,
+            Recorder(record),
+            *([_tensorboard(files)] if tensorboard else []),
+            Progress(accuracy, start),
+        ],
+    )
+    draw_curves(files.history, files.curves)
+    print(f"Best chapter mIoU {accuracy.best:.4f}: {files.best}")
+    print(f"History {files.history}, curves {files.curves}")
+
+
+def _tensorboard(files: RunFiles) -> keras.callbacks.Callback:
+    try:
+        return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard")
+    except ImportError as error:
+        raise UserError(
+            "--tensorboard needs the package tensorboard; install it with "
+            f"{Path(sys.executable).name} -m pip install -r requirements-tensorboard.txt."
+        ) from error

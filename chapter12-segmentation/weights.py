@@ -1,0 +1,189 @@
+"""Weights files: found by name, written whole, read from today's Keras and from the book's.
+
+A weights file carries its configuration (class names, backbone, layers, size, arguments, versions)
+as JSON in the attribute `configuration` of its HDF5 root, so that a file alone is enough to segment
+a picture. A checkpoint carries the optimizer too, and the state of the run in the attribute `run`.
+"""
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import h5py
+import keras
+
+from utils.classes import Classes, named
+from utils.errors import UserError
+from utils.files import PROJECT, replace_whole
+
+CONFIGURATION = "configuration"
+RUN = "run"
+
+
+def to_json(value: dict) -> str:
+    """JSON of what a run leaves; paths and the like as text."""
+    return json.dumps(value, indent=1, default=str)
+
+
+def find_weights(name: str, save_dir: Path) -> Path:
+    """The file that `--restore-weights` names: any path, or a name in `save_dir` or `weights/`.
+
+    The book's command says `...-best-iou.h5`, Keras 3 writes `...-best-iou.weights.h5`: either name
+    finds either file.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    names = [name]
+    if name.endswith(".weights.h5"):
+        names.append(name.removesuffix(".weights.h5") + ".h5")
+    elif name.endswith(".h5"):
+        names.append(name.removesuffix(".h5") + ".weights.h5")
+    for candidate in names:
+        for folder in (Path(), save_dir, PROJECT / "weights", PROJECT):
+            path = folder / Path(candidate).expanduser()
+            if path.is_file():
+                return path
+    raise UserError(
+        f"--restore-weights {name} is neither a file nor a name in {save_dir}; "
+        "train first or give the path of a .h5 or .weights.h5 file."
+    )
+
+
+def save_weights(model: keras.Model, path: Path, configuration: dict) -> None:
+    """Write the weights alone (no optimizer) and their configuration, whole or not at all."""
+    # A second model over the same layers has no optimizer; Keras saves that of a compiled one.
+    _write(keras.Model(model.inputs, model.outputs), path, {CONFIGURATION: configuration})
+
+
+def save_checkpoint(model: keras.Model, path: Path, configuration: dict, run: dict) -> None:
+    """Write weights, optimizer, configuration and the state of the run in one file, whole."""
+    _write(model, path, {CONFIGURATION: configuration, RUN: run})
+
+
+def _write(model: keras.Model, path: Path, attributes: dict) -> None:
+    with replace_whole(path) as unfinished:
+        model.save_weights(unfinished, overwrite=True)
+        with h5py.File(unfinished, "a") as file:
+            for name, value in attributes.items():
+                file.attrs[name] = to_json(value)
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise UserError(
+            f"{path} is not a whole HDF5 weights file; train again or fetch the file again."
+        ) from error
+
+
+def _attribute(path: Path, name: str) -> dict:
+    with _open(path) as file:
+        try:
+            return json.loads(file.attrs.get(name, "{}"))
+        except ValueError as error:
+            raise UserError(f"{path} has a broken {name}; fetch the file again.") from error
+
+
+def read_configuration(path: Path) -> dict:
+    """What was written beside the weights; {"n_classes": ...} alone for a file of the book's code.
+
+    Raises:
+        UserError: `path` is no weights file of this network.
+    """
+    configuration = _attribute(path, CONFIGURATION)
+    if "n_classes" not in configuration:
+        n_classes = _count_classes(path)
+        if n_classes is None:
+            raise UserError(
+                f"{path} holds no weights of the chapter's network (no layer pre_activation); "
+                "give a file that fcn-12.3.1.py saved."
+            )
+        configuration["n_classes"] = n_classes
+    return configuration
+
+
+def read_arguments(path: Path) -> dict:
+    """The options that the run of a weights file was given; none for a file of the book's code."""
+    return read_configuration(path).get("arguments", {})
+
+
+def read_classes(path: Path) -> Classes:
+    """The classes of a weights file; "class 1" and so on for a file of the book's code."""
+    configuration = read_configuration(path)
+    if "class_names" not in configuration:
+        numbers = range(1, configuration["n_classes"])
+        return named(["background", *(f"class {number}" for number in numbers)])
+    colours = tuple(tuple(colour) for colour in configuration["class_colours"])
+    return Classes(tuple(configuration["class_names"]), colours)
+
+
+def _count_classes(path: Path) -> int | None:
+    """The number of biases of the layer `pre_activation`, or None."""
+    biases = []
+
+    def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
+        # Keras 2 has the layer's name in the path, Keras 3 in an attribute of the group.
+        if isinstance(item, h5py.Dataset) and item.ndim == 1:
+            if "pre_activation" in name or item.parent.attrs.get("name") == "pre_activation":
+                biases.append(item.shape[0])
+
+    with _open(path) as file:
+        file.visititems(visit)
+    return biases[0] if biases else None
+
+
+def load_weights(model: keras.Model, path: Path) -> None:
+    """Read weights into `model`: today's files by layer, files of the book's code by order.
+
+    The optimizer of a compiled model is left as it is.
+
+    Raises:
+        UserError: the file does not fit the network.
+    """
+    with _open(path) as file:
+        written_by_keras_2 = "layer_names" in file.attrs or "model_weights" in file
+    suffix = ".h5" if written_by_keras_2 else ".weights.h5"
+    view = keras.Model(model.inputs, model.outputs)  # without an optimizer, as in `save_weights`
+    try:
+        # Keras tells the two formats by the name alone, and names do not always tell.
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder) / ("weights" + suffix)
+            _link(path.resolve(), link)
+            view.load_weights(link)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{path} does not fit this network ({reason}); give the --backbone, --layers and "
+            "--filters that it was trained with."
+        ) from error
+
+
+def _link(path: Path, link: Path) -> None:
+    try:
+        os.symlink(path, link)
+    except OSError:  # Windows without the right to make links
+        link.write_bytes(path.read_bytes())
+
+
+def load_checkpoint(model: keras.Model, path: Path) -> dict:
+    """Read weights and optimizer into the compiled `model`; return the state of the run.
+
+    Raises:
+        UserError: there is no checkpoint, or it does not fit the network.
+    """
+    if not path.is_file():
+        raise UserError(f"--resume finds no {path}; start the run without --resume.")
+    run = _attribute(path, RUN)
+    # Keras skips the optimizer's slots unless they exist already.
+    model.optimizer.build(model.trainable_variables)
+    try:
+        model.load_weights(path)
+    except (ValueError, KeyError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(
+            f"{path} does not fit this network ({reason}); resume with the arguments of the run."
+        ) from error
+    return run

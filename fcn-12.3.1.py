@@ -1,0 +1,184 @@
+"""Semantic segmentation with a fully convolutional network: Listing 12.3.3 of the book.
+
+python3 fcn-12.3.1.py --train
+python3 fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best-iou.h5
+python3 fcn-12.3.1.py --evaluate --restore-weights=... --image-file photograph.jpg
+"""
+
+import os
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings; errors still come
+
+from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, parse_arguments  # noqa: E402
+from utils.errors import UserError, run  # noqa: E402
+
+# keras takes seconds to import, `--help` is to answer at once: the functions import what they need.
+
+
+def build_model(args, n_classes: int):
+    """The network of Listing 12.3.2 for the size, backbone and pyramid that `args` ask for."""
+    from model import build_fcn
+
+    input_shape = (args.height, args.width, args.channels)
+    return build_fcn(input_shape, args.backbone, n_classes, args.layers, args.filters)
+
+
+def open_data(args, labels: str):
+    """The label store of the training or the test set, made from its annotations when needed."""
+    from utils.generate_gt_segmentation import ensure_labels
+
+    from utils.files import data_folder
+
+    return ensure_labels(data_folder(args.data_path) / labels, progress=args.verbose > 0)
+
+
+def train_fcn(args, files, weights: Path | None) -> None:
+    """Train the network and leave the run in `files`; `train` of Listing 12.3.3."""
+    from data_generator import DataGenerator, split_keys
+
+    from evaluation import build_scorer, confusion_matrices
+    from losses import median_frequency_weights
+    from metrics import scores
+    from trainer import describe_run, train
+    from weights import load_weights
+
+    store = open_data(args, args.train_labels)
+    common = {
+        "size": (args.height, args.width),
+        "batch_size": args.batch_size,
+        "workers": args.workers,
+        "channels": args.channels,
+    }
+    train_keys, validation_keys = split_keys(store.keys, args.validation_split, args.seed)
+    train_generator = DataGenerator(
+        store,
+        keys=train_keys,
+        shuffle=True,
+        seed=args.seed,
+        augment=args.augment,
+        pictures_per_epoch=args.pictures_per_epoch,
+        **common,
+    )
+    if validation_keys:
+        validation_generator = DataGenerator(store, keys=validation_keys, **common)
+    else:
+        print("The test pictures pick the best weights, as in the book: its scores are optimistic.")
+        validation_generator = DataGenerator(open_data(args, args.test_labels), **common)
+
+    n_classes = len(store.classes)
+    print("# of classes", n_classes)
+    print("Batch size: ", args.batch_size)
+    fcn = build_model(args, n_classes)
+    if weights:
+        load_weights(fcn, weights)
+    scorer = build_scorer(fcn)
+    class_weights = None
+    if args.class_weights == "median":
+        class_weights = median_frequency_weights((store[key] for key in train_keys), n_classes)
+    train(
+        fcn,
+        train_generator,
+        score=lambda: scores(confusion_matrices(scorer, validation_generator)),
+        files=files,
+        configuration=describe_run(vars(args), store.classes),
+        epochs=args.epochs,
+        # The book's table stands at its epochs; shorter runs have the same shape.
+        table_epochs=PRESETS["book"]["epochs"] if args.preset == "book" else args.epochs,
+        class_weights=class_weights,
+        resume=args.resume,
+        restored=weights is not None,
+        patience=args.patience,
+        tensorboard=args.tensorboard,
+    )
+
+
+def evaluate_fcn(args, weights: Path) -> None:
+    """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
+    from data_generator import DataGenerator
+
+    from evaluation import (
+        build_scorer,
+        confusion_matrices,
+        pictures_of_files,
+        pictures_of_store,
+        print_scores,
+        segment_pictures,
+    )
+    from weights import load_weights, read_classes
+
+    classes = read_classes(weights)
+    fcn = build_model(args, len(classes))
+    load_weights(fcn, weights)
+    if args.image_file:
+        segment_pictures(fcn, pictures_of_files(args.image_file), classes, args.prediction_dir)
+        return
+    store = open_data(args, args.test_labels)
+    if len(store.classes) != len(classes):
+        raise UserError(
+            f"{weights} knows {len(classes)} classes, {args.test_labels} has "
+            f"{len(store.classes)}; evaluate on the data that the weights were trained for."
+        )
+    data = DataGenerator(
+        store,
+        size=(args.height, args.width),
+        batch_size=args.batch_size,
+        workers=args.workers,
+        channels=args.channels,
+        label_size="original",
+    )
+    matrices = confusion_matrices(build_scorer(fcn), data)
+    print_scores(store.keys, matrices, store.classes.names)
+    if args.plot:
+        segment_pictures(fcn, pictures_of_store(store), store.classes, args.prediction_dir)
+
+
+def main() -> None:
+    args = parse_arguments()
+    import keras
+
+    from devices import fast_precision, gpu_name
+    from resnet import parse_backbone
+    from summary import print_summary
+    from trainer import RunFiles
+    from weights import find_weights, read_arguments, read_configuration
+
+    depth, version = parse_backbone(args.backbone or DEFAULTS["backbone"])
+    layers = args.layers or DEFAULTS["layers"]
+    dataset = args.dataset or args.data_path.resolve().name
+    files = RunFiles(args.save_dir, f"ResNet{depth}v{version}-{layers}layer-{dataset}")
+
+    weights = find_weights(args.restore_weights, args.save_dir) if args.restore_weights else None
+    if args.resume:
+        fill(args, read_arguments(files.last))  # the run goes on as it began
+    elif weights:
+        remembered = read_arguments(weights)
+        fill(args, {name: remembered.get(name) for name in NETWORK})
+    if not args.train:
+        fill(args, {name: PRESETS["book"][name] for name in ("height", "width", "batch_size")})
+    preset = apply_preset(args, gpu_name())
+    if args.precision == "auto":
+        args.precision = fast_precision()
+    if args.train or args.evaluate:
+        keras.config.set_dtype_policy(
+            args.precision if args.precision == "float32" else f"mixed_{args.precision}"
+        )
+    keras.utils.set_random_seed(args.seed)
+
+    if args.summary:
+        n_classes = read_configuration(weights)["n_classes"] if weights else 4  # the chapter's
+        print_summary(build_model(args, n_classes), args.prediction_dir)
+    if args.evaluate and weights:
+        evaluate_fcn(args, weights)
+    if args.train:
+        print(f"{preset}: {args.height}x{args.width}, batch {args.batch_size}, {args.precision}")
+        train_fcn(args, files, weights)
+        if args.evaluate and not weights:
+            evaluate_fcn(args, files.best)
+
+
+if __name__ == "__main__":
+    run(main)

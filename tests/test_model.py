@@ -1,0 +1,213 @@
+"""The chapter's network: exact counts, any size, and what a network that learns must show."""
+
+import keras
+import numpy as np
+import pytest
+
+import layers as own_layers
+from losses import PixelCrossEntropy
+from model import build_fcn
+from resnet import build_resnet, parse_backbone
+from utils.errors import UserError
+
+TINY = {"backbone": "resnet11v2", "n_classes": 3, "n_layers": 2, "filters": 4}
+
+
+def tiny(size=(32, 48), **changes):
+    return build_fcn((*size, 3), **{**TINY, **changes})
+
+
+def batch(size=(32, 48), number=2, n_classes=3, seed=0):
+    random = np.random.default_rng(seed)
+    pictures = random.integers(0, 256, (number, *size, 3), np.uint8)
+    labels = random.integers(0, n_classes, (number, *size), np.uint8)
+    return pictures, labels
+
+
+# By hand: the backbone, then conv_fcn_8 with its BN, and so on for each level; see the chapter.
+@pytest.mark.parametrize(
+    ("n_layers", "whole", "backbone"),
+    [(1, 4_035_332, 1_671_168), (2, 6_988_292, 2_853_376), (3, 11_120_900, 5_215_232)],
+)
+@pytest.mark.parametrize("size", [(480, 640), (128, 160)])
+def test_parameter_counts(n_layers, whole, backbone, size):
+    fcn = build_fcn((*size, 3), n_layers=n_layers)
+    assert fcn.count_params() == whole
+    assert fcn.get_layer("ResNet56v2").count_params() == backbone
+
+
+def test_parameters_of_the_head():
+    fcn = build_fcn((64, 64, 3))
+    counts = {layer.name: layer.count_params() for layer in fcn.layers}
+    assert counts["conv_fcn_8"] == 3 * 3 * 256 * 256 + 256 == 590_080
+    assert counts["conv_fcn_16"] == counts["conv_fcn_32"] == 3 * 3 * 512 * 256 + 256 == 1_179_904
+    assert counts["tconv_up_x2"] == 3 * 3 * 1024 * 256 + 256 == 2_359_552
+    assert counts["tconv_up_x4"] == 3 * 3 * 256 * 256 + 256 == 590_080
+    assert counts["pre_activation"] == 256 * 4 + 4 == 1_028
+    trainable = sum(int(np.prod(weight.shape)) for weight in fcn.trainable_weights)
+    assert trainable == 11_105_892
+    backbone = fcn.get_layer("ResNet56v2").layers
+    assert sum(isinstance(layer, keras.layers.Conv2D) for layer in backbone) == 60
+    assert sum(isinstance(layer, keras.layers.BatchNormalization) for layer in backbone) == 57
+
+
+@pytest.mark.parametrize("name", ["resnet20v1", "resnet56v2", "resnet110v2", "ResNet29v2"])
+def test_backbones_by_name(name):
+    depth, version = parse_backbone(name)
+    model = build_resnet((64, 64, 3), n_layers=3, name=name)
+    assert model.name == f"ResNet{depth}v{version}"
+    channels = 64 if version == 1 else 256
+    shapes = [tuple(output.shape[1:]) for output in model.outputs]
+    assert shapes == [(16, 16, channels), (8, 8, channels), (4, 4, 512), (2, 2, 512)]
+    # Depth counts the layers with weights from the first convolution to the classifier that the
+    # original has: without shortcuts, pyramid and classifier.
+    convolutions = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, keras.layers.Conv2D)
+        and "shortcut" not in layer.name
+        and "_layer" not in layer.name
+    ]
+    assert len(convolutions) == depth - 1
+
+
+@pytest.mark.parametrize("name", ["resnet50v2", "resnet57v1", "resnet2v2", "vgg16", "resnet56v3", ""])
+def test_backbones_that_do_not_exist(name):
+    with pytest.raises(UserError, match="resnet"):
+        build_resnet((64, 64, 3), name=name)
+
+
+def test_nearest_backbones_are_named():
+    with pytest.raises(UserError, match="resnet47v2 and resnet56v2"):
+        parse_backbone("resnet50v2")
+
+
+def test_a_pyramid_without_levels_is_refused():
+    with pytest.raises(UserError, match="--layers 0"):
+        build_resnet((64, 64, 3), n_layers=0)
+
+
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("size", [(32, 32), (33, 47), (101, 77), (90, 120)])
+def test_every_size_for_every_number_of_layers(size, n_layers):
+    fcn = tiny(size, n_layers=n_layers, backbone="resnet8v1")
+    assert fcn.output_shape == (None, *size, 3)
+    assert fcn.predict_on_batch(batch(size, 1)[0]).shape == (1, *size, 3)
+
+
+@pytest.mark.parametrize("size", [(480, 640), (360, 480)])
+def test_sizes_of_the_issue_with_four_layers(size):
+    assert tiny(size, n_layers=4).output_shape == (None, *size, 3)
+
+
+def test_padding_inside_equals_padding_outside():
+    pictures, _ = batch((37, 50))
+    fcn, padded = tiny((37, 50)), tiny((48, 64))
+    padded.set_weights(fcn.get_weights())
+    outside = np.pad(pictures, ((0, 0), (0, 11), (0, 14), (0, 0)))
+    expected = padded.predict_on_batch(outside)[:, :37, :50]
+    np.testing.assert_allclose(fcn.predict_on_batch(pictures), expected, atol=1e-5)
+
+
+def test_probabilities_of_raw_pictures_of_any_type():
+    pictures, _ = batch()
+    fcn = tiny()
+    probabilities = fcn.predict_on_batch(pictures)
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+    for dtype in ("float32", "float64", "int32"):
+        again = fcn.predict_on_batch(pictures.astype(dtype))
+        np.testing.assert_allclose(again, probabilities, atol=1e-6)
+
+
+def data_loss(fcn, pictures, labels):
+    """Cross-entropy of a training pass, without the weight decay."""
+    return float(PixelCrossEntropy()(labels, fcn(pictures, training=True)))
+
+
+def test_first_loss_is_near_that_of_chance():
+    pictures, labels = batch((64, 64), n_classes=4)
+    losses = []
+    for seed in range(5):
+        keras.utils.set_random_seed(seed)
+        losses.append(data_loss(tiny((64, 64), n_classes=4, filters=64), pictures, labels))
+    # Logits with a variance of 1/2 cost a little more than none.
+    assert np.log(4) - 0.1 < np.mean(losses) < np.log(4) + 0.4
+
+
+def test_every_trainable_weight_gets_a_gradient():
+    keras.utils.set_random_seed(0)
+    pictures, labels = batch((64, 64), n_classes=3)
+    fcn = tiny((64, 64))
+    before = [weight.numpy() for weight in fcn.trainable_weights]
+    fcn.compile(optimizer=keras.optimizers.SGD(1.0), loss=PixelCrossEntropy())
+    # The stock optimizer leaves a weight without a gradient as it is.
+    fcn.train_on_batch(pictures, labels)
+    for weight, old in zip(fcn.trainable_weights, before, strict=True):
+        moved = np.abs(weight.numpy() - old).max()
+        # Batch normalisation takes away what a bias right before it adds: its gradient is 0.
+        redundant = weight.path.endswith("/bias") and "pre_activation" not in weight.path
+        assert np.isfinite(moved)
+        assert moved > 0 or redundant, weight.path
+
+
+def test_one_batch_can_be_learnt_by_heart():
+    keras.utils.set_random_seed(0)
+    pictures, _ = batch((32, 32))
+    labels = np.zeros((2, 32, 32), np.uint8)
+    labels[0, 8:24, 4:20], labels[1, 16:, 12:28] = 1, 2
+    fcn = tiny((32, 32), filters=16)
+    fcn.compile(optimizer=keras.optimizers.Adam(1e-2), loss=PixelCrossEntropy())
+    for _ in range(80):
+        fcn.train_on_batch(pictures, labels)
+    predicted = np.argmax(fcn(pictures, training=True), -1)
+    assert (predicted == labels).mean() > 0.98
+
+
+def test_fused_batch_normalisation_equals_that_of_keras():
+    """One training step and one prediction, in float32, within 1e-5 of the stock layer."""
+    random = np.random.default_rng(0)
+    maps = random.normal(3, 2, (2, 5, 7, 4)).astype("float32")
+    target = random.normal(0, 1, maps.shape).astype("float32")
+    results = []
+    for layer_type in (own_layers.BatchNormalization, keras.layers.BatchNormalization):
+        layer = layer_type(momentum=0.9)
+        model = keras.Sequential([keras.Input(maps.shape[1:]), layer])
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        loss = model.train_on_batch(maps, target)
+        results.append([loss, *model.get_weights(), model.predict_on_batch(maps)])
+    for fused, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, stock, atol=1e-5)
+
+
+def test_fused_batch_normalisation_passes_the_gradient_of_keras():
+    random = np.random.default_rng(1)
+    maps = random.normal(0, 1, (2, 4, 4, 3)).astype("float32")
+    kernels = []
+    for layer_type in (own_layers.BatchNormalization, keras.layers.BatchNormalization):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input(maps.shape[1:]), keras.layers.Conv2D(5, 3), layer_type()]
+        )
+        model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+        model.train_on_batch(maps, random.normal(0, 1, (2, 2, 2, 5)) * 0 + 0.3)
+        kernels.append(model.layers[0].get_weights()[0])
+    np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-5)
+
+
+def test_frozen_batch_normalisation_stays():
+    layer = own_layers.BatchNormalization()
+    layer.build((None, 4, 4, 3))
+    layer.trainable = False
+    layer(np.ones((1, 4, 4, 3), "float32"), training=True)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), 0)
+
+
+def test_the_network_can_be_saved_whole_and_predicts_the_same(tmp_path):
+    pictures, _ = batch()
+    fcn = tiny()
+    fcn.save(tmp_path / "fcn.keras")
+    again = keras.models.load_model(tmp_path / "fcn.keras")
+    np.testing.assert_array_equal(
+        fcn.predict_on_batch(pictures), again.predict_on_batch(pictures)
+    )
