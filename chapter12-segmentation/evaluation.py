@@ -5,7 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from data_generator import with_channels
+from data_generator import grey
 from keras import layers
 
 from metrics import (
@@ -29,7 +29,7 @@ class LabelsAsInput(keras.utils.PyDataset):
     """Batches (pictures, labels) of another data set as inputs of one network: ((x, y),)."""
 
     def __init__(self, data: keras.utils.PyDataset):
-        super().__init__(workers=data.workers, max_queue_size=data.max_queue_size)
+        super().__init__()
         self.data = data
 
     def __len__(self):
@@ -106,7 +106,9 @@ def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:
             )
         picture = np.round(picture * 255).astype(np.uint8)
     size, channels = model.input_shape[1:3], model.input_shape[3]
-    inputs = with_channels(resize_picture(picture, size), channels)[None]
+    inputs = resize_picture(picture, size)[None]  # (1, H, W, 3)
+    if channels == 1:
+        inputs = grey(inputs)
     probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
     maps = class_maps(probabilities, picture.shape[:2])
     return keras.ops.convert_to_numpy(maps)[0].astype(np.uint8)

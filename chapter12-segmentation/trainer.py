@@ -156,20 +156,26 @@ def train(
 
     with replace_whole(files.configuration) as unfinished:
         unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
-    model.fit(
-        data,
-        epochs=epochs,
-        initial_epoch=start,
-        verbose=0,
-        callbacks=[
-            keras.callbacks.LearningRateScheduler(lambda epoch: lr_scheduler(epoch, table_epochs)),
-            StopOnNaN(),
-            accuracy,
-            Recorder(record),
-            *([_tensorboard(files)] if tensorboard else []),
-            Progress(accuracy, start),
-        ],
-    )
+    callbacks = [
+        keras.callbacks.LearningRateScheduler(lambda epoch: lr_scheduler(epoch, table_epochs)),
+        StopOnNaN(),
+        accuracy,
+        Recorder(record),
+        *([_tensorboard(files)] if tensorboard else []),
+        Progress(accuracy, start),
+    ]
+    try:
+        model.fit(
+            data,
+            epochs=epochs,
+            initial_epoch=start,
+            shuffle=False,  # the data has its own order, which a resumed run has to find again
+            verbose=0,
+            callbacks=callbacks,
+        )
+    except Exception as error:
+        # TensorFlow wraps what the data set raised; the reader is to see the sentence itself.
+        raise (getattr(data, "failure", None) or error) from None
     draw_curves(files.history, files.curves)
     print(f"Best chapter mIoU {accuracy.best:.4f}: {files.best}")
     print(f"History {files.history}, curves {files.curves}")

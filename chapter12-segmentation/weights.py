@@ -8,6 +8,7 @@ a picture. A checkpoint carries the optimizer too, and the state of the run in t
 import json
 import os
 import tempfile
+import warnings
 from pathlib import Path
 
 import h5py
@@ -147,17 +148,24 @@ def load_weights(model: keras.Model, path: Path) -> None:
         written_by_keras_2 = "layer_names" in file.attrs or "model_weights" in file
     suffix = ".h5" if written_by_keras_2 else ".weights.h5"
     view = keras.Model(model.inputs, model.outputs)  # without an optimizer, as in `save_weights`
+    # Keras tells the two formats by the name alone, and names do not always tell.
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / ("weights" + suffix)
+        _link(path.resolve(), link)
+        _load(view, link, f"{path} does not fit this network")
+
+
+def _load(model: keras.Model, path: Path, complaint: str) -> None:
     try:
-        # Keras tells the two formats by the name alone, and names do not always tell.
-        with tempfile.TemporaryDirectory() as folder:
-            link = Path(folder) / ("weights" + suffix)
-            _link(path.resolve(), link)
-            view.load_weights(link)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
+        with warnings.catch_warnings():
+            # Keras only warns of layers that the file lacks, and leaves them untrained.
+            warnings.simplefilter("error", UserWarning)
+            model.load_weights(path)
+    except (ValueError, KeyError, OSError, UserWarning) as error:
+        reason = str(error).strip().split("\n")[0].split(". ")[0]
         raise UserError(
-            f"{path} does not fit this network ({reason}); give the --backbone, --layers and "
-            "--filters that it was trained with."
+            f"{complaint} ({reason}); give the --backbone, --layers and --filters that it was "
+            "trained with."
         ) from error
 
 
@@ -179,11 +187,5 @@ def load_checkpoint(model: keras.Model, path: Path) -> dict:
     run = _attribute(path, RUN)
     # Keras skips the optimizer's slots unless they exist already.
     model.optimizer.build(model.trainable_variables)
-    try:
-        model.load_weights(path)
-    except (ValueError, KeyError, OSError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(
-            f"{path} does not fit this network ({reason}); resume with the arguments of the run."
-        ) from error
+    _load(model, path, f"{path} does not fit this network")
     return run

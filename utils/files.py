@@ -68,3 +68,18 @@ def inside(folder: Path | str, name: str) -> Path:
             f"{name!r} leaves the data folder {folder}; name pictures inside that folder."
         )
     return folder / name
+
+
+def data_folder(path: Path | str) -> Path:
+    """A data folder: as given from the current folder when it is there, else from the project's.
+
+    Raises:
+        UserError: it is in neither place.
+    """
+    for folder in (Path(path), PROJECT / path):
+        if folder.is_dir():
+            return folder
+    raise UserError(
+        f"the data folder {path} is neither in {Path.cwd()} nor in {PROJECT}; "
+        "name a folder with pictures and annotations with --data-path."
+    )

@@ -1,0 +1,255 @@
+"""Overlays, index PNGs and figures: every class has its colour, and ids stay ids."""
+
+import gc
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils import drawing
+from utils.classes import VOC_COLOURS, VOID, Classes, named
+from utils.errors import UserError
+from utils.files import PROJECT
+
+TWO = Classes(("background", "bottle"), ((9, 9, 9), (0, 0, 255)))
+
+
+def many(count: int) -> Classes:
+    return named(["background", *(f"thing {i}" for i in range(1, count))])
+
+
+def picture(height: int, width: int, value: int = 120) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def stripes(height: int, width: int, count: int) -> np.ndarray:
+    """All ids of `count` classes side by side, (height, width) uint8."""
+    row = np.arange(width) * count // width
+    return np.repeat(row[None], height, axis=0).astype(np.uint8)
+
+
+def read(path) -> np.ndarray:
+    return np.array(Image.open(path).convert("RGB"))
+
+
+def colours_of(array: np.ndarray) -> set[tuple[int, ...]]:
+    packed = array.reshape(-1, 3).astype(np.uint32) @ np.array([65536, 256, 1], np.uint32)
+    return {(value >> 16, value >> 8 & 255, value & 255) for value in np.unique(packed).tolist()}
+
+
+def holds(page: np.ndarray, part: np.ndarray) -> bool:
+    """Whether `part` occurs in `page` pixel by pixel."""
+    height, width = part.shape[:2]
+    last_y, last_x = page.shape[0] - height + 1, page.shape[1] - width + 1
+    fits = np.ones((last_y, last_x), bool)
+    for y in np.linspace(0, height - 1, 5).astype(int):
+        for x in np.linspace(0, width - 1, 9).astype(int):
+            fits &= (page[y : y + last_y, x : x + last_x] == part[y, x]).all(axis=2)
+    places = np.argwhere(fits)
+    return any(np.array_equal(page[y : y + height, x : x + width], part) for y, x in places)
+
+
+def test_label_colours_are_those_of_the_classes_on_black():
+    labels = np.array([[0, 1], [VOID, 1]], np.uint8)
+    expected = [[(0, 0, 0), (0, 0, 255)], [(224, 224, 192), (0, 0, 255)]]
+    np.testing.assert_array_equal(drawing.colour_labels(labels, TWO), np.uint8(expected))
+
+
+def test_overlay_mixes_inside_draws_lines_and_leaves_the_background():
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 20:50] = 1
+    original = picture(40, 60)
+    before = original.copy()
+    shown = drawing.overlay(original, labels, TWO, opacity=0.25)
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown[labels == 0], original[labels == 0])
+    np.testing.assert_array_equal(original, before)
+    assert tuple(shown[20, 35]) == (90, 90, 154)  # 120 + 0.25 * (colour - 120), rounded
+    assert tuple(shown[10, 35]) == (255, 255, 255)
+    assert tuple(shown[11, 35]) == (0, 0, 255)
+
+
+def test_overlay_shows_void_light():
+    labels = np.full((9, 9), VOID, np.uint8)
+    shown = drawing.overlay(picture(9, 9, 0), labels, TWO)
+    assert colours_of(shown) == {(112, 112, 96)}
+
+
+def test_error_map_has_three_cases():
+    truth = np.array([[0, 1, VOID, 0]], np.uint8)
+    predicted = np.array([[0, 0, 1, 1]], np.uint8)
+    expected = [drawing.RIGHT, drawing.WRONG, drawing.UNKNOWN, drawing.WRONG]
+    np.testing.assert_array_equal(drawing.error_map(predicted, truth)[0], np.uint8(expected))
+
+
+def test_unequal_sizes_are_refused(tmp_path):
+    labels = np.zeros((4, 4), np.uint8)
+    with pytest.raises(ValueError):
+        drawing.overlay(picture(4, 5), labels, TWO)
+    with pytest.raises(ValueError):
+        drawing.error_map(labels, labels[:3])
+    with pytest.raises(ValueError):
+        drawing.segmentation_figure(
+            tmp_path / "x.png", picture(4, 4), labels, TWO, truth=labels[:2]
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("count", [2, 4, 255])
+def test_index_png_keeps_ids_and_colours(tmp_path, count):
+    ids = [*range(count), VOID]
+    labels = np.resize(np.array(ids, np.uint8), (17, 23))
+    path = tmp_path / "new" / "mask.png"
+    drawing.write_index_png(path, labels, many(count))
+    image = Image.open(path)
+    assert image.mode == "P"
+    np.testing.assert_array_equal(np.array(image), labels)
+    table = np.array(image.getpalette()).reshape(-1, 3)
+    np.testing.assert_array_equal(table[:count], VOC_COLOURS(count))
+    assert tuple(table[VOID]) == (224, 224, 192)
+
+
+def test_index_png_of_one_class_keeps_its_only_id(tmp_path):
+    """A palette must not be renumbered to the ids that occur."""
+    labels = np.full((3, 3), 3, np.uint8)
+    drawing.write_index_png(tmp_path / "mask.png", labels, many(5))
+    np.testing.assert_array_equal(np.array(Image.open(tmp_path / "mask.png")), labels)
+
+
+@pytest.mark.parametrize("count", [2, 4, 30])
+def test_figure_shows_every_class_crisply(tmp_path, count):
+    """D-28: pictures of masks must work for any number of classes."""
+    classes = many(count)
+    labels = stripes(300, 400, count)
+    truth = labels.copy()
+    truth[:20] = VOID
+    drawing.segmentation_figure(
+        tmp_path / "figure.png", picture(300, 400), labels, classes, truth, title="a $title_"
+    )
+    page = read(tmp_path / "figure.png")
+    assert set(VOC_COLOURS(count)) | {(224, 224, 192)} <= colours_of(page)
+    rows, columns, size = drawing.arrange((300, 400), 4)
+    assert (rows, columns, size) == (2, 2, (600, 800))
+    for part in (truth, labels):
+        enlarged = drawing.colour_labels(part, classes).repeat(2, axis=0).repeat(2, axis=1)
+        assert holds(page, enlarged)
+
+
+def test_legend_shows_classes_that_the_picture_lacks(tmp_path):
+    labels = np.zeros((64, 64), np.uint8)
+    drawing.segmentation_figure(tmp_path / "x.png", picture(64, 64), labels, many(30))
+    assert set(VOC_COLOURS(30)) <= colours_of(read(tmp_path / "x.png"))
+
+
+def test_legend_of_very_many_classes_names_those_that_occur():
+    boxes, texts, _ = drawing.legend(many(200), [0, 7, 150], 0, 600)
+    assert [text.words for text in texts] == ["background", "thing 7", "thing 150"]
+    assert [box.colour for box in boxes] == [VOC_COLOURS(200)[i] for i in (0, 7, 150)]
+
+
+@pytest.mark.parametrize("width", [360, 900, 1600])
+def test_legend_stays_inside_the_page_and_does_not_overlap(width):
+    names = ["background", "x", "a class with a name much longer than any page is wide " * 5]
+    names += [f"thing {i}" for i in range(20)]
+    boxes, texts, bottom = drawing.legend(named(names), [VOID], 50, width)
+    assert len(boxes) == len(texts) == len(names) + 1
+    spots = sorted((text.top, text.left, drawing.text_width(text.words)) for text in texts)
+    for top, left, length in spots:
+        assert 50 <= top < bottom and left + length <= width
+    for (top, left, length), (next_top, next_left, _) in zip(spots, spots[1:], strict=False):
+        assert next_top > top or next_left > left + length
+
+
+@pytest.mark.parametrize(
+    ("size", "count", "grid"),
+    [
+        ((480, 640), 3, (1, 3)),
+        ((480, 640), 4, (2, 2)),
+        ((640, 480), 4, (1, 4)),
+        ((100, 1000), 3, (3, 1)),
+        ((100, 1000), 4, (4, 1)),
+        ((1000, 100), 4, (1, 4)),
+    ],
+)
+def test_panels_follow_the_shape_of_the_picture(size, count, grid):
+    rows, columns, (height, width) = drawing.arrange(size, count)
+    assert (rows, columns) == grid
+    assert rows * height <= drawing.PANEL_AREA[0] and columns * width <= drawing.PANEL_AREA[1]
+    assert height / width == pytest.approx(size[0] / size[1], rel=0.02)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (2500, 3), (3000, 4000)])
+def test_pictures_of_any_size_are_drawn(tmp_path, size):
+    labels = np.ones(size, np.uint8)
+    drawing.segmentation_figure(tmp_path / "x.png", picture(*size), labels, TWO, labels, "title")
+    page = read(tmp_path / "x.png")
+    assert (0, 0, 255) in colours_of(page)
+    assert max(page.shape) < 2000
+
+
+def test_names_that_the_font_lacks_and_markup_do_not_fail(tmp_path):
+    classes = named(["background", "水瓶", "_hidden", "a$b$_{c", "line\nbreak"])
+    labels = stripes(40, 50, 5)
+    drawing.segmentation_figure(
+        tmp_path / "x.png", picture(40, 50), labels, classes, title="$x^$ 水"
+    )
+    assert set(VOC_COLOURS(5)) <= colours_of(read(tmp_path / "x.png"))
+
+
+def test_text_is_cut_to_its_place():
+    long = "words " * 100
+    assert drawing.text_width(drawing.shorten(long, 200)) <= 200
+    assert "…" in drawing.shorten(long, 200)
+    assert drawing.shorten("short", 200) == "short"
+
+
+def test_a_page_beyond_the_limit_is_refused(tmp_path):
+    with pytest.raises(UserError, match="fewer"):
+        drawing.write_page(tmp_path / "x.png", (70_000, 100), [], [])
+
+
+def test_figures_leave_nothing_behind(tmp_path):
+    """D-27: pictures, titles and memory must not pile up from call to call."""
+
+    def draw(title: str) -> bytes:
+        path = tmp_path / "same.png"
+        drawing.segmentation_figure(path, picture(60, 80), labels, many(4), title=title)
+        return path.read_bytes()
+
+    labels = stripes(60, 80, 4)
+    first = draw("one")
+    gc.collect()
+    gc.disable()  # what is kept in cycles counts too
+    tracemalloc.start()
+    try:
+        draw("two")
+        before = tracemalloc.get_traced_memory()[0]
+        for _ in range(5):
+            draw("three")
+        assert tracemalloc.get_traced_memory()[0] - before < 20_000
+    finally:
+        tracemalloc.stop()
+        gc.enable()
+    assert draw("one") == first
+
+
+def test_pyplot_is_not_imported(tmp_path):
+    """Pyplot holds all figures in a global list and looks for a display."""
+    code = (
+        "import sys, numpy as np; from utils import drawing; from utils.classes import named;"
+        "labels = np.zeros((4, 4), np.uint8);"
+        "drawing.segmentation_figure(sys.argv[1], np.zeros((4, 4, 3), np.uint8), labels,"
+        " named(['background']));"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    root = PROJECT
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "x.png")],
+        cwd=root,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

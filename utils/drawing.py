@@ -1,0 +1,340 @@
+"""Pictures of results: coloured label maps, overlays, index PNGs and figures with a legend.
+
+Figures are laid out in whole pixels, so a mask is drawn one to one and stays crisp. They are
+drawn without axes or a plotting state, so nothing of a figure remains when it has been written.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from utils.classes import VOC_COLOURS, VOID, Classes
+from utils.errors import UserError
+from utils.files import replace_whole
+from utils.pictures import resize_labels, resize_picture
+
+MARGIN = 16  # pixels around and between the parts of a figure
+PANEL_AREA = (1200, 1600)  # (height, width) in pixels that the panels of a figure may fill
+LARGEST_ZOOM = 8  # for pictures of a few pixels
+LARGEST_LEGEND = 40  # with more classes the legend names only those that occur
+LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers give up
+INK = (32, 33, 36)
+FAINT_INK = (110, 113, 120)
+RIGHT, WRONG, UNKNOWN = (48, 48, 48), (224, 48, 48), (150, 150, 150)  # colours of an error map
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line of text; `top` and `left` of its box and its font `size` are in pixels."""
+
+    top: float
+    left: float
+    words: str
+    size: int = 15
+    colour: tuple[int, int, int] = INK
+    bold: bool = False
+
+
+@dataclass(frozen=True)
+class Box:
+    """A filled square with a thin border; position and side are in pixels."""
+
+    top: float
+    left: float
+    side: float
+    colour: tuple[int, int, int]
+
+
+def palette(classes: Classes) -> np.ndarray:
+    """The colour of every label value, (256, 3) uint8.
+
+    Values beyond the classes keep their colour of the PASCAL VOC map, in which void (255) is the
+    light (224, 224, 192).
+    """
+    colours = np.array(VOC_COLOURS(256), np.uint8)
+    colours[: len(classes)] = classes.colours
+    return colours
+
+
+def colour_labels(labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """A label map (H, W) uint8 as a picture (H, W, 3) uint8 on black background, as Figure 12.5.3.
+
+    Void is shown light.
+    """
+    colours = palette(classes)
+    colours[0] = 0
+    return colours[labels]
+
+
+def overlay(
+    picture: np.ndarray, labels: np.ndarray, classes: Classes, opacity: float = 0.5
+) -> np.ndarray:
+    """Lay class colours over a picture; the background stays as it is.
+
+    Inside each region runs a white line with a line of the full class colour beside it, which
+    together are seen on pictures of any colour.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        labels: (H, W) uint8 class ids, 255 = void.
+        opacity: share of the class colour within the lines, 0 to 1.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: picture and labels have different sizes.
+    """
+    _check_sizes(picture, labels)
+    colours = palette(classes)[labels].astype(np.float32)
+    mixed = np.rint(picture + np.float32(opacity) * (colours - picture)).astype(np.uint8)
+    line = max(1, round(min(labels.shape) / 400))  # pixels; seen, yet small objects stay open
+    mixed = np.where(outlines(labels, 2 * line)[..., None], colours.astype(np.uint8), mixed)
+    mixed[outlines(labels, line)] = 255
+    return np.where((labels != 0)[..., None], mixed, picture)
+
+
+def outlines(labels: np.ndarray, width: int = 1) -> np.ndarray:
+    """Which pixels lie within `width` of another label in their row or column, (H, W) bool."""
+    edge = np.zeros(labels.shape, bool)
+    for step in range(1, width + 1):
+        for here, there in (
+            (np.s_[step:, :], np.s_[:-step, :]),
+            (np.s_[:, step:], np.s_[:, :-step]),
+        ):
+            changes = labels[here] != labels[there]
+            edge[here] |= changes
+            edge[there] |= changes
+    return edge
+
+
+def error_map(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Where a prediction is wrong: right pixels dark, wrong ones red, void ones grey.
+
+    Args:
+        predicted: (H, W) uint8 class ids.
+        truth: (H, W) uint8 class ids, 255 = void.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the two maps have different sizes.
+    """
+    _check_sizes(predicted, truth)
+    case = np.where(truth == VOID, 2, predicted != truth)
+    return np.array((RIGHT, WRONG, UNKNOWN), np.uint8)[case]
+
+
+def write_index_png(path: Path | str, labels: np.ndarray, classes: Classes) -> None:
+    """Write a label map as an 8-bit PNG of class ids with a palette, as PASCAL VOC does.
+
+    Args:
+        path: the PNG; replaced whole.
+        labels: (H, W) uint8 class ids, 255 = void.
+        classes: give the palette its colours.
+
+    Raises:
+        UserError: the folder of `path` cannot be written.
+    """
+    height, width = labels.shape
+    # `frombytes` keeps the ids as they are; other ways to this mode may renumber the palette.
+    image = Image.frombytes("P", (width, height), labels.astype(np.uint8).tobytes())
+    image.putpalette(palette(classes).tobytes())
+    with replace_whole(path) as unfinished:
+        image.save(unfinished, format="PNG")
+
+
+def segmentation_figure(
+    path: Path | str,
+    picture: np.ndarray,
+    predicted: np.ndarray,
+    classes: Classes,
+    truth: np.ndarray | None = None,
+    title: str | None = None,
+) -> None:
+    """Write one PNG with input, ground truth when known, prediction and overlay, and a legend.
+
+    Pixels stay square; small pictures are enlarged by a whole factor, large ones reduced. Panels
+    are arranged in rows or columns after the shape of the picture. As in Figure 12.5.3 the
+    background of label maps is black; void is light.
+
+    Args:
+        path: the PNG; replaced whole.
+        picture: (H, W, 3) uint8.
+        predicted: (H, W) uint8 class ids.
+        classes: names and colours for the legend, any number of them.
+        truth: (H, W) uint8 class ids, 255 = void.
+        title: a line above the panels.
+
+    Raises:
+        ValueError: the label maps have not the size of the picture.
+        UserError: the folder of `path` cannot be written.
+    """
+    maps = [labels for labels in (truth, predicted) if labels is not None]
+    for labels in maps:
+        _check_sizes(picture, labels)
+    occurring = np.flatnonzero(sum(np.bincount(labels.ravel(), minlength=256) for labels in maps))
+
+    names = ["Input", *(["Ground truth"] if truth is not None else []), "Prediction", "Overlay"]
+    rows, columns, size = arrange(picture.shape[:2], len(names))
+    small = resize_picture(picture, size)
+    maps = [resize_labels(labels, size) for labels in maps]
+    panels = [
+        small,
+        *(colour_labels(labels, classes) for labels in maps),
+        overlay(small, maps[-1], classes),
+    ]
+
+    cell_height = size[0] + 24  # the name of a panel stands above it
+    cell_width = max(size[1], 120)
+    width = max(MARGIN + columns * (cell_width + MARGIN), 360)
+    texts, pictures = [], []
+    top = MARGIN
+    if title:
+        texts.append(Text(top, MARGIN, shorten(title, width - 2 * MARGIN, 19, True), 19, bold=True))
+        top += 36
+    for index, (name, panel) in enumerate(zip(names, panels, strict=True)):
+        row, column = divmod(index, columns)
+        panel_top = top + row * (cell_height + MARGIN)
+        panel_left = MARGIN + column * (cell_width + MARGIN)
+        texts.append(Text(panel_top, panel_left, name, colour=FAINT_INK))
+        pictures.append((panel_top + 24, panel_left, panel))
+    top += rows * (cell_height + MARGIN)
+
+    boxes, legend_texts, height = legend(classes, occurring, top, width)
+    write_page(path, (height, width), pictures, [*texts, *legend_texts], boxes)
+
+
+def arrange(size: tuple[int, int], count: int) -> tuple[int, int, tuple[int, int]]:
+    """Choose rows, columns and the size (height, width) of `count` panels for one picture size.
+
+    Of the full grids the flattest is taken that shows the panels nearly as large as any can.
+    """
+    grids = [(rows, count // rows) for rows in range(1, count + 1) if count % rows == 0]
+
+    def zoom(grid: tuple[int, int]) -> float:
+        return min(PANEL_AREA[i] / (grid[i] * size[i]) for i in (0, 1))
+
+    largest = max(map(zoom, grids))
+    rows, columns = next(grid for grid in grids if zoom(grid) >= 0.85 * largest)
+    factor = zoom((rows, columns))
+    if factor >= 1:  # whole factors show each pixel of a mask equally large
+        factor = min(int(factor), LARGEST_ZOOM)
+    return rows, columns, tuple(max(1, round(length * factor)) for length in size)
+
+
+def legend(
+    classes: Classes, occurring: Iterable[int], top: float, width: float
+) -> tuple[list[Box], list[Text], int]:
+    """Lay out a legend of class names in even columns.
+
+    Args:
+        occurring: label values that occur in what the legend explains; void is explained only
+            when it occurs, and of more than 40 classes only those that do.
+        top, width: where the legend may stand, in pixels.
+
+    Returns:
+        Boxes, texts, and the pixel row where the legend and its margin end.
+    """
+    values = set(map(int, occurring))
+    ids = range(len(classes))
+    if len(classes) > LARGEST_LEGEND:
+        ids = [i for i in ids if i in values]
+    colours = palette(classes)
+    colours[0] = 0  # as `colour_labels` draws it
+    names = [classes.names[i] for i in ids] + (["void"] if VOID in values else [])
+    ids = [*ids, *([VOID] if VOID in values else [])]
+
+    names = [shorten(name, min(280, width - 2 * MARGIN - 24)) for name in names]
+    column = 24 + max(map(text_width, names), default=0) + 22
+    columns = max(1, min(len(ids), int((width - 2 * MARGIN + 22) // column)))
+    rows = -(-len(ids) // columns)
+    boxes, texts = [], []
+    for index, (value, name) in enumerate(zip(ids, names, strict=True)):
+        place, row = divmod(index, rows)  # down a column first, so ids stay together
+        left = MARGIN + place * column
+        boxes.append(Box(top + row * 24 - 1, left, 16, tuple(map(int, colours[value]))))
+        texts.append(Text(top + row * 24, left + 24, name))
+    return boxes, texts, int(top + rows * 24 + MARGIN - 6)
+
+
+def text_width(words: str, size: int = 15, bold: bool = False) -> float:
+    """The width of a line of text in pixels, as `write_page` draws it."""
+    return _font(size, bold).getlength(words)
+
+
+def shorten(words: str, width: float, size: int = 15, bold: bool = False) -> str:
+    """Cut a line of text to `width` pixels; what is missing in the middle shows as an ellipsis."""
+    words = " ".join(words.split())
+
+    def cut(length: int) -> str:
+        if length >= len(words):
+            return words
+        return words[: -(-length // 2)] + "…" + words[len(words) - length // 2 :]
+
+    fits, too_long = 0, len(words) + 1
+    while too_long - fits > 1:
+        middle = (fits + too_long) // 2
+        if text_width(cut(middle), size, bold) <= width:
+            fits = middle
+        else:
+            too_long = middle
+    return cut(fits)
+
+
+def write_page(
+    path: Path | str,
+    size: tuple[int, int],
+    pictures: Sequence[tuple[int, int, np.ndarray]],
+    texts: Sequence[Text],
+    boxes: Sequence[Box] = (),
+) -> None:
+    """Write a white PNG with pictures drawn one to one, boxes and lines of text.
+
+    Args:
+        path: the PNG; replaced whole.
+        size: (height, width) of the page in pixels; positions count from its top left corner.
+        pictures: (top, left, array (H, W, 3) uint8) each.
+
+    Raises:
+        UserError: the page is too large, or the folder of `path` cannot be written.
+    """
+    height, width = (math.ceil(length) for length in size)
+    if max(height, width) > LARGEST_PAGE:
+        raise UserError(
+            f"{path} would be {width} x {height} pixels large and at most {LARGEST_PAGE} are "
+            "possible; show fewer pictures."
+        )
+    page = Image.new("RGB", (width, height), "white")
+    draw = ImageDraw.Draw(page)
+    for box in boxes:
+        corners = box.left, box.top, box.left + box.side, box.top + box.side
+        draw.rectangle(corners, fill=box.colour, outline=FAINT_INK)
+    for text in texts:
+        place = text.left, text.top
+        draw.text(place, text.words, text.colour, _font(text.size, text.bold), anchor="la")
+    for top, left, picture in pictures:
+        page.paste(Image.fromarray(picture), (left, top))
+    with replace_whole(path) as unfinished:
+        page.save(unfinished, format="PNG")
+
+
+@cache
+def _font(size: int, bold: bool) -> ImageFont.FreeTypeFont:
+    """The font of all texts, which comes with matplotlib; `size` in pixels."""
+    from matplotlib import get_data_path
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(Path(get_data_path(), "fonts", "ttf", name), size)
+
+
+def _check_sizes(one: np.ndarray, other: np.ndarray) -> None:
+    """Raise `ValueError` unless two pictures or maps have the same height and width."""
+    if one.shape[:2] != other.shape[:2]:
+        raise ValueError(f"sizes differ: {one.shape[:2]} and {other.shape[:2]}")

@@ -1,0 +1,198 @@
+"""Regions to label maps: the chapter's `cv2.fillPoly` without OpenCV, at any output size.
+
+Pixel centres have whole coordinates. A region covers what lies inside its outline by the even-odd
+rule, and the pixels of the outline itself, so a square from 5 to 14 covers 10 x 10 pixels.
+"""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from utils.via import Region
+
+FARTHEST = 1e9  # pixels; coordinates beyond it say nothing, and below it int64 cannot overflow
+TURNED = 1.1  # times a side; regions this far out hint at exchanged sides, not at a slip
+TOLERANCE = 1  # pixel; VIA itself lets a point lie on the far border of a picture
+
+
+@dataclass(frozen=True)
+class Note:
+    """Something that was found while labels were made: its kind, and a text that says where."""
+
+    kind: str
+    text: str
+
+
+def draw_regions(
+    regions: Iterable[tuple[Region, int]],
+    picture_size: tuple[int, int],
+    output_size: tuple[int, int] | None = None,
+) -> tuple[np.ndarray, list[Note]]:
+    """Draw regions into a label map; where they overlap, the later one lies on top.
+
+    Points are skipped, as they have no area. So are degenerate regions (all points on one line,
+    no radius), which are slips of the mouse: OpenCV would draw a dot or a line.
+
+    Args:
+        regions: (region, class id) pairs.
+        picture_size: (H, W) of the upright picture that the coordinates refer to.
+        output_size: (H, W) of the label map, the picture's size unless given. The outlines are
+            scaled before they are drawn: x becomes (x + 0.5) s - 0.5, as centres are whole.
+
+    Returns:
+        Labels (H, W) uint8, 0 where no region is, and notes of kind "clipped" (a region leaves
+        the picture by more than 1 pixel), "swapped" (a region lies far out, and all would fit if
+        width and height were exchanged) and "skipped".
+    """
+    height, width = picture_size
+    out_height, out_width = output_size or picture_size
+    scale = np.array([out_width / width, out_height / height])
+    labels = np.zeros((out_height, out_width), np.uint8)
+    notes, reach = [], np.zeros(2)  # the largest x and y of any region
+    for number, (region, class_id) in enumerate(regions, start=1):
+        name = f"region {number} ({region.shape})"
+        if region.shape == "point":
+            notes.append(Note("skipped", f"{name} has no area"))
+            continue
+        points = outline(region)
+        if is_degenerate(points):
+            notes.append(Note("skipped", f"{name} is degenerate: it is a dot or a line"))
+            continue
+        reach = np.maximum(reach, points.max(axis=0))
+        beyond = max(-points.min(), *(points.max(axis=0) - (width - 1, height - 1)))
+        if (points.max(axis=0) < -0.5).any() or (points.min(axis=0) > (width, height)).any():
+            notes.append(Note("clipped", f"{name} lies outside the picture"))
+        elif beyond > TOLERANCE:
+            notes.append(Note("clipped", f"{name} leaves the picture by {beyond:.0f} pixels"))
+        fill(labels, (points + 0.5) * scale - 0.5, class_id)
+
+    size = np.array([width, height])
+    far_out = (reach > TURNED * size).any()
+    if far_out and (reach <= size[::-1] - 1 + TOLERANCE).all():
+        text = f"the regions fit {height} x {width} but the picture is {width} x {height}"
+        notes.append(Note("swapped", f"{text}: was it turned after it was annotated?"))
+    return labels, notes
+
+
+def outline(region: Region) -> np.ndarray:
+    """The corners of a region, (n, 2) float64 as (x, y); the last joins the first.
+
+    A polyline is closed like a polygon: annotators trace objects with it by mistake, and an open
+    line has no area. Circles and ellipses get a corner per pixel of their circumference.
+    """
+    n = region.numbers
+    if region.shape in ("polygon", "polyline"):
+        return np.array([n["all_points_x"], n["all_points_y"]], np.float64).T
+    if region.shape == "rect":
+        left, top = n["x"], n["y"]
+        right, bottom = left + n["width"], top + n["height"]
+        return np.array([[left, top], [right, top], [right, bottom], [left, bottom]])
+    if region.shape not in ("circle", "ellipse"):
+        raise ValueError(f"a {region.shape} has no outline")
+    across, down = (n["r"], n["r"]) if region.shape == "circle" else (n["rx"], n["ry"])
+    theta = n.get("theta", 0.0)
+    count = int(np.clip(2 * math.pi * max(abs(across), abs(down)), 16, 100_000))
+    turn = np.arange(count) * (2 * math.pi / count)
+    x, y = across * np.cos(turn), down * np.sin(turn)
+    return np.stack(
+        [
+            n["cx"] + x * math.cos(theta) - y * math.sin(theta),
+            n["cy"] + x * math.sin(theta) + y * math.cos(theta),
+        ],
+        axis=1,
+    )
+
+
+def is_degenerate(points: np.ndarray) -> bool:
+    """Whether the corners (n, 2) of a region lie on one point or one line, so it has no area."""
+    if len(points) < 3:
+        return True
+    away = points - points[0]
+    longest = away[np.argmax((away**2).sum(axis=1))]
+    across = np.abs(away[:, 0] * longest[1] - away[:, 1] * longest[0])
+    return bool(across.max() <= 1e-6 * max((longest**2).sum(), 1e-6))
+
+
+def fill(labels: np.ndarray, points: np.ndarray, class_id: int) -> None:
+    """Set the pixels of a closed polygon in `labels` (H, W) to `class_id`; the rest is clipped.
+
+    Corners are rounded to pixel centres; inside counts by the even-odd rule; the lines between
+    corners are Bresenham's. This is what `cv2.fillPoly` does with whole coordinates.
+
+    Args:
+        points: (n, 2) float as (x, y), in pixels of `labels`.
+    """
+    corners = np.rint(np.clip(points, -FARTHEST, FARTHEST)).astype(np.int64)
+    height, width = labels.shape
+    left, top = np.maximum(corners.min(axis=0), 0)
+    right, bottom = np.minimum(corners.max(axis=0), (width - 1, height - 1))
+    if left > right or top > bottom:
+        return
+    box = labels[top : bottom + 1, left : right + 1]
+    corners -= (left, top)
+    inside = _inside(corners, box.shape)
+    x, y = _lines(corners, box.shape)
+    inside[y, x] = True
+    box[inside] = class_id
+
+
+def _inside(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Where an even number of edges lies left of a pixel it is outside; (H, W) bool.
+
+    Each edge toggles, in each row that it crosses, all pixels from the crossing on; rows go from
+    the upper corner to before the lower one, so that corners count once.
+    """
+    height, width = shape
+    start, end = corners, np.roll(corners, -1, axis=0)
+    upper = np.where(start[:, 1:] <= end[:, 1:], start, end)
+    lower = np.where(start[:, 1:] <= end[:, 1:], end, start)
+    first = np.clip(upper[:, 1], 0, height)
+    rows = np.clip(lower[:, 1], 0, height) - first
+    edge, y = _runs(first, rows)
+    step = lower - upper
+    rise = (y - upper[edge, 1]) * step[edge, 0]
+    x = upper[edge, 0] - (-rise // step[edge, 1])  # rounded up to the next centre
+    x = np.clip(x, 0, width)
+    toggles = np.bincount(y * (width + 1) + x, minlength=height * (width + 1))
+    toggles = (toggles & 1).astype(np.uint8).reshape(height, width + 1)
+    return np.bitwise_xor.accumulate(toggles, axis=1)[:, :width].astype(bool)
+
+
+def _lines(corners: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels x and y of the lines between corners that fall into (H, W) = `shape`.
+
+    From the left corner of each line one pixel per step along its longer direction; a tie between
+    two pixels goes to the one nearer to the left corner's row or column, as in OpenCV.
+    """
+    height, width = shape
+    start, end = corners, np.roll(corners, -1, axis=0)
+    swap = start[:, :1] > end[:, :1]
+    start, end = np.where(swap, end, start), np.where(swap, start, end)
+    step = end - start
+    length = np.abs(step)
+    steep = length[:, 1] > length[:, 0]
+    count = length.max(axis=1)
+
+    # Along its longer direction a line enters the box at step `first` and leaves after `last`.
+    origin = np.where(steep, start[:, 1], start[:, 0])
+    forward = np.where(steep, step[:, 1], step[:, 0]) >= 0
+    size = np.where(steep, height, width)
+    first = np.where(forward, -origin, origin - size + 1)
+    last = np.where(forward, size - 1 - origin, origin)
+    first, last = np.maximum(first, 0), np.minimum(last, count)
+    line, k = _runs(first, np.maximum(last - first + 1, 0))
+
+    n = np.maximum(count[line], 1)[:, None]
+    moved = (2 * k[:, None] * length[line] + n - 1) // (2 * n)
+    pixels = start[line] + np.sign(step[line]) * moved
+    x, y = pixels[((pixels >= 0) & (pixels < (width, height))).all(axis=1)].T
+    return x, y
+
+
+def _runs(first: np.ndarray, count: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Runs of whole numbers, run i being first[i], first[i] + 1, ...: owner and value of each."""
+    owner = np.repeat(np.arange(len(count)), count)
+    before = np.cumsum(count) - count
+    return owner, np.arange(len(owner)) - before[owner] + first[owner]

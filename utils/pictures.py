@@ -1,0 +1,150 @@
+"""Pictures of any kind to (H, W, 3) uint8, their sizes, resizing, and lists of picture files.
+
+Sizes are (height, width) everywhere. Pillow goes by the content of a file, so a wrong extension
+does no harm.
+"""
+
+import struct
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from utils.errors import UserError
+
+SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
+
+# What shows a picture upright for each EXIF orientation but 1; from the EXIF standard 2.3.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_picture(path: Path | str) -> np.ndarray:
+    """Read a picture upright, as a browser and therefore VIA shows it.
+
+    Grey pictures get three equal channels, transparency is dropped, 16-bit values lose their
+    lower byte, floats count from 0 to 1, and of several frames the first is taken.
+
+    Returns:
+        (H, W, 3) uint8, red, green, blue.
+
+    Raises:
+        UserError: the file is missing, is no picture, or is damaged.
+    """
+    with _opened(path) as image:
+        upright = UPRIGHT.get(_orientation(image))
+        if upright is not None:
+            image = image.transpose(upright)
+        return _rgb(image)
+
+
+def picture_size(path: Path | str) -> tuple[int, int]:
+    """The size (H, W) of an upright picture, read from its header only.
+
+    Raises:
+        UserError: the file is missing or is no picture.
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        return (width, height) if _orientation(image) >= 5 else (height, width)
+
+
+def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize (H, W, 3) uint8 to `size`, bilinear; averages when it reduces (antialiasing)."""
+    return _resize(picture, size, Image.Resampling.BILINEAR)
+
+
+def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize a label map (H, W) uint8 to `size` by nearest neighbour: no new value arises."""
+    return _resize(labels, size, Image.Resampling.NEAREST)
+
+
+def list_pictures(paths: Iterable[Path | str]) -> list[Path]:
+    """The pictures among `paths`: files as they are, folders as their pictures sorted by name.
+
+    Raises:
+        UserError: a path does not exist, or a folder holds no picture.
+    """
+    pictures = []
+    for path in map(Path, paths):
+        if path.is_dir():
+            found = pictures_in(path)
+            if not found:
+                raise UserError(f"{path} holds no picture; name a folder with JPEG or PNG files.")
+            pictures += found
+        elif path.is_file():
+            pictures.append(path)
+        else:
+            raise UserError(f"{path} does not exist; name a picture or a folder of pictures.")
+    return pictures
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The files of a folder whose names end as pictures do, sorted; hidden ones are passed over."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+    )
+
+
+@contextmanager
+def _opened(path: Path | str):
+    """The opened picture; every way in which reading may fail raises `UserError`."""
+    try:
+        with Image.open(path) as image:
+            yield image
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; correct its name or restore it.") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} has too many pixels; make it smaller ({error}).") from error
+    # Pillow's readers raise all of these on damaged files.
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+        reason = str(error) if not isinstance(error, Image.UnidentifiedImageError) else "unknown"
+        raise UserError(
+            f"{path} cannot be read as a picture ({reason}); save it anew as JPEG or PNG."
+        ) from error
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8, of an image whose pixels are not loaded yet."""
+    if image.format == "TIFF":
+        return 1  # Pillow turns these itself
+    if image.format == "PNG" and "exif" not in image.info:
+        return 1  # Pillow would decode all pixels to look for EXIF data behind them
+    try:
+        value = image.getexif().get(0x0112, 1)
+    except (OSError, SyntaxError, ValueError, struct.error):
+        return 1  # broken EXIF data leave a picture as it is, as in browsers
+    return value if value in UPRIGHT else 1
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    """The pixels of an image of any mode, (H, W, 3) uint8."""
+    if image.mode.startswith(("I", "F")):
+        values = np.asarray(image)  # (H, W) uint16, int32 or float32
+        if image.mode == "F":
+            values = np.nan_to_num(values) * (255 if np.nanmax(values) <= 1 else 1)
+            values = np.rint(values)
+        elif image.mode != "I" or values.max() > 255:
+            values = values >> 8
+        grey = values.clip(0, 255).astype(np.uint8)
+        return np.repeat(grey[..., None], 3, axis=2)
+    image.info.pop("transparency", None)  # converting would first warn of it, then drop it
+    return np.array(image.convert("RGB"))
+
+
+def _resize(array: np.ndarray, size: tuple[int, int], method: Image.Resampling) -> np.ndarray:
+    if array.shape[:2] == tuple(size):
+        return array
+    height, width = size
+    return np.array(Image.fromarray(array).resize((width, height), method))

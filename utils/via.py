@@ -1,0 +1,280 @@
+"""Annotations of the VGG Image Annotator (VIA), in every form that it saves.
+
+- VIA 2 project: a JSON object with `_via_img_metadata`; what the chapter uses (section 4).
+- VIA 2 annotation export: that inner object alone, `regions` a list.
+- VIA 1 export: the same with `regions` an object keyed "0", "1", ...
+- CSV of VIA 1 and 2: a row per region, the last columns holding JSON.
+
+VIA, Dutta and Zisserman, "The VIA Annotation Software for Images, Audio and Video", 2019.
+"""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from utils.errors import UserError
+
+# The numbers that each shape needs, by VIA's names.
+SHAPES = {
+    "polygon": ("all_points_x", "all_points_y"),
+    "polyline": ("all_points_x", "all_points_y"),
+    "rect": ("x", "y", "width", "height"),
+    "circle": ("cx", "cy", "r"),
+    "ellipse": ("cx", "cy", "rx", "ry"),
+    "point": ("cx", "cy"),
+}
+COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
+CLASS_ATTRIBUTES = ("Name", "name", "class", "label", "type")
+EXPORT = "in VIA choose Annotation, Export Annotations"
+
+
+@dataclass(frozen=True)
+class Region:
+    """One region of a picture.
+
+    Attributes:
+        shape: a key of `SHAPES`.
+        numbers: coordinates in pixels by VIA's names, lists as tuples; an ellipse also has
+            `theta`, its rotation in radians, clockwise as seen on the screen.
+        attributes: what the annotator entered.
+    """
+
+    shape: str
+    numbers: dict[str, float | tuple[float, ...]]
+    attributes: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Annotation:
+    """The regions of one picture.
+
+    Attributes:
+        file: file name of the picture, with forward slashes.
+        size: bytes of the picture's file, or None when VIA did not know.
+        regions: in the order of drawing.
+    """
+
+    file: str
+    size: int | None
+    regions: tuple[Region, ...]
+
+
+def read_annotations(path: Path | str) -> list[Annotation]:
+    """Read an annotation file of any of VIA's forms; the form is found from the content.
+
+    A picture that occurs several times gives several annotations.
+
+    Raises:
+        UserError: the file is missing, is of none of the forms, or lacks something; names the
+            file, the place in it and what was expected.
+    """
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist; {EXPORT}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} is not readable as UTF-8 text ({error}); {EXPORT}.") from error
+    if text.lstrip().startswith(("{", "[")):
+        return _from_json(path, text)
+    return _from_csv(path, text)
+
+
+def find_class_attribute(
+    annotations: Iterable[Annotation], wanted: str | None = None
+) -> str | None:
+    """The name of the region attribute that holds the class.
+
+    Args:
+        wanted: the name when the user gave one; else the first of Name, name, class, label,
+            type (in any letter case) that some region has a value for, else the only attribute.
+
+    Returns:
+        The name, or None when there are no regions.
+
+    Raises:
+        UserError: `wanted` does not occur, or none can be chosen; lists those that occur.
+    """
+    regions = [region for annotation in annotations for region in annotation.regions]
+    if not regions:
+        return None
+    present = sorted({name for region in regions for name in region.attributes})
+    filled = [name for name in present if any(class_value(r, name) is not None for r in regions)]
+    if wanted is not None:
+        if wanted in present:
+            return wanted
+        listed = ", ".join(present) or "none at all"
+        raise UserError(
+            f"no region has the attribute {wanted!r}; set --class-attribute to one of: {listed}."
+        )
+    for usual in CLASS_ATTRIBUTES:
+        for name in [n for n in filled if n == usual] or filled:
+            if name.casefold() == usual.casefold():
+                return name
+    if len(filled) == 1:
+        return filled[0]
+    if filled:
+        raise UserError(
+            f"the class could be in any of the attributes {', '.join(filled)}; "
+            "say which with --class-attribute."
+        )
+    raise UserError(
+        "no region names its class; in VIA add a region attribute such as Name and fill it in."
+    )
+
+
+def class_value(region: Region, attribute: str) -> str | None:
+    """The class that a region names, or None when it names none or several.
+
+    Text, radio buttons and drop-down lists give a text, check boxes an object such as
+    `{"bottle": true}`; VIA writes "undefined" for a list that was never opened.
+    """
+    value = region.attributes.get(attribute)
+    if isinstance(value, dict):
+        ticked = [name for name, on in value.items() if on in (True, "true")]
+        value = ticked[0] if len(ticked) == 1 else None
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    value = str(value).strip()
+    return value if value not in ("", "undefined") else None
+
+
+def _from_json(path: Path, text: str) -> list[Annotation]:
+    """Annotations from any of the JSON forms."""
+    try:
+        content = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise UserError(f"{path} is not whole JSON ({error}); {EXPORT} again.") from error
+    if isinstance(content, dict) and "_via_img_metadata" in content:
+        entries, place = content["_via_img_metadata"], f"{path}: _via_img_metadata"
+    else:
+        entries, place = content, str(path)
+    if not isinstance(entries, dict):
+        raise UserError(f"{place} is not an object of pictures, as VIA writes it; {EXPORT}.")
+    if "annotations" in entries and "images" in entries:
+        raise UserError(f"{path} is in COCO's format; {EXPORT} (as json).")
+    if "metadata" in entries and "file" in entries:
+        raise UserError(f"{path} is a project of VIA 3; export it to VIA 2 JSON, which is read.")
+    return [_entry(entry, f"{place}[{key!r}]") for key, entry in entries.items()]
+
+
+def _entry(entry: object, place: str) -> Annotation:
+    """One picture of the JSON forms."""
+    if not isinstance(entry, dict) or not {"filename", "regions"} <= entry.keys():
+        raise UserError(f"{place} is not a picture with 'filename' and 'regions'; {EXPORT}.")
+    if not isinstance(entry["filename"], str):
+        raise UserError(f"{place}['filename'] is {entry['filename']!r}, not a text; {EXPORT}.")
+    regions = entry["regions"]
+    if isinstance(regions, dict):
+        regions = list(regions.values())
+    if not isinstance(regions, list):
+        raise UserError(f"{place}['regions'] is neither a list nor an object; {EXPORT}.")
+    return Annotation(
+        entry["filename"].replace("\\", "/"),
+        _file_size(entry.get("size")),
+        tuple(_region(region, f"{place}['regions'][{i}]") for i, region in enumerate(regions)),
+    )
+
+
+def _region(region: object, place: str) -> Region:
+    """One region of the JSON forms."""
+    if not isinstance(region, dict) or not isinstance(region.get("shape_attributes"), dict):
+        raise UserError(f"{place} has no object 'shape_attributes'; {EXPORT}.")
+    attributes = region.get("region_attributes") or {}
+    if not isinstance(attributes, dict):
+        raise UserError(f"{place}['region_attributes'] is not an object; {EXPORT}.")
+    shape, numbers = _shape(region["shape_attributes"], f"{place}['shape_attributes']")
+    return Region(shape, numbers, attributes)
+
+
+def _shape(attributes: dict, place: str) -> tuple[str, dict[str, float | tuple[float, ...]]]:
+    """Name and numbers of a shape, checked."""
+    shape = str(attributes.get("name")).lower()
+    if shape not in SHAPES:
+        raise UserError(
+            f"{place}['name'] is {attributes.get('name')!r}, not one of {', '.join(SHAPES)}; "
+            "draw the region anew."
+        )
+    numbers = {}
+    for name in (*SHAPES[shape], *(["theta"] if "theta" in attributes else [])):
+        if name not in attributes:
+            raise UserError(f"{place} of a {shape} lacks {name!r}; draw the region anew.")
+        value = attributes[name]
+        expected = list if name.startswith("all_points") else (int, float, str)
+        try:
+            if not isinstance(value, expected):
+                raise ValueError
+            numbers[name] = tuple(map(_finite, value)) if expected is list else _finite(value)
+        except (ValueError, TypeError, OverflowError) as error:
+            kind = "a list of numbers" if expected is list else "a number"
+            raise UserError(
+                f"{place}[{name!r}] is {str(value)[:60]}, not {kind}; draw the region anew."
+            ) from error
+    if shape in ("polygon", "polyline"):
+        across, down = len(numbers["all_points_x"]), len(numbers["all_points_y"])
+        if across != down:
+            raise UserError(
+                f"{place} has {across} values in all_points_x but {down} in all_points_y; "
+                "draw the region anew."
+            )
+    return shape, numbers
+
+
+def _from_csv(path: Path, text: str) -> list[Annotation]:
+    """Annotations from VIA's CSV; rows of one picture belong together wherever they stand."""
+    pictures: dict[tuple[str, int | None], list[Region]] = {}
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        # VIA 1 begins its header with '#', and some of its versions put blanks after commas.
+        reader.fieldnames = [name.strip(" #") for name in reader.fieldnames or []]
+        missing = [name for name in COLUMNS if name not in reader.fieldnames]
+        if missing:
+            raise UserError(
+                f"{path} is neither VIA's JSON nor its CSV (the header lacks "
+                f"{', '.join(missing)}); {EXPORT}."
+            )
+        for row in reader:
+            place = f"{path}, line {reader.line_num}"
+            if not row["filename"]:
+                raise UserError(f"{place}: 'filename' is empty; {EXPORT} again.")
+            key = (row["filename"].replace("\\", "/"), _file_size(row["file_size"]))
+            regions = pictures.setdefault(key, [])
+            shape = _cell(row, "region_shape_attributes", place)
+            if shape:  # the row of a picture without regions holds {}
+                shape = _shape(shape, f"{place}: region_shape_attributes")
+                regions.append(Region(*shape, _cell(row, "region_attributes", place)))
+    except csv.Error as error:
+        raise UserError(f"{path} is not VIA's CSV ({error}); {EXPORT} again.") from error
+    return [Annotation(name, size, tuple(rows)) for (name, size), rows in pictures.items()]
+
+
+def _cell(row: dict[str, str | None], column: str, place: str) -> dict:
+    """The JSON object in a cell of the CSV."""
+    try:
+        content = json.loads(row[column] or "{}")
+    except (json.JSONDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
+        raise UserError(f"{place}: {column} is {row[column]!r}, not a JSON object; {EXPORT} again.")
+    return content
+
+
+def _finite(value: object) -> float:
+    """A coordinate as a float; raises `ValueError` when it is not a finite number."""
+    number = float(value)
+    if isinstance(value, bool) or not math.isfinite(number):
+        raise ValueError
+    return number
+
+
+def _file_size(value: object) -> int | None:
+    """VIA's `size` in bytes; -1, empty or absent means unknown."""
+    try:
+        size = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return size if size >= 0 else None
