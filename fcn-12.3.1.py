@@ -5,15 +5,14 @@ python3 fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best
 python3 fcn-12.3.1.py --evaluate --restore-weights=... --image-file photograph.jpg
 """
 
-import os
 import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's greetings; errors still come
 
 from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, parse_arguments  # noqa: E402
+from startup import import_keras  # noqa: E402
 from utils.errors import UserError, run  # noqa: E402
 
 # keras takes seconds to import, `--help` is to answer at once: the functions import what they need.
@@ -138,6 +137,7 @@ def evaluate_fcn(args, weights: Path) -> None:
 
 def main() -> None:
     args = parse_arguments()
+    import_keras()
     import keras
 
     from devices import fast_precision, gpu_name

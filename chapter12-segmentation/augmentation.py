@@ -171,7 +171,8 @@ def add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -
     noise = rng.standard_normal(picture.shape, np.float32)
     noise *= deviation
     noise += picture
-    return np.rint(noise.clip(0, 255)).astype(np.uint8)
+    np.clip(np.rint(noise, out=noise), 0, 255, out=noise)
+    return noise.astype(np.uint8)
 
 
 def tone_curves(gains, contrast: float, gamma: float, pivot: float) -> np.ndarray:

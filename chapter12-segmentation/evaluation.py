@@ -25,20 +25,6 @@ from utils.labels import LabelStore
 from utils.pictures import list_pictures, read_picture, resize_picture
 
 
-class LabelsAsInput(keras.utils.PyDataset):
-    """Batches (pictures, labels) of another data set as inputs of one network: ((x, y),)."""
-
-    def __init__(self, data: keras.utils.PyDataset):
-        super().__init__()
-        self.data = data
-
-    def __len__(self):
-        return len(self.data)
-
-    def __getitem__(self, index):
-        return (self.data[index],)
-
-
 def build_scorer(model: keras.Model) -> keras.Model:
     """The network with its confusion matrices behind it.
 
@@ -52,8 +38,12 @@ def build_scorer(model: keras.Model) -> keras.Model:
 
 
 def confusion_matrices(scorer: keras.Model, data: keras.utils.PyDataset) -> np.ndarray:
-    """The confusion matrix of every picture of `data`, in its order: (N, C, C) int64."""
-    return scorer.predict(LabelsAsInput(data), verbose=0).astype(np.int64)
+    """The confusion matrix of every picture of `data`, in its order: (N, C, C) int64.
+
+    Batch by batch, since `predict` admits no maps of other sizes after its first batches.
+    """
+    matrices = [scorer.predict_on_batch([pictures, labels]) for pictures, labels in data]
+    return np.concatenate(matrices).astype(np.int64)
 
 
 def print_scores(keys: list[str], matrices: np.ndarray, names: tuple[str, ...]) -> dict:

@@ -118,11 +118,9 @@ def _stage(name: str) -> str:
     """The stage of a layer: "stage1_block0_2_conv" is of stage1, "bn_fcn_8" of fcn_8."""
     for beginning in ("conv_", "bn_", "relu_", "tconv_"):
         name = name.removeprefix(beginning)
-    if name.startswith("stage"):
+    if name.startswith(("stem", "stage", "last")):
         return name.split("_")[0]
-    if name.startswith(("stem", "last")):
-        return name.split("_")[0]
-    return name.removesuffix("_up2d")
+    return name
 
 
 def print_summary(model: keras.Model, folder: Path) -> None:

@@ -12,9 +12,10 @@ import os
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,6 +33,9 @@ from utils.classes import (
 )
 from utils.errors import UserError, run
 from utils.files import data_folder, inside
+
+if TYPE_CHECKING:
+    from utils.labels import LabelStore
 
 # Kinds of notes in the order of the report; `--strict` makes those of the first group an error.
 FAULTS = {
@@ -67,7 +71,7 @@ class Report:
         """Keep a note; `kind` is a key of `FAULTS` or `REMARKS`."""
         self.notes.append((kind, text))
 
-    def counts(self, kinds) -> str:
+    def counts(self, kinds: Iterable[str]) -> str:
         """How many notes there are of each kind, as in "2 clipped, 1 missing"."""
         counted = Counter(kind for kind, _ in self.notes)
         return ", ".join(f"{counted[kind]} {kind}" for kind in kinds if counted[kind])
@@ -151,8 +155,8 @@ def make_labels(
     for annotation, ids in zip(
         annotations, _class_ids(values, annotations, classes, source, found, report), strict=True
     ):
+        path = inside(folder, annotation.file)
         key = PurePosixPath(annotation.file).as_posix()  # drops "./"
-        path = inside(folder, key)
         if key in pictures:
             report.note("merged", key)
         pictures.setdefault(key, []).extend(zip(annotation.regions, ids, strict=True))
@@ -276,7 +280,7 @@ def make_labels_from_masks(
     return out
 
 
-def ensure_labels(path: Path | str, progress: bool = True):
+def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
     """Open a label store; make it first when it is missing or older than what it is made from.
 
     Args:
@@ -284,9 +288,6 @@ def ensure_labels(path: Path | str, progress: bool = True):
             such an annotation file or folder itself. A chapter's pickled `.npy` is opened as it
             is unless its annotations are newer.
         progress: whether to show a bar and print what was found.
-
-    Returns:
-        A `labels.LabelStore`.
 
     Raises:
         UserError: there is nothing to open or to make it from, or it cannot be used.
@@ -433,7 +434,7 @@ def _finish(out, source, report, strict, progress, most_listed) -> None:
     if strict and faults:
         raise UserError(
             f"{source}: --strict found {report.counts(FAULTS)} "
-            f"(first: {faults[0].rstrip('.')}); correct them or leave out --strict; nothing was written."
+            f"(first: {faults[0].rstrip('.')}) and wrote nothing; correct them or leave it out."
         )
     if progress:
         print(report.summary(out))

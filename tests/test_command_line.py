@@ -1,0 +1,246 @@
+"""fcn-12.3.1.py as a reader runs it: from any folder, on a small data set that the test makes."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from arguments import PRESETS, apply_preset, build_parser, fill, parse_arguments
+from utils.errors import UserError
+from utils.files import PROJECT
+
+SCRIPT = PROJECT / "fcn-12.3.1.py"
+TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
+TINY += ["--width", "48", "--precision", "float32", "--workers", "2", "--batch-size", "2"]
+
+CHAPTER_OPTIONS = (
+    "--layers --batch-size --epochs --workers --backbone --train --summary --save-dir --dataset "
+    "--height --width --channels --data-path --train-labels --test-labels --restore-weights "
+    "--evaluate --image-file --plot --verbose"
+).split()
+
+
+def via_project(folder, split, number, first):
+    """`number` pictures with one red square each, and the VIA project that outlines it."""
+    metadata = {}
+    for index in range(first, first + number):
+        name, left = f"{index:07}.jpg", 4 + 3 * (index % 5)
+        picture = np.full((40, 60, 3), 90, np.uint8)
+        picture[10:30, left : left + 20] = (220, 30, 30)
+        Image.fromarray(picture).save(folder / name, quality=95)
+        corners = {"all_points_x": [left, left + 19, left + 19, left], "all_points_y": [10, 10, 29, 29]}
+        region = {"shape_attributes": {"name": "polygon", **corners}, "region_attributes": {"Name": "1"}}
+        metadata[name] = {"filename": name, "size": -1, "regions": [region], "file_attributes": {}}
+    project = {"_via_settings": {}, "_via_img_metadata": metadata, "_via_attributes": {}}
+    (folder / f"segmentation_{split}.json").write_text(json.dumps(project))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("squares")
+    via_project(folder, "train", 6, 1)
+    via_project(folder, "test", 2, 10001)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(data, tmp_path_factory):
+    """Two epochs, from a folder that is not the project's; returns (save-dir, what was printed)."""
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    command = [sys.executable, str(SCRIPT), "--train", *TINY, "--epochs", "2", "--data-path", str(data)]
+    result = subprocess.run(
+        [*command, "--save-dir", str(elsewhere / "weights"), "--augment"],
+        cwd=elsewhere,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert sorted(path.name for path in elsewhere.iterdir()) == ["weights"]
+    assert result.stderr == "", "a run that goes well prints no warnings"
+    return elsewhere / "weights", result.stdout
+
+
+def run(*arguments):
+    """The script's `main` in this process."""
+    specification = importlib.util.spec_from_file_location("fcn", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    saved = sys.argv
+    sys.argv = [str(SCRIPT), *map(str, arguments)]
+    try:
+        module.main()
+    finally:
+        sys.argv = saved
+
+
+# --- arguments -------------------------------------------------------------------------------------
+
+
+def test_the_chapters_options_are_all_there():
+    known = {name for action in build_parser()._actions for name in action.option_strings}
+    assert len(CHAPTER_OPTIONS) == 20
+    assert set(CHAPTER_OPTIONS) | {"-t", "-e"} <= known
+
+
+def test_the_chapters_defaults():
+    args = parse_arguments(["--train", "--preset", "book"])
+    apply_preset(args, None)
+    assert (args.layers, args.batch_size, args.epochs, args.workers) == (3, 4, 100, 4)
+    assert (args.height, args.width, args.channels) == (480, 640, 3)
+    assert args.backbone == "resnet56v2"
+    assert (args.train_labels, args.test_labels) == (
+        "segmentation_train.npy",
+        "segmentation_test.npy",
+    )
+    assert args.data_path.name == "drinks" and args.save_dir.name == "weights"
+    assert args.verbose == 1 and args.restore_weights is None and args.image_file is None
+
+
+def test_auto_goes_by_the_gpu():
+    for gpu, preset in (("Some GPU", "book"), (None, "quick")):
+        args = parse_arguments(["--train"])
+        sentence = apply_preset(args, gpu)
+        assert args.preset == preset and preset in sentence
+        assert args.height == PRESETS[preset]["height"]
+        assert (gpu or "no GPU") in sentence
+
+
+def test_the_command_line_goes_before_the_preset():
+    args = parse_arguments(["--train", "--epochs", "7", "--no-augment", "--preset", "quick"])
+    fill(args, {"epochs": 9, "width": 64, "no such option": 1})
+    apply_preset(args, None)
+    assert (args.epochs, args.width, args.augment) == (7, 64, False)
+    assert not hasattr(args, "no such option")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        "--train --epochs x",
+        "--train --epochs 0",
+        "--train --layers 0",
+        "--train --height 31",
+        "--train --channels 4",
+        "--train --precision float8",
+        "--train --validation-split 1",
+        "--train --unheard-of",
+        "--evaluate",
+        "--train --image-file x.jpg",
+        "--evaluate --resume --restore-weights x.h5",
+        "--train --resume --restore-weights x.h5",
+        "",
+    ],
+)
+def test_wrong_values_get_one_line_and_status_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_arguments(arguments.split())
+    assert stop.value.code == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_help_imports_nothing_heavy():
+    code = (
+        "import runpy, sys\n"
+        f"sys.argv = [{str(SCRIPT)!r}, '--help']\n"
+        "try:\n"
+        f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
+        "except SystemExit as stop:\n"
+        "    assert not stop.code\n"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'skimage', 'matplotlib', 'PIL', 'h5py', 'scipy'}\n"
+        "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert "--restore-weights" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--train", "--backbone", "vgg16"], "vgg16"),
+        (["--train", "--data-path", "no/such/folder"], "no/such/folder"),
+        (["--evaluate", "--restore-weights", "none.h5"], "none.h5"),
+        (["--train", "--resume", "--dataset", "never-trained"], "never-trained"),
+    ],
+)
+def test_what_is_missing_is_named(arguments, names, tmp_path):
+    with pytest.raises(UserError, match=names):
+        run(*arguments, "--save-dir", tmp_path)
+
+
+# --- from annotations to pictures ------------------------------------------------------------------
+
+
+def test_training_makes_labels_and_tells_what_it_does(data, trained):
+    folder, printed = trained
+    assert (data / "segmentation_train.npy").is_file()
+    assert "preset quick" in printed and "# of classes 2" in printed and "a step" in printed
+    assert [line[:9] for line in printed.splitlines() if line.startswith("epoch")] == [
+        "epoch 1/2",
+        "epoch 2/2",
+    ]
+    name = f"ResNet8v1-1layer-{data.name}"
+    for ending in ("best-iou.weights.h5", "last.weights.h5", "configuration.json", "history.csv"):
+        assert (folder / f"{name}-{ending}").is_file()
+
+
+def test_evaluation_prints_the_chapters_lines_and_leaves_the_history(data, trained, capsys, tmp_path):
+    folder, _ = trained
+    (history,) = folder.glob("*-history.csv")
+    before = history.read_bytes()
+    weights = f"ResNet8v1-1layer-{data.name}-best-iou.h5"  # the name that the book would give it
+    arguments = ["--evaluate", "--restore-weights", weights, "--save-dir", folder]
+    run(*arguments, "--data-path", data, "--plot", "--prediction-dir", tmp_path)
+    printed = capsys.readouterr().out
+    assert "0010001.jpg: 2 objs, miou=" in printed and "dataset mIoU" in printed
+    assert "IoU class 1" in printed
+    assert history.read_bytes() == before
+    mask = Image.open(tmp_path / "0010001.jpg-mask.png")
+    assert mask.mode == "P" and mask.size == (60, 40)
+    assert (tmp_path / "0010002.jpg-segmentation.png").is_file()
+
+
+def test_pictures_are_segmented_without_a_data_set(trained, tmp_path, capsys):
+    folder, _ = trained
+    (weights,) = folder.glob("*-best-iou.weights.h5")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, size in (("wide.png", (97, 41)), ("tall.png", (33, 90))):
+        Image.new("RGB", size, (220, 30, 30)).save(pictures / name)
+    arguments = ["--evaluate", "--restore-weights", weights, "--data-path", tmp_path / "nowhere"]
+    out = tmp_path / "out"
+    run(*arguments, "--image-file", pictures, pictures / "wide.png", "--prediction-dir", out)
+    assert Image.open(out / "wide.png-mask.png").size == (97, 41)
+    assert Image.open(out / "tall.png-mask.png").size == (33, 90)
+    assert "tall.png: " in capsys.readouterr().out
+
+
+def test_weights_of_other_classes_are_refused(data, trained, tmp_path):
+    folder, _ = trained
+    (weights,) = folder.glob("*-best-iou.weights.h5")
+    other = tmp_path / "other"
+    other.mkdir()
+    via_project(other, "test", 1, 1)
+    (other / "classes.json").write_text(json.dumps(["background", "cat", "dog"]))
+    with pytest.raises(UserError, match="2 classes"):
+        run("--evaluate", "--restore-weights", weights, "--data-path", other)
+
+
+def test_resume_goes_on_as_the_run_began(data, trained, capsys):
+    folder, _ = trained
+    arguments = ["--train", "--resume", "--backbone", "resnet8v1", "--layers", "1"]
+    run(*arguments, "--epochs", "3", "--save-dir", folder, "--data-path", data)
+    printed = capsys.readouterr().out
+    assert "Going on after epoch 2 of 3" in printed
+    assert "32x48, batch 2, float32" in printed  # remembered, not the preset's
+    (history,) = folder.glob("*-history.csv")
+    assert [line.split(",")[:2] for line in history.read_text().splitlines()[1:]] == [
+        ["1", "1"],
+        ["1", "2"],
+        ["1", "3"],
+    ]

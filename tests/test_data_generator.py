@@ -1,0 +1,419 @@
+"""The data generator: sizes, order, threads, augmentation, memory, and Keras' own iteration."""
+
+import json
+import os
+import threading
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+from augmentation import augment
+from data_generator import DataGenerator, grey, split_keys
+from utils.classes import VOID, as_content, named
+from utils.errors import UserError
+from utils.labels import index_path, open_labels, write_labels
+from utils.pictures import resize_labels, resize_picture
+
+CLASSES = named(["background", "bottle", "can"])
+
+
+def make_picture(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A smooth picture (H, W, 3) uint8 with a mean of its own."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    ramp = 20 + 40 * x / size[1] + 30 * y / size[0]
+    return np.stack([ramp + 10 * number, ramp, ramp + 5], -1).astype(np.uint8)
+
+
+def make_labels(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A label map (H, W) uint8 with a box of class 1 or 2 and a row of void."""
+    labels = np.zeros(size, np.uint8)
+    labels[size[0] // 4 : size[0] // 2, size[1] // 3 :] = 1 + number % 2
+    labels[-1] = VOID
+    return labels
+
+
+def make_store(folder: Path, sizes: list[tuple[int, int]]):
+    """A store of PNG pictures `0.png`, `1.png`, ... of these sizes."""
+    for number, size in enumerate(sizes):
+        Image.fromarray(make_picture(number, size)).save(folder / f"{number}.png")
+    entries = [(f"{number}.png", make_labels(number, size)) for number, size in enumerate(sizes)]
+    write_labels(folder / "labels.npy", folder, CLASSES, entries)
+    return open_labels(folder / "labels.npy")
+
+
+@pytest.fixture
+def store(tmp_path):
+    return make_store(tmp_path, [(24, 32)] * 7)
+
+
+def served(data: DataGenerator, epochs) -> list[np.ndarray]:
+    """Everything that these epochs serve, pictures and label maps in turn."""
+    parts = []
+    for epoch in epochs:
+        data.epoch = epoch
+        for x, y in data:
+            parts += [x, y]
+    return parts
+
+
+def assert_same(one: list[np.ndarray], other: list[np.ndarray]):
+    assert len(one) == len(other)
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+def numbers(data: DataGenerator, epochs) -> list[list[int]]:
+    """The pictures of each epoch by number: `make_picture` writes it into the first pixel."""
+    return [
+        [int(picture[0, 0, 0] - 20) // 10 for x in served(data, [epoch])[::2] for picture in x]
+        for epoch in epochs
+    ]
+
+
+# What batches are
+
+
+def test_batches_are_pictures_and_class_ids(store):
+    data = DataGenerator(store, size=(24, 32), batch_size=3)
+    x, y = data[1]
+    assert (x.shape, x.dtype) == ((3, 24, 32, 3), np.uint8)
+    assert (y.shape, y.dtype) == ((3, 24, 32), np.uint8)
+    np.testing.assert_array_equal(x[0], make_picture(3, (24, 32)))
+    np.testing.assert_array_equal(y[2], make_labels(5, (24, 32)))
+    assert data.n_classes == 3
+
+
+def test_the_last_batch_is_kept(store):
+    data = DataGenerator(store, size=(24, 32), batch_size=3)
+    assert len(data) == 3
+    assert [len(x) for x, _ in data] == [3, 3, 1]
+    assert len(DataGenerator(store, size=(24, 32), batch_size=100)) == 1
+    for index in (-1, 3):
+        with pytest.raises(IndexError):
+            data[index]
+
+
+def test_pictures_of_all_sizes_come_at_the_networks(tmp_path):
+    sizes = [(24, 32), (48, 64), (31, 17), (10, 90)]
+    data = DataGenerator(make_store(tmp_path, sizes), size=(20, 36))
+    ((x, y),) = data
+    assert x.shape == (4, 20, 36, 3) and y.shape == (4, 20, 36)
+    for number, size in enumerate(sizes):
+        picture = resize_picture(make_picture(number, size), (20, 36))
+        np.testing.assert_array_equal(x[number], picture)
+        labels = make_labels(number, size)
+        np.testing.assert_array_equal(y[number], resize_labels(labels, (20, 36)))
+        assert set(np.unique(y[number])) <= set(np.unique(labels))
+
+
+def test_original_labels_keep_their_size(tmp_path):
+    sizes = [(24, 32), (24, 32), (24, 32), (31, 17), (24, 32)]
+    store = make_store(tmp_path, sizes)
+    data = DataGenerator(store, size=(20, 36), batch_size=2, label_size="original")
+    assert len(data) == 4
+    assert [x.shape for x, _ in data] == [(n, 20, 36, 3) for n in (2, 1, 1, 1)]
+    labels = [labels for _, y in data for labels in y]
+    assert_same(labels, [make_labels(number, size) for number, size in enumerate(sizes)])
+
+
+def test_original_labels_are_not_shuffled_or_changed(store):
+    for option in ({"shuffle": True}, {"augment": True}, {"pictures_per_epoch": 3}):
+        with pytest.raises(ValueError):
+            DataGenerator(store, label_size="original", **option)
+
+
+def test_files_of_every_kind(tmp_path):
+    colours = make_picture(3, (12, 16))
+    image = Image.fromarray(colours)
+    image.convert("L").save(tmp_path / "grey.png")
+    image.convert("RGBA").save(tmp_path / "alpha.png")
+    image.quantize(16).save(tmp_path / "palette.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6  # stored turned; shown upright it is 12 high and 16 wide
+    image.transpose(Image.Transpose.ROTATE_90).save(
+        tmp_path / "turned.jpg", exif=exif, quality=95, subsampling=0
+    )
+    keys = ["grey.png", "alpha.png", "palette.png", "turned.jpg"]
+    labels = make_labels(1, (12, 16))
+    write_labels(tmp_path / "l.npy", tmp_path, CLASSES, [(key, labels) for key in keys])
+    ((x, _),) = DataGenerator(open_labels(tmp_path / "l.npy"), size=(12, 16))
+    assert x.shape == (4, 12, 16, 3)
+    assert (x[0] == x[0][..., :1]).all()
+    np.testing.assert_array_equal(x[1], colours)
+    for picture in x[2:]:
+        assert np.abs(picture.astype(int) - colours).max() < 20
+
+
+def test_one_channel_is_grey(store):
+    data = DataGenerator(store, size=(24, 32), channels=1, augment=True)
+    assert data[0][0].shape == (4, 24, 32, 1)
+    colours = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    assert grey(colours)[:, 0].tolist() == [255, 76, 150, 29]
+    with pytest.raises(UserError, match="2 channels"):
+        DataGenerator(store, channels=2)
+
+
+# Order and augmentation
+
+
+def test_without_shuffling_the_order_is_that_of_the_keys(store):
+    data = DataGenerator(store, keys=["4.png", "1.png", "6.png"], size=(24, 32), batch_size=2)
+    assert numbers(data, [0, 1]) == [[4, 1, 6]] * 2
+
+
+def test_shuffling_depends_on_seed_and_epoch(store):
+    def order(seed):
+        return numbers(DataGenerator(store, size=(24, 32), shuffle=True, seed=seed), range(3))
+
+    assert order(1) == order(1)
+    assert order(1) != order(2)
+    assert all(sorted(epoch) == list(range(7)) for epoch in order(1))
+    assert order(1)[0] != order(1)[1] != order(1)[2]
+
+
+@pytest.mark.parametrize("per_epoch", [3, 7, 10, 20])
+def test_all_pictures_are_taken_equally_often(store, per_epoch):
+    data = DataGenerator(store, size=(24, 32), shuffle=True, pictures_per_epoch=per_epoch)
+    epochs = numbers(data, range(7))
+    assert [len(epoch) for epoch in epochs] == [per_epoch] * 7
+    assert np.bincount(sum(epochs, [])).tolist() == [per_epoch] * 7
+
+
+def test_augmentation_depends_on_seed_epoch_and_place(store):
+    def batches(seed, epoch, keys=None):
+        options = {"size": (24, 32), "augment": True, "keys": keys}
+        return served(DataGenerator(store, seed=seed, **options), [epoch])
+
+    assert_same(batches(1, 0), batches(1, 0))
+    assert not np.array_equal(batches(1, 0)[0], batches(1, 1)[0])
+    assert not np.array_equal(batches(1, 0)[0], batches(2, 0)[0])
+    pictures = batches(1, 0, keys=["2.png", "2.png"])[0]
+    assert not np.array_equal(pictures[0], pictures[1])
+
+
+def test_augmentation_and_order_have_random_numbers_of_their_own(store):
+    data = DataGenerator(store, size=(24, 32), augment=True, seed=3)
+    x, _ = data[0]
+    for words in ((3, 0), (3, 0, 0), (3,)):
+        rng = np.random.default_rng(words)
+        other, _ = augment(make_picture(0, (24, 32)), make_labels(0, (24, 32)), rng, (24, 32))
+        assert not np.array_equal(x[0], other)
+
+
+def test_augmentation_invents_no_label_value(store):
+    data = DataGenerator(store, size=(24, 32), augment=True)
+    values = set(np.unique(np.concatenate([y for y in served(data, range(20))[1::2]])))
+    assert values == {0, 1, 2, VOID}
+
+
+# Threads, and iteration by Keras
+
+
+def test_the_number_of_threads_changes_nothing(store):
+    def batches(workers):
+        options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
+        return served(DataGenerator(store, workers=workers, **options), range(3))
+
+    assert_same(batches(1), batches(4))
+
+
+def test_batches_may_be_asked_for_in_any_order_by_many_threads(store):
+    options = {"size": (24, 32), "batch_size": 1, "shuffle": True, "augment": True}
+    expected = served(DataGenerator(store, **options), [0])[::2]
+    data, wrong = DataGenerator(store, workers=2, **options), []
+
+    def ask(seed):
+        for index in np.random.default_rng(seed).integers(0, 7, 40):
+            if not np.array_equal(data[int(index)][0], expected[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=ask, args=(seed,), daemon=True) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive()
+    assert not wrong
+
+
+class Losses(keras.callbacks.Callback):
+    """Notes the loss after every step, and the epochs that the data set counts."""
+
+    def __init__(self, data: DataGenerator):
+        super().__init__()
+        self.data, self.losses, self.epochs = data, [], []
+
+    def on_epoch_begin(self, epoch, logs=None):
+        self.epochs.append(self.data.epoch)
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.losses.append(logs["loss"])
+
+
+def fit(data: DataGenerator, epochs: int, initial_epoch: int = 0, shuffle=False) -> Losses:
+    """`fit` a model whose loss is the mean value of the pictures and which learns nothing."""
+    inputs = keras.layers.Input((24, 32, 3))
+    means = keras.layers.GlobalAveragePooling2D()(inputs)
+    outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(means)
+    model = keras.Model(inputs, outputs)
+    model.compile(keras.optimizers.SGD(0.0), loss=lambda y_true, y_pred: y_pred[:, 0])
+    noted = Losses(data)
+    options = {"shuffle": shuffle, "verbose": 0, "callbacks": [noted]}
+    model.fit(data, epochs=epochs, initial_epoch=initial_epoch, **options)
+    return noted
+
+
+def expected_losses(data: DataGenerator, epochs) -> list[float]:
+    """The losses of `fit`: running means within each epoch of the three channels' sum."""
+    losses = []
+    for epoch in epochs:
+        sums = []
+        for x in served(data, [epoch])[::2]:
+            sums += x.mean((1, 2)).sum(-1).tolist()
+            losses.append(np.mean(sums))
+    return losses
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_fit_sees_every_batch_once_in_order_and_ends(store, workers):
+    options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
+    data = DataGenerator(store, workers=workers, **options)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(fit(data, 3)), daemon=True)
+    thread.start()
+    thread.join(120)
+    assert results, "training hangs or failed"
+    assert results[0].epochs == [0, 1, 2]
+    assert data.epoch == 3
+    expected = expected_losses(DataGenerator(store, **options), range(3))
+    np.testing.assert_allclose(results[0].losses, expected, rtol=1e-5)
+
+
+def test_fit_of_short_epochs_counts_them(store):
+    data = DataGenerator(store, size=(24, 32), batch_size=4, shuffle=True)  # two batches
+    assert fit(data, 3).epochs == [0, 1, 2]
+
+
+def test_a_resumed_fit_goes_on_as_if_never_interrupted(store):
+    def generator():
+        options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
+        return DataGenerator(store, pictures_per_epoch=5, **options)
+
+    whole = fit(generator(), 4).losses
+    first, second = generator(), generator()
+    losses = fit(first, 2).losses
+    second.epoch = 2
+    losses += fit(second, 4, initial_epoch=2).losses
+    np.testing.assert_array_equal(losses, whole)
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+def test_predict_sees_every_picture_once(store, workers):
+    data = DataGenerator(store, size=(24, 32), batch_size=2, workers=workers)
+    inputs = keras.layers.Input((24, 32, 3), dtype="uint8")
+    model = keras.Model(inputs, keras.layers.Identity(dtype="uint8")(inputs))
+    for _ in range(2):
+        expected = np.stack([make_picture(number, (24, 32)) for number in range(7)])
+        np.testing.assert_array_equal(model.predict(data, verbose=0), expected)
+
+
+def test_the_shuffling_of_keras_is_refused(store):
+    # It would not be repeated when a run is resumed.
+    keras.utils.set_random_seed(0)  # with which it does not keep the order by chance
+    with pytest.raises(Exception, match="shuffle=False"):
+        fit(DataGenerator(store, size=(24, 32), batch_size=1), 1, shuffle=True)
+
+
+# What can be wrong
+
+
+def test_a_missing_picture_is_named(store):
+    (store.folder / "5.png").unlink()
+    with pytest.raises(UserError, match="5.png"):
+        DataGenerator(store)
+    assert len(DataGenerator(store, keys=["0.png"])) == 1
+
+
+def test_labels_of_another_shape_are_refused(tmp_path):
+    store = make_store(tmp_path, [(24, 32)])
+    Image.new("RGB", (24, 32)).save(tmp_path / "0.png")
+    with pytest.raises(UserError, match="24 wide and 32 high.* 32 wide and 24 high"):
+        DataGenerator(store)
+    Image.new("RGB", (63, 47)).save(tmp_path / "0.png")  # the same shape, but for rounding
+    DataGenerator(store)
+
+
+def test_no_picture_at_all(store):
+    with pytest.raises(UserError, match="no picture"):
+        DataGenerator(store, keys=[])
+
+
+def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path):
+    store = make_store(tmp_path, [(24, 32)] * 5)
+    content = (tmp_path / "3.png").read_bytes()
+    (tmp_path / "3.png").write_bytes(content[: len(content) // 2])  # its header is whole
+    data = DataGenerator(store, size=(24, 32), batch_size=1)
+    assert data.failure is None
+    with pytest.raises(Exception, match="3.png"):
+        fit(data, 1)
+    assert isinstance(data.failure, UserError) and "3.png" in str(data.failure)
+
+
+# Memory
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in use now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").is_file(), reason="needs Linux to measure")
+def test_a_thousand_pictures_add_less_than_100_mb(tmp_path):
+    for number in range(4):
+        picture = make_picture(number, (480, 640))
+        Image.fromarray(picture).save(tmp_path / f"{number}.jpg")
+    for number in range(4, 1000):
+        os.link(tmp_path / f"{number % 4}.jpg", tmp_path / f"{number}.jpg")
+    # A sparse file takes no room on the disk, but is as long as 1,000 maps.
+    path = tmp_path / "labels.npy"
+    np.lib.format.open_memmap(path, "w+", np.uint8, (1000, 480, 640))
+    index = {
+        "keys": [f"{number}.jpg" for number in range(1000)],
+        "sizes": [(480, 640)] * 1000,
+        "classes": as_content(CLASSES),
+        "folder": ".",
+    }
+    index_path(path).write_text(json.dumps(index))
+
+    before = resident_bytes()
+    data = DataGenerator(open_labels(path), shuffle=True, workers=2)
+    most = 0
+    for number in range(100):  # 400 pictures are 369 MB, and their maps 123 MB
+        x, _ = data[number]
+        assert x.shape == (4, 480, 640, 3)
+        most = max(most, resident_bytes() - before)
+    assert most < 100e6
+
+
+# Dividing
+
+
+def test_split_keys_divides_at_random():
+    keys = [f"{number}.png" for number in range(50)]
+    first, second = split_keys(keys, 0.1, seed=4)
+    assert (len(first), len(second)) == (45, 5)
+    assert sorted(first + second) == sorted(keys)
+    assert second == sorted(second, key=keys.index) and first == sorted(first, key=keys.index)
+    assert split_keys(keys, 0.1, seed=4) == (first, second)
+    assert split_keys(keys, 0.1, seed=5) != (first, second)
+
+
+def test_split_keys_at_its_ends():
+    assert split_keys(["a", "b"], 0, seed=0) == (["a", "b"], [])
+    for share in (0.01, 0.99):
+        assert [len(part) for part in split_keys(["a", "b"], share, seed=0)] == [1, 1]
+    assert split_keys(["a"], 0.5, seed=0) == (["a"], [])

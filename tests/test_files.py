@@ -1,0 +1,98 @@
+"""utils/files.py and utils/errors.py: whole replacement, names kept inside, exit statuses."""
+
+import os
+
+import pytest
+
+from utils.errors import UserError, run
+from utils.files import PROJECT, data_folder, inside, replace_whole
+
+
+def test_replace_whole_replaces_and_leaves_nothing_else(tmp_path):
+    path = tmp_path / "new" / "a.index.json"
+    for text in ("first", "second"):
+        with replace_whole(path) as unfinished:
+            assert unfinished.parent == path.parent
+            assert unfinished.suffixes[-2:] == [".index", ".json"]
+            unfinished.write_text(text)
+        assert path.read_text() == text
+    assert os.listdir(path.parent) == [path.name]
+
+
+def test_replace_whole_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replace_whole(path) as unfinished:
+        unfinished.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_replace_whole_gives_usual_permissions(tmp_path):
+    (tmp_path / "plain").write_text("")
+    with replace_whole(tmp_path / "a.txt") as unfinished:
+        unfinished.write_text("")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+def test_replace_whole_in_a_place_that_is_no_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="cannot be written"):
+        with replace_whole(tmp_path / "file" / "a.txt"):
+            pass
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "a..b.jpg", "./a.jpg"])
+def test_inside_accepts(tmp_path, name):
+    assert inside(tmp_path, name) == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.jpg", "sub/../../a.jpg", "/etc/a.jpg", "C:\\a.jpg", "..\\a.jpg", "http://x/a.jpg", ""],
+)
+def test_inside_refuses(tmp_path, name):
+    with pytest.raises(UserError, match="leaves the data folder"):
+        inside(tmp_path, name)
+
+
+def test_inside_refuses_a_link_that_leads_out(tmp_path):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "link").symlink_to(tmp_path)
+    with pytest.raises(UserError, match="leaves"):
+        inside(tmp_path / "data", "link/a.jpg")
+
+
+def test_data_folder_looks_here_first_and_then_in_the_project(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert data_folder("utils").resolve() == PROJECT / "utils"
+    (tmp_path / "utils").mkdir()
+    assert data_folder("utils").resolve() == tmp_path / "utils"
+    with pytest.raises(UserError, match="nowhere"):
+        data_folder("nowhere")
+
+
+def failing(error):
+    def main():
+        raise error
+
+    return main
+
+
+def test_run_prints_a_user_error_as_one_line_and_exits_2(capsys):
+    with pytest.raises(SystemExit) as stop:
+        run(failing(UserError("a.json is empty; fill it.")))
+    assert stop.value.code == 2
+    assert capsys.readouterr().err == "error: a.json is empty; fill it.\n"
+
+
+def test_run_exits_130_when_interrupted():
+    with pytest.raises(SystemExit) as stop:
+        run(failing(KeyboardInterrupt()))
+    assert stop.value.code == 130
+
+
+def test_run_lets_bugs_through():
+    with pytest.raises(ZeroDivisionError):
+        run(failing(ZeroDivisionError()))

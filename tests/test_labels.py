@@ -1,0 +1,312 @@
+"""utils/labels.py: the label store, the chapter's pickled file, and attacks through it."""
+
+import json
+import os
+import pickle
+
+import numpy as np
+import pytest
+
+from utils.classes import named, write_classes
+from utils.errors import UserError
+from utils.labels import index_path, is_pickled, open_labels, write_labels
+
+CLASSES = named(["background", "bottle", "can"])
+
+
+def random_maps(sizes):
+    rng = np.random.default_rng(0)
+    return [
+        (f"{i}.jpg", rng.choice([0, 1, 2, 255], size).astype(np.uint8))
+        for i, size in enumerate(sizes)
+    ]
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """A store of two maps of different size."""
+    path = tmp_path / "train.npy"
+    maps = random_maps([(5, 7), (3, 4)])
+    write_labels(path, tmp_path, CLASSES, maps)
+    return path, maps
+
+
+@pytest.mark.parametrize("sizes", [[(5, 7)] * 3, [(5, 7), (3, 4), (9, 1)], [(4, 4)]])
+def test_write_and_read(tmp_path, sizes):
+    path = tmp_path / "train.npy"
+    maps = random_maps(sizes)
+    write_labels(path, tmp_path, CLASSES, iter(maps))
+    store = open_labels(path)
+    assert store.keys == [key for key, _ in maps]
+    assert store.sizes == sizes
+    assert store.classes == CLASSES
+    assert len(store) == len(sizes)
+    for index, (key, labels) in enumerate(maps):
+        for access in (key, index, index - len(maps)):
+            np.testing.assert_array_equal(store[access], labels)
+            assert store[access].dtype == np.uint8
+    assert "0.jpg" in store and "other.jpg" not in store
+    with pytest.raises(IndexError):
+        store[len(maps)]
+    with pytest.raises(KeyError):
+        store["other.jpg"]
+
+
+def test_equal_sizes_give_one_array_and_nothing_is_pickled(tmp_path):
+    maps = random_maps([(5, 7)] * 3)
+    write_labels(tmp_path / "train.npy", tmp_path, CLASSES, maps)
+    array = np.load(tmp_path / "train.npy", mmap_mode="r", allow_pickle=False)
+    assert array.shape == (3, 5, 7) and array.dtype == np.uint8
+    np.testing.assert_array_equal(array[1], maps[1][1])
+    assert not is_pickled(tmp_path / "train.npy")
+
+
+def test_a_map_is_a_copy_that_keeps_no_file_open(stored):
+    path, maps = stored
+    labels = open_labels(path)[0]
+    assert not isinstance(labels.base, np.memmap)
+    labels[:] = 9
+    np.testing.assert_array_equal(open_labels(path)[0], maps[0][1])
+
+
+def test_a_store_survives_pickling_for_worker_processes(stored):
+    path, maps = stored
+    store = pickle.loads(pickle.dumps(open_labels(path)))
+    np.testing.assert_array_equal(store["1.jpg"], maps[1][1])
+
+
+def test_pictures_are_found_after_the_folder_moved(tmp_path):
+    (tmp_path / "old" / "images").mkdir(parents=True)
+    write_labels(
+        tmp_path / "old" / "a.npy", tmp_path / "old" / "images", CLASSES, random_maps([(2, 2)])
+    )
+    (tmp_path / "old").rename(tmp_path / "new")
+    store = open_labels(tmp_path / "new" / "a.npy")
+    assert store.folder == tmp_path / "new" / "images"
+    assert store.picture_path(0) == store.picture_path("0.jpg") == store.folder / "0.jpg"
+    with pytest.raises(UserError, match="leaves"):
+        store.picture_path("../0.jpg")
+
+
+def test_entries_that_fail_leave_the_old_store(stored):
+    path, maps = stored
+
+    def failing():
+        yield maps[1]
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_labels(path, path.parent, CLASSES, failing())
+    np.testing.assert_array_equal(open_labels(path)["0.jpg"], maps[0][1])
+    assert sorted(os.listdir(path.parent)) == ["train.index.json", "train.npy"]
+
+
+def test_a_store_whose_index_could_not_be_written_is_not_read(stored, monkeypatch):
+    path, maps = stored
+    monkeypatch.setattr("utils.labels.as_content", lambda classes: 1 / 0)  # a kill at that moment
+    with pytest.raises(ZeroDivisionError):
+        write_labels(path, path.parent, CLASSES, maps[::-1])
+    with pytest.raises(UserError, match="no train.index.json"):
+        open_labels(path)
+
+
+def test_twice_the_same_key_and_wrong_arrays_are_refused(tmp_path):
+    labels = np.zeros((2, 2), np.uint8)
+    with pytest.raises(ValueError, match="twice"):
+        write_labels(tmp_path / "a.npy", tmp_path, CLASSES, [("a", labels), ("a", labels)])
+    with pytest.raises(ValueError, match="int64"):
+        write_labels(tmp_path / "a.npy", tmp_path, CLASSES, [("a", labels.astype(int))])
+
+
+def test_half_a_store_is_not_read(stored):
+    path, _ = stored
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1])
+    with pytest.raises(UserError, match="does not match"):
+        open_labels(path)
+    path.write_bytes(whole)
+    index_path(path).unlink()
+    with pytest.raises(UserError, match=r"no train\.index\.json"):
+        open_labels(path)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "{}", '{"keys": [], "sizes": [1]}'])
+def test_damaged_index(stored, text):
+    path, _ = stored
+    index_path(path).write_text(text)
+    with pytest.raises(UserError, match=r"train\.index\.json"):
+        open_labels(path)
+
+
+def test_an_index_of_something_else_is_noticed(stored):
+    path, _ = stored
+    content = json.loads(index_path(path).read_text())
+    content["sizes"][0] = [50, 70]
+    index_path(path).write_text(json.dumps(content))
+    with pytest.raises(UserError, match="does not match"):
+        open_labels(path)
+
+
+def test_missing_and_foreign_files(tmp_path):
+    with pytest.raises(UserError, match=r"a\.npy does not exist"):
+        open_labels(tmp_path / "a.npy")
+    (tmp_path / "a.npy").write_text("no array")
+    with pytest.raises(UserError, match="not a NumPy file"):
+        open_labels(tmp_path / "a.npy")
+
+
+# The chapter's own file: a pickled dictionary of one-hot masks.
+
+
+def one_hot(labels, count):
+    return np.eye(count, dtype=np.uint8)[labels]
+
+
+def save_pickled(path, content, protocol=4):
+    """What `np.save` writes for an object, with any pickle protocol."""
+    save_bytes(path, pickle.dumps(np.array(content, dtype=object), protocol))
+
+
+def save_bytes(path, pickled):
+    with open(path, "wb") as file:
+        np.lib.format.write_array_header_1_0(
+            file, {"descr": "|O", "fortran_order": False, "shape": ()}
+        )
+        file.write(pickled)
+
+
+def test_the_chapters_file(tmp_path):
+    rng = np.random.default_rng(0)
+    maps = {name: rng.integers(0, 4, (6, 5)) for name in ("b.jpg", "a.jpg")}
+    np.save(tmp_path / "t.npy", {k: one_hot(v, 4) for k, v in maps.items()}, allow_pickle=True)
+    assert is_pickled(tmp_path / "t.npy")
+    store = open_labels(tmp_path / "t.npy")
+    assert store.keys == ["b.jpg", "a.jpg"]
+    assert store.classes.names == ("background", "class 1", "class 2", "class 3")
+    assert store.folder == tmp_path
+    for key, labels in maps.items():
+        np.testing.assert_array_equal(store[key], labels)
+        assert store[key].dtype == np.uint8
+    store["a.jpg"][:] = 7  # a copy
+
+
+@pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4])
+@pytest.mark.parametrize("module", [b"numpy._core", b"numpy.core"])
+def test_files_of_older_numpy_and_protocols(tmp_path, protocol, module):
+    labels = np.array([[0, 1], [2, 1]])
+    for array in (one_hot(labels, 3), np.asfortranarray(one_hot(labels, 3)).astype("<i4")):
+        pickled = pickle.dumps(np.array({"a.jpg": array}, dtype=object), protocol)
+        if protocol < 4:  # later ones note the length of names
+            pickled = pickled.replace(b"numpy._core", module)
+        save_bytes(tmp_path / "t.npy", pickled)
+        np.testing.assert_array_equal(open_labels(tmp_path / "t.npy")["a.jpg"], labels)
+
+
+def test_names_come_from_classes_json(tmp_path):
+    write_classes(tmp_path / "classes.json", CLASSES)
+    save_pickled(tmp_path / "t.npy", {"a.jpg": one_hot([[2]], 3)})
+    assert open_labels(tmp_path / "t.npy").classes == CLASSES
+
+
+def test_a_pixel_of_no_class_is_void(tmp_path):
+    mask = one_hot([[1, 2]], 3)
+    mask[0, 0] = 0
+    save_pickled(tmp_path / "t.npy", {"a.jpg": mask})
+    np.testing.assert_array_equal(open_labels(tmp_path / "t.npy")["a.jpg"], [[255, 2]])
+
+
+def test_an_empty_channel_of_a_transparent_picture_is_dropped(tmp_path):
+    save_pickled(tmp_path / "t.npy", {"a": one_hot([[1]], 5), "b": one_hot([[3]], 4)})
+    store = open_labels(tmp_path / "t.npy")
+    assert len(store.classes) == 4
+    assert (store["a"], store["b"]) == (1, 3)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"a": np.array([[[0, 1, 1]]], np.uint8)}, "several classes"),
+        ({"a": np.array([[[0, 255, 0]]], np.uint8)}, "other than 0 and 1"),
+        ({"a": one_hot([[4]], 5), "b": one_hot([[3]], 4)}, "more than 4 classes"),
+        ({"a": np.zeros((2, 2), np.uint8)}, "height x width x class"),
+        ({"a": "text"}, "height x width x class"),
+        ({3: one_hot([[1]], 2)}, "3"),
+        ({"../a.jpg": one_hot([[1]], 2)}, "leaves"),
+        ({}, "no label map"),
+        ([1, 2], "no dictionary"),
+    ],
+)
+def test_what_is_not_one_hot_is_refused(tmp_path, content, words):
+    save_pickled(tmp_path / "t.npy", content)
+    with pytest.raises(UserError, match=words):
+        open_labels(tmp_path / "t.npy")
+
+
+class Call:
+    """Pickles as a call of `function`; whoever unpickles it blindly runs it."""
+
+    def __init__(self, function, *arguments):
+        self.reduced = function, arguments
+
+    def __reduce__(self):
+        return self.reduced
+
+
+def hostile_pickles(mark):
+    """Pickles that would create the file `mark`, or put raw bytes where pointers belong."""
+    command = f"touch '{mark}'"
+    python = f"open({str(mark)!r}, 'w')"
+    for protocol in (0, 2, 4):
+        yield pickle.dumps(Call(os.system, command), protocol)
+        yield pickle.dumps(np.array({"a": Call(os.system, command)}, dtype=object), protocol)
+        yield pickle.dumps(Call(eval, python), protocol)
+        yield pickle.dumps({Call(eval, python): 1}, protocol)
+        yield pickle.dumps(Call(getattr, "text", "format"), protocol)
+        yield pickle.dumps(Call(np.load, str(mark), None, True), protocol)
+        yield pickle.dumps(Call(pickle.loads, pickle.dumps(Call(eval, python))), protocol)
+        yield pickle.dumps(Call(np.fromfile, str(mark)), protocol)
+    for name in ("f2py.capi_maps.os.system", "ndarray.__class__", "_core.multiarray._reconstruct"):
+        text = name.encode()  # protocol 4 looks names with dots up attribute by attribute
+        asked = b"\x8c\x05numpy" + b"\x8c" + bytes([len(text)]) + text + b"\x93"
+        argument = b"\x8c" + bytes([len(command)]) + command.encode() + b"\x85R."
+        yield b"\x80\x04" + asked + argument
+    yield b"cos\nsystem\n(S" + repr(command).encode() + b"\ntR."
+    yield b"\x80\x02cnumpy\nrunstring\nq\x00(S" + repr(python).encode() + b"\ntR."
+
+    # An object array whose type says that it holds no objects, filled with bytes.
+    state = b"(K\x03U\x01|NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    kind = b"cnumpy\ndtype\n(U\x02O8K\x00K\x01tR" + state
+    array = b"cnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\n(K\x00tU\x01btR"
+    yield b"\x80\x02" + array + b"(K\x01(K\x01t" + kind + b"\x89U\x08AAAAAAAAtb."
+    # Text in a codec that does something; and an array of a made-up kind.
+    yield b"\x80\x02c_codecs\nencode\n(U\x04aaaaU\x05rot13tR."
+    yield b"\x80\x02cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(K\x00tU\x01btR."
+
+
+def test_attacks_are_refused_and_run_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mark = tmp_path / "ran"
+    hostile = list(hostile_pickles(mark))
+    assert len(hostile) > 30
+    for pickled in hostile:
+        save_bytes(tmp_path / "t.npy", pickled)
+        # The reason tells that it was refused by name, not by luck.
+        with pytest.raises(UserError, match=r"t\.npy.*(it asks for|it holds)"):
+            open_labels(tmp_path / "t.npy")
+        assert not mark.exists(), pickled
+
+
+def test_the_attacks_are_real(tmp_path):
+    mark = tmp_path / "ran"
+    save_bytes(tmp_path / "t.npy", next(hostile_pickles(mark)))
+    np.load(tmp_path / "t.npy", allow_pickle=True)
+    assert mark.exists()
+
+
+def test_damaged_pickles(tmp_path):
+    save_pickled(tmp_path / "t.npy", {"a.jpg": one_hot([[1, 0]], 2)})
+    whole = (tmp_path / "t.npy").read_bytes()
+    for length in range(129, len(whole), 7):
+        (tmp_path / "t.npy").write_bytes(whole[:length])
+        with pytest.raises(UserError, match=r"t\.npy"):
+            open_labels(tmp_path / "t.npy")
