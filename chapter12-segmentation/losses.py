@@ -7,6 +7,25 @@ from keras import ops
 from utils.classes import VOID
 
 
+def pixel_entropy(labels, probabilities):
+    """-log p(label) of every pixel.
+
+    On TensorFlow, Keras finds the logits behind the softmax and stays exact where p is near 0.
+    Elsewhere p is clipped; Keras' own function fails there in PyTorch's backward pass.
+
+    Args:
+        labels: (B, H, W) int32 class ids.
+        probabilities: (B, H, W, n_classes).
+
+    Returns:
+        (B, H, W) floats.
+    """
+    if keras.backend.backend() == "tensorflow":
+        return ops.sparse_categorical_crossentropy(labels, probabilities)
+    chosen = ops.take_along_axis(probabilities, labels[..., None], axis=-1)[..., 0]
+    return -ops.log(ops.clip(chosen, keras.config.epsilon(), 1.0))
+
+
 @keras.saving.register_keras_serializable(package="segmentation")
 class PixelCrossEntropy(keras.losses.Loss):
     """The chapter's categorical cross-entropy from label maps, void pixels left out.
@@ -29,7 +48,7 @@ class PixelCrossEntropy(keras.losses.Loss):
         labels = ops.cast(y_true, "int32")
         valid = ops.not_equal(labels, VOID)
         labels = ops.where(valid, labels, 0)
-        entropy = ops.sparse_categorical_crossentropy(labels, y_pred)  # (B, H, W)
+        entropy = pixel_entropy(labels, y_pred)  # (B, H, W)
         weights = ops.cast(valid, entropy.dtype)
         if self.class_weights is not None:
             weights *= ops.take(ops.convert_to_tensor(self.class_weights, entropy.dtype), labels)

@@ -50,11 +50,16 @@ def count_confusions(labels, predicted, n_classes: int):
     # One more bin for each picture, which takes the pixels that do not count.
     index = ops.where(labels < n_classes, labels * n_classes + predicted, bins)  # (B, H, W)
     index = ops.reshape(index, (batch, -1)) + (bins + 1) * ops.arange(batch)[:, None]
-    counts = ops.segment_sum(
-        ops.ones_like(ops.reshape(index, (-1,))), ops.reshape(index, (-1,)), batch * (bins + 1)
-    )
+    counts = _count(ops.reshape(index, (-1,)), batch * (bins + 1))
     counts = ops.reshape(counts, (batch, bins + 1))[:, :bins]
     return ops.reshape(counts, (batch, n_classes, n_classes))
+
+
+def _count(index, number):
+    """How often each of 0 ... `number` - 1 occurs in `index`: (n,) int32 -> (number,) int32."""
+    if keras.backend.backend() == "torch":  # Keras adds in float32 there, which ends at 2^24
+        return ops.cast(index.bincount(minlength=number), "int32")
+    return ops.segment_sum(ops.ones_like(index), index, number)
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
