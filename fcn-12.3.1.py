@@ -92,6 +92,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
         restored=weights is not None,
         patience=args.patience,
         tensorboard=args.tensorboard,
+        verbose=args.verbose > 0,
     )
 
 
@@ -130,7 +131,7 @@ def evaluate_fcn(args, weights: Path) -> None:
         label_size="original",
     )
     matrices = confusion_matrices(build_scorer(fcn), data)
-    print_scores(store.keys, matrices, store.classes.names)
+    print_scores(store.keys, matrices, store.classes.names, verbose=args.verbose > 0)
     if args.plot:
         segment_pictures(fcn, pictures_of_store(store), store.classes, args.prediction_dir)
 

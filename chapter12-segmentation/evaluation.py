@@ -11,7 +11,6 @@ from keras import layers
 from metrics import (
     ConfusionMatrices,
     class_maps,
-    dataset_miou,
     iou_per_class,
     picture_accuracies,
     picture_mious,
@@ -46,30 +45,29 @@ def confusion_matrices(scorer: keras.Model, data: keras.utils.PyDataset) -> np.n
     return np.concatenate(matrices).astype(np.int64)
 
 
-def print_scores(keys: list[str], matrices: np.ndarray, names: tuple[str, ...]) -> dict:
+def print_scores(
+    keys: list[str], matrices: np.ndarray, names: tuple[str, ...], verbose: bool = True
+) -> None:
     """Print the chapter's line per picture, then both mIoUs, pixel accuracy and IoU per class.
 
     Args:
         keys: N picture names.
         matrices: (N, C, C) confusion matrices.
         names: C class names.
-
-    Returns:
-        The scores, see `metrics.scores`.
+        verbose: False leaves out the lines of the pictures.
     """
     rows = zip(keys, matrices, picture_mious(matrices), picture_accuracies(matrices), strict=True)
-    for key, matrix, miou, accuracy in rows:
+    for key, matrix, miou, accuracy in rows if verbose else ():
         objects = int((matrix.sum(-1) > 0).sum())  # classes present, the background included
         print(f"{key}: {objects} objs, miou={miou:0.4f} ,pla={100 * accuracy:0.2f}%")
     result, total = scores(matrices), matrices.sum(0)
     print(f"chapter mIoU    {result['chapter_miou']:.4f}  mean over {len(keys)} pictures")
-    print(f"dataset mIoU    {dataset_miou(matrices):.4f}  one confusion matrix")
+    print(f"dataset mIoU    {result['dataset_miou']:.4f}  one confusion matrix")
     print(f"pixel accuracy  {result['pixel_accuracy']:.2%}")
     width = max(map(len, names))
     for name, iou, pixels in zip(names, iou_per_class(total), total.sum(-1), strict=True):
         value = "never in ground truth or prediction" if np.isnan(iou) else f"{iou:.4f}"
         print(f"  IoU {name:{width}}  {value}  ({pixels:,} pixels)")
-    return result
 
 
 def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:

@@ -90,6 +90,7 @@ def train(
     restored: bool = False,
     patience: int | None = None,
     tensorboard: bool = False,
+    verbose: bool = True,
 ) -> None:
     """Train with Adam and pixel cross-entropy; keep the best weights and a checkpoint per epoch.
 
@@ -109,6 +110,7 @@ def train(
         restored: the network holds trained weights, whose score is to be beaten.
         patience: stop after so many epochs without a better one.
         tensorboard: write logs for TensorBoard.
+        verbose: print a line per epoch, and a bar in a terminal.
 
     Raises:
         UserError: nothing to resume, a loss that is no number, or TensorBoard is missing.
@@ -162,7 +164,7 @@ def train(
         accuracy,
         Recorder(record),
         *([_tensorboard(files)] if tensorboard else []),
-        Progress(accuracy, start),
+        *([Progress(accuracy, start)] if verbose else []),
     ]
     try:
         model.fit(

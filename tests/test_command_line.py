@@ -32,8 +32,14 @@ def via_project(folder, split, number, first):
         picture = np.full((40, 60, 3), 90, np.uint8)
         picture[10:30, left : left + 20] = (220, 30, 30)
         Image.fromarray(picture).save(folder / name, quality=95)
-        corners = {"all_points_x": [left, left + 19, left + 19, left], "all_points_y": [10, 10, 29, 29]}
-        region = {"shape_attributes": {"name": "polygon", **corners}, "region_attributes": {"Name": "1"}}
+        corners = {
+            "all_points_x": [left, left + 19, left + 19, left],
+            "all_points_y": [10, 10, 29, 29],
+        }
+        region = {
+            "shape_attributes": {"name": "polygon", **corners},
+            "region_attributes": {"Name": "1"},
+        }
         metadata[name] = {"filename": name, "size": -1, "regions": [region], "file_attributes": {}}
     project = {"_via_settings": {}, "_via_img_metadata": metadata, "_via_attributes": {}}
     (folder / f"segmentation_{split}.json").write_text(json.dumps(project))
@@ -51,7 +57,16 @@ def data(tmp_path_factory):
 def trained(data, tmp_path_factory):
     """Two epochs, from a folder that is not the project's; returns (save-dir, what was printed)."""
     elsewhere = tmp_path_factory.mktemp("elsewhere")
-    command = [sys.executable, str(SCRIPT), "--train", *TINY, "--epochs", "2", "--data-path", str(data)]
+    command = [
+        sys.executable,
+        str(SCRIPT),
+        "--train",
+        *TINY,
+        "--epochs",
+        "2",
+        "--data-path",
+        str(data),
+    ]
     result = subprocess.run(
         [*command, "--save-dir", str(elsewhere / "weights"), "--augment"],
         cwd=elsewhere,
@@ -154,7 +169,9 @@ def test_help_imports_nothing_heavy():
         "heavy = {'keras', 'tensorflow', 'numpy', 'skimage', 'matplotlib', 'PIL', 'h5py', 'scipy'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stderr
     assert "--restore-weights" in result.stdout
 
@@ -189,7 +206,9 @@ def test_training_makes_labels_and_tells_what_it_does(data, trained):
         assert (folder / f"{name}-{ending}").is_file()
 
 
-def test_evaluation_prints_the_chapters_lines_and_leaves_the_history(data, trained, capsys, tmp_path):
+def test_evaluation_prints_the_chapters_lines_and_leaves_the_history(
+    data, trained, capsys, tmp_path
+):
     folder, _ = trained
     (history,) = folder.glob("*-history.csv")
     before = history.read_bytes()

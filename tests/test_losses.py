@@ -44,7 +44,9 @@ def test_equals_the_one_hot_loss_of_the_chapter(example):
     probabilities, labels = example
     labels = np.where(labels == VOID, 0, labels)
     chapter = keras.losses.CategoricalCrossentropy()(np.eye(3)[labels], probabilities)
-    assert float(PixelCrossEntropy()(labels, probabilities)) == pytest.approx(float(chapter), abs=1e-5)
+    assert float(PixelCrossEntropy()(labels, probabilities)) == pytest.approx(
+        float(chapter), abs=1e-5
+    )
 
 
 def test_a_batch_that_is_void_costs_nothing(example):

@@ -36,7 +36,9 @@ def maps():
     random = np.random.default_rng(3)
     labels = random.integers(0, 4, (5, 12, 17)).astype(np.uint8)
     labels[1] = np.where(labels[1] == 3, 0, labels[1])  # class 3 is absent from this picture
-    predicted = np.where(random.random(labels.shape) < 0.7, labels, random.integers(0, 4, labels.shape))
+    predicted = np.where(
+        random.random(labels.shape) < 0.7, labels, random.integers(0, 4, labels.shape)
+    )
     return labels, predicted
 
 

@@ -71,7 +71,9 @@ def test_backbones_by_name(name):
     assert len(convolutions) == depth - 1
 
 
-@pytest.mark.parametrize("name", ["resnet50v2", "resnet57v1", "resnet2v2", "vgg16", "resnet56v3", ""])
+@pytest.mark.parametrize(
+    "name", ["resnet50v2", "resnet57v1", "resnet2v2", "vgg16", "resnet56v3", ""]
+)
 def test_backbones_that_do_not_exist(name):
     with pytest.raises(UserError, match="resnet"):
         build_resnet((64, 64, 3), name=name)
@@ -208,6 +210,4 @@ def test_the_network_can_be_saved_whole_and_predicts_the_same(tmp_path):
     fcn = tiny()
     fcn.save(tmp_path / "fcn.keras")
     again = keras.models.load_model(tmp_path / "fcn.keras")
-    np.testing.assert_array_equal(
-        fcn.predict_on_batch(pictures), again.predict_on_batch(pictures)
-    )
+    np.testing.assert_array_equal(fcn.predict_on_batch(pictures), again.predict_on_batch(pictures))
