@@ -28,9 +28,8 @@ def build_model(args, n_classes: int):
 
 def open_data(args, labels: str):
     """The label store of the training or the test set, made from its annotations when needed."""
-    from utils.generate_gt_segmentation import ensure_labels
-
     from utils.files import data_folder
+    from utils.generate_gt_segmentation import ensure_labels
 
     return ensure_labels(data_folder(args.data_path) / labels, progress=args.verbose > 0)
 
@@ -38,7 +37,6 @@ def open_data(args, labels: str):
 def train_fcn(args, files, weights: Path | None) -> None:
     """Train the network and leave the run in `files`; `train` of Listing 12.3.3."""
     from data_generator import DataGenerator, split_keys
-
     from evaluation import build_scorer, confusion_matrices
     from losses import median_frequency_weights
     from metrics import scores
@@ -99,7 +97,6 @@ def train_fcn(args, files, weights: Path | None) -> None:
 def evaluate_fcn(args, weights: Path) -> None:
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
     from data_generator import DataGenerator
-
     from evaluation import (
         build_scorer,
         confusion_matrices,

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from data_generator import grey
 from keras import layers
 
+from data_generator import grey
 from metrics import (
     ConfusionMatrices,
     class_maps,
