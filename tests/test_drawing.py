@@ -121,7 +121,7 @@ def test_index_png_of_one_class_keeps_its_only_id(tmp_path):
 
 @pytest.mark.parametrize("count", [2, 4, 30])
 def test_figure_shows_every_class_crisply(tmp_path, count):
-    """D-28: pictures of masks must work for any number of classes."""
+    """Pictures of masks must work for any number of classes."""
     classes = many(count)
     labels = stripes(300, 400, count)
     truth = labels.copy()
@@ -212,7 +212,7 @@ def test_a_page_beyond_the_limit_is_refused(tmp_path):
 
 
 def test_figures_leave_nothing_behind(tmp_path):
-    """D-27: pictures, titles and memory must not pile up from call to call."""
+    """Pictures, titles and memory must not pile up from call to call."""
 
     def draw(title: str) -> bytes:
         path = tmp_path / "same.png"

@@ -68,7 +68,7 @@ def test_numbers_and_a_classes_file_of_their_own(tmp_path):
 
 
 def test_254_classes(tmp_path):
-    """Ids of the old tool ended at 3; 4 to 6 were mixed up, 0 and 7 too (D-7 to D-9)."""
+    """Ids of the old tool ended at 3; 4 to 6 were mixed up, 0 and 7 too."""
     values = [str(i) for i in range(1, 255)]
     entries = {f"{v}.png": entry(v) for v in values}
     store = make(annotate(tmp_path / "train.json", entries))
@@ -164,7 +164,7 @@ def test_the_class_attribute(tmp_path):
     ],
 )
 def test_any_picture_gives_one_map_of_ids(tmp_path, name, mode, options):
-    """Transparency gave the old tool a fifth class, grey made it crash (D-10, D-11)."""
+    """Transparency gave the old tool a fifth class, grey made it crash."""
     path = annotate(tmp_path / "via.json", {name: entry("1")}, make_pictures=False)
     picture(tmp_path / name, mode=mode, **options)
     store = make(path)
@@ -183,7 +183,7 @@ def test_coordinates_refer_to_the_upright_picture(tmp_path):
 
 
 def test_pictures_without_regions_are_background_and_counted(tmp_path, capsys):
-    """Defect D-36."""
+    """The old tool left out pictures without regions in silence."""
     path = annotate(tmp_path / "via.json", {"a.jpg": entry("1"), "b.jpg": entry()})
     store = open_labels(make_labels(path, strict=True))
     assert not store["b.jpg"].any()
@@ -196,7 +196,7 @@ def test_a_file_without_any_region(tmp_path):
 
 
 def test_a_picture_listed_twice_is_merged(tmp_path, capsys):
-    """Defect D-36: the second entry replaced the first."""
+    """In the old tool the second entry replaced the first."""
     path = annotate(tmp_path / "via.json", {"a.jpg": entry("1"), "./a.jpg": entry()})
     content = json.loads(path.read_text())
     other = SQUARE | {"x": 20}
@@ -489,7 +489,7 @@ def test_command_from_another_folder(tmp_path):
     assert done.stdout.splitlines()[-1].startswith(
         f"{os.path.join('data', 'segmentation_test.npy')}: 1 pictures, 1 regions (1 class 1)"
     )
-    # The old tool wrote the test labels over the training labels (D-14).
+    # The old tool wrote the test labels over the training labels.
     assert (tmp_path / "data" / "segmentation_train.npy").read_bytes() == train
     assert open_labels(tmp_path / "data" / "segmentation_test.npy").keys == ["b.jpg"]
     assert sorted(os.listdir(tmp_path)) == ["data"]

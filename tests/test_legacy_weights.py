@@ -29,7 +29,7 @@ def test_weights_of_keras_2_predict_the_same():
 
 
 def write_fixture() -> None:
-    """Build the network as the chapter's listings do, with Keras 2; save weights and predictions."""
+    """Build the network of the listings with Keras 2; save its weights and predictions."""
     import tf_keras as k2
 
     layers = k2.layers

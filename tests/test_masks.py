@@ -63,14 +63,14 @@ def test_equal_to_opencv(name, turns):
 
 
 def test_a_square_covers_its_outline():
-    """Square 5..14 of the chapter's tool: 10 x 10 pixels (defect D-20)."""
+    """Square 5..14 of the chapter's tool: 10 x 10 pixels."""
     labels = drawn(polygon([(5, 5), (14, 5), (14, 14), (5, 14)]))
     assert labels.sum() == 100
     assert labels[5:15, 5:15].all()
 
 
 def test_points_are_rounded_not_cut_off():
-    """Defect D-13."""
+    """The old tool truncated them."""
     whole = drawn(polygon([(5, 5), (15, 5), (15, 14), (5, 14)]))
     np.testing.assert_array_equal(
         whole, drawn(polygon([(4.6, 4.7), (14.6, 5.4), (15.4, 13.6), (5.4, 14.4)]))

@@ -77,7 +77,7 @@ def test_chapter_scores_equal_the_formula_of_the_chapter(maps):
 
 
 def test_the_two_mious_differ_where_an_absent_class_is_predicted():
-    """Class 2 is nowhere in the truth: the chapter's mIoU does not see its false positives (D-19)."""
+    """Class 2 is nowhere in the truth: the chapter's mIoU does not see its false positives."""
     labels, predicted = np.zeros((1, 10, 10), np.uint8), np.zeros((1, 10, 10), int)
     labels[0, :5] = 1
     predicted[0, :5] = 1
@@ -95,7 +95,7 @@ def test_classes_in_neither_truth_nor_prediction_leave_the_mean():
 
 
 def test_void_pictures_count_for_nothing():
-    """The chapter divided by the number of classes present, zero in such a picture (D-21)."""
+    """The chapter divided by the number of classes present, zero in such a picture."""
     matrices = np.stack([HAND, np.zeros_like(HAND)])
     assert metrics.scores(matrices) == metrics.scores(HAND[None])
     assert np.isnan(metrics.chapter_miou(np.zeros((2, 3, 3), int)))

@@ -42,7 +42,7 @@ def tool(*arguments, folder: Path) -> subprocess.CompletedProcess:
 
 @pytest.mark.parametrize("epochs", [1, 7, 250])
 def test_any_number_of_epochs_is_drawn(tmp_path, epochs):
-    """D-18: the chapter's tool plots against a fixed 100 epochs."""
+    """The chapter's tool plots against a fixed 100 epochs."""
     path = save_array(tmp_path / "miou_history.npy", np.linspace(0.2, 0.7, epochs))
     (curve,) = plots.plot_history([path], tmp_path / "out.png")
     assert len(curve.epochs) == epochs

@@ -158,7 +158,7 @@ def test_a_second_run_keeps_the_first(tmp_path):
 
 
 def test_restored_weights_have_to_be_beaten(tmp_path):
-    """The book's code forgot the best score and overwrote good weights in the first epoch (D-17)."""
+    """The book's code forgot the best score and overwrote good weights in the first epoch."""
     model, _ = run(tmp_path / "first", 8)
     _, files = run(tmp_path / "second", 1, model=model, restored=True)
     trained, fresh = read_rows(tmp_path / "first/tiny-history.csv"), read_rows(files.history)
@@ -214,7 +214,7 @@ def test_history_round_trip(tmp_path):
     assert read_rows(tmp_path / "h.csv") == [row, {**row, "run": 2}]
 
 
-# --- weights files ---------------------------------------------------------------------------------
+# --- weights files --------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("asked", ["x.h5", "x.weights.h5"])
