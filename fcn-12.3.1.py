@@ -11,7 +11,15 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
 
-from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, parse_arguments  # noqa: E402
+from arguments import (  # noqa: E402
+    DEFAULTS,
+    NETWORK,
+    PRESETS,
+    apply_preset,
+    fill,
+    fill_resumed,
+    parse_arguments,
+)
 from startup import import_keras  # noqa: E402
 from utils.errors import UserError, run  # noqa: E402
 
@@ -41,7 +49,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
     from losses import median_frequency_weights
     from metrics import scores
     from trainer import describe_run, train
-    from weights import load_weights
+    from utils.classes import check_classes
+    from weights import load_weights, read_classes
 
     store = open_data(args, args.train_labels)
     common = {
@@ -63,14 +72,19 @@ def train_fcn(args, files, weights: Path | None) -> None:
     if validation_keys:
         validation_generator = DataGenerator(store, keys=validation_keys, **common)
     else:
-        print("The test pictures pick the best weights, as in the book: its scores are optimistic.")
-        validation_generator = DataGenerator(open_data(args, args.test_labels), **common)
+        print("The test pictures pick the best weights, as in the book: scores on them flatter.")
+        test = open_data(args, args.test_labels)
+        check_classes(store.classes, args.train_labels, test.classes, args.test_labels)
+        validation_generator = DataGenerator(test, **common)
 
     n_classes = len(store.classes)
+    if n_classes < 2:
+        raise UserError(f"{args.train_labels} holds no class but the background; annotate objects.")
     print("# of classes", n_classes)
     print("Batch size: ", args.batch_size)
     fcn = build_model(args, n_classes)
     if weights:
+        check_classes(read_classes(weights), weights, store.classes, args.train_labels)
         load_weights(fcn, weights)
     scorer = build_scorer(fcn)
     class_weights = None
@@ -83,8 +97,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
         files=files,
         configuration=describe_run(vars(args), store.classes),
         epochs=args.epochs,
-        # The book's table stands at its epochs; shorter runs have the same shape.
-        table_epochs=PRESETS["book"]["epochs"] if args.preset == "book" else args.epochs,
+        # Of the preset, not of --epochs: five epochs and five resumed are to equal ten.
+        table_epochs=PRESETS[args.preset]["epochs"],
         class_weights=class_weights,
         resume=args.resume,
         restored=weights is not None,
@@ -105,6 +119,7 @@ def evaluate_fcn(args, weights: Path) -> None:
         print_scores,
         segment_pictures,
     )
+    from utils.classes import check_classes
     from weights import load_weights, read_classes
 
     classes = read_classes(weights)
@@ -114,11 +129,7 @@ def evaluate_fcn(args, weights: Path) -> None:
         segment_pictures(fcn, pictures_of_files(args.image_file), classes, args.prediction_dir)
         return
     store = open_data(args, args.test_labels)
-    if len(store.classes) != len(classes):
-        raise UserError(
-            f"{weights} knows {len(classes)} classes, {args.test_labels} has "
-            f"{len(store.classes)}; evaluate on the data that the weights were trained for."
-        )
+    check_classes(classes, weights, store.classes, args.test_labels)
     data = DataGenerator(
         store,
         size=(args.height, args.width),
@@ -142,19 +153,18 @@ def main() -> None:
     from resnet import parse_backbone
     from summary import print_summary
     from trainer import RunFiles
-    from weights import find_weights, read_arguments, read_configuration
+    from weights import find_weights, read_arguments, read_configuration, read_run
 
+    weights = find_weights(args.restore_weights, args.save_dir) if args.restore_weights else None
+    if weights:
+        remembered = read_arguments(weights)
+        fill(args, {name: remembered.get(name) for name in NETWORK})
     depth, version = parse_backbone(args.backbone or DEFAULTS["backbone"])
     layers = args.layers or DEFAULTS["layers"]
     dataset = args.dataset or args.data_path.resolve().name
     files = RunFiles(args.save_dir, f"ResNet{depth}v{version}-{layers}layer-{dataset}")
-
-    weights = find_weights(args.restore_weights, args.save_dir) if args.restore_weights else None
     if args.resume:
-        fill(args, read_arguments(files.last))  # the run goes on as it began
-    elif weights:
-        remembered = read_arguments(weights)
-        fill(args, {name: remembered.get(name) for name in NETWORK})
+        fill_resumed(args, read_run(files.last))
     if not args.train:
         fill(args, {name: PRESETS["book"][name] for name in ("height", "width", "batch_size")})
     preset = apply_preset(args, gpu_name())

@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that `--help` answers at once.
 import argparse
 from pathlib import Path
 
+from utils.errors import UserError
 from utils.files import PROJECT
 
 # What the presets set where the command line says nothing. The book's values are the chapter's.
@@ -32,6 +33,8 @@ PRESETS = {
 # What a network and a run are, besides the preset. A weights file remembers its own, and --evaluate
 # and --resume take them from there where the command line says nothing.
 DEFAULTS = {
+    "train_labels": "segmentation_train.npy",
+    "test_labels": "segmentation_test.npy",
     "backbone": "resnet56v2",
     "layers": 3,
     "channels": 3,
@@ -42,6 +45,19 @@ DEFAULTS = {
     "class_weights": "none",
 }
 NETWORK = ("backbone", "layers", "channels", "filters", "height", "width")
+# What a resumed run cannot change without becoming another run.
+FIXED = (
+    *NETWORK,
+    "preset",
+    "train_labels",
+    "seed",
+    "precision",
+    "augment",
+    "batch_size",
+    "pictures_per_epoch",
+    "validation_split",
+    "class_weights",
+)
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -51,16 +67,19 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
-def whole_number(least: int):
-    """Type of an option: an integer of at least `least`."""
+def whole_number(least: int, most: int = 2**31 - 1):
+    """Type of an option: an integer from `least` to `most`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = None
-        if value is None or value < least:
-            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from {least} up")
+        if value is None or not least <= value <= most:
+            upward = "up" if most == 2**31 - 1 else f"to {most}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {least} {upward}"
+            )
         return value
 
     return parse
@@ -77,6 +96,13 @@ def fraction(text: str) -> float:
     return value
 
 
+def plain_name(text: str) -> str:
+    """Type of an option: a name that can be part of a file's name."""
+    if not text.strip() or text != text.strip() or set(text) & set('/\\:*?"<>|'):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be part of a file name")
+    return text
+
+
 def build_parser() -> OneLineParser:
     """The parser of fcn-12.3.1.py. The chapter's options come first, in its order."""
     book, quick = PRESETS["book"], PRESETS["quick"]
@@ -90,7 +116,8 @@ def build_parser() -> OneLineParser:
 
     chapter = parser.add_argument_group("the chapter's options")
     add = chapter.add_argument
-    add("--layers", type=whole_number(1), help="levels of the pyramid (3)")
+    # With 8 levels the coarsest value stands for 1024 pixels.
+    add("--layers", type=whole_number(1, 8), help="levels of the pyramid (3)")
     add(
         "--batch-size",
         type=whole_number(1),
@@ -99,7 +126,8 @@ def build_parser() -> OneLineParser:
     add(
         "--epochs",
         type=whole_number(1),
-        help=f"epochs in all (book {book['epochs']}, quick {quick['epochs']})",
+        help=f"epochs in all (book {book['epochs']}, quick {quick['epochs']}); the learning rate "
+        "falls as in the preset's own number",
     )
     add("--workers", type=whole_number(1), default=4, help="threads that read pictures (4)")
     add(
@@ -118,7 +146,11 @@ def build_parser() -> OneLineParser:
         default=PROJECT / "weights",
         help="folder of weights, history and curves (weights/ beside this program)",
     )
-    add("--dataset", help="name of the data in the names of the weights (that of the data folder)")
+    add(
+        "--dataset",
+        type=plain_name,
+        help="name of the data in the names of the weights (that of the data folder)",
+    )
     add(
         "--height",
         type=side,
@@ -134,11 +166,10 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--train-labels",
-        default="segmentation_train.npy",
         help="in the data folder: label maps, VIA annotations or a folder of index PNGs "
         "(segmentation_train.npy, made from segmentation_train.json)",
     )
-    add("--test-labels", default="segmentation_test.npy", help="(segmentation_test.npy)")
+    add("--test-labels", help="(segmentation_test.npy)")
     add("--restore-weights", metavar="FILE", help="in the folder of weights, or any path")
     add("-e", "--evaluate", action="store_true", help="score the test pictures")
     add(
@@ -156,12 +187,11 @@ def build_parser() -> OneLineParser:
     add(
         "--preset",
         choices=("auto", "book", "quick"),
-        default="auto",
         help=f"book: {book['height']}x{book['width']}, batch {book['batch_size']}, "
         f"{book['epochs']} epochs; quick: minutes on a laptop; auto: book with a GPU, else quick",
     )
     add("--resume", action="store_true", help="go on with the run that was interrupted")
-    add("--seed", type=whole_number(0), help="of weights, order and augmentation (0)")
+    add("--seed", type=whole_number(0, 2**32 - 1), help="of weights, order and augmentation (0)")
     add(
         "--precision",
         choices=("auto", "float32", "bfloat16", "float16"),
@@ -213,6 +243,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         )
     if args.image_file and not args.evaluate:
         parser.error("--image-file goes with --evaluate")
+    if args.plot and (args.image_file or not args.evaluate):
+        parser.error("--plot goes with --evaluate, and --image-file draws anyway")
     if args.resume and not args.train:
         parser.error("--resume goes with --train")
     if args.resume and args.restore_weights:
@@ -227,6 +259,23 @@ def fill(args: argparse.Namespace, values: dict) -> None:
             setattr(args, name, value)
 
 
+def fill_resumed(args: argparse.Namespace, remembered: dict) -> None:
+    """Take from an interrupted run what the command line left open.
+
+    Raises:
+        UserError: the command line asks for another value of an option in `FIXED`.
+    """
+    for name in FIXED:
+        given, then = getattr(args, name), remembered.get(name)
+        if given is not None and given != then and name in remembered:
+            option = "--" + name.replace("_", "-")
+            raise UserError(
+                f"--resume goes on as the run began, with {option} {then}, not {given}; leave out "
+                f"{option}, or start a new run."
+            )
+    fill(args, remembered)
+
+
 def apply_preset(args: argparse.Namespace, gpu: str | None) -> str:
     """Fill what the command line left open; return which preset was taken, and why.
 
@@ -235,7 +284,7 @@ def apply_preset(args: argparse.Namespace, gpu: str | None) -> str:
         gpu: name of the GPU, or None; `auto` goes by it.
     """
     reason = "as asked"
-    if args.preset == "auto":
+    if args.preset in (None, "auto"):
         args.preset = "book" if gpu else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
     fill(args, PRESETS[args.preset])

@@ -1,9 +1,11 @@
 """What happens around the steps: learning rate, scores, best weights, checkpoint, progress."""
 
 import math
+import statistics
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 
 import keras
 
@@ -55,12 +57,20 @@ class AccuracyCallback(keras.callbacks.Callback):
     def on_epoch_end(self, epoch, logs=None):
         model = self.model  # on JAX this brings the weights of the running epoch into the model
         logs.update(self.score())
+        if math.isnan(logs["chapter_miou"]):
+            raise UserError(
+                "the pictures that pick the best weights hold no labelled pixel; label some, or "
+                "choose others with --validation-split or --seed."
+            )
         if logs["chapter_miou"] > self.best:
             self.best, self.best_epoch = logs["chapter_miou"], epoch
             self.save_best()
         if self.patience and epoch - self.best_epoch >= self.patience:
-            print(f"No better chapter mIoU for {self.patience} epochs: stopped.")
             model.stop_training = True
+
+    def on_train_end(self, logs=None):
+        if self.model.stop_training:
+            print(f"Stopped: no better chapter mIoU for {self.patience} epochs.")
 
 
 class StopOnNaN(keras.callbacks.Callback):
@@ -70,8 +80,8 @@ class StopOnNaN(keras.callbacks.Callback):
         if not math.isfinite(logs["loss"]):
             raise UserError(
                 f"the loss became {logs['loss']} at step {batch + 1} of this epoch; try "
-                "--resume with --precision float32 or a larger --batch-size, and check the labels "
-                "with utils/verify_dataset.py."
+                "--precision float32 or a larger --batch-size, beginning with --restore-weights at "
+                "the best weights so far, and check the labels with utils/verify_dataset.py."
             )
 
 
@@ -97,10 +107,9 @@ class Progress(keras.callbacks.Callback):
     def __init__(self, accuracy: AccuracyCallback, initial_epoch: int = 0):
         super().__init__()
         self.accuracy, self.initial_epoch = accuracy, initial_epoch
-        self.bar = None
+        self.bar, self.times = None, []
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.epoch = epoch
         if sys.stdout.isatty():
             self.bar = keras.utils.Progbar(self.params["steps"], stateful_metrics=["loss"])
 
@@ -108,14 +117,12 @@ class Progress(keras.callbacks.Callback):
         if self.bar:
             # Keras finishes the line of a full bar; the epoch's own line comes there instead.
             self.bar.update(batch + 1, [("loss", logs["loss"])], finalize=False)
-        if self.epoch == self.initial_epoch:
-            self._estimate(batch + 1)
+        self._estimate()
 
-    def _estimate(self, step: int):
-        if step == 1:
-            self.first_step = time.perf_counter()
-        elif step == min(FIRST_STEPS, self.params["steps"]):
-            seconds = (time.perf_counter() - self.first_step) / (step - 1)
+    def _estimate(self):
+        self.times.append(time.perf_counter())
+        if len(self.times) == FIRST_STEPS:
+            seconds = statistics.median(after - before for before, after in pairwise(self.times))
             epochs = self.params["epochs"] - self.initial_epoch
             whole = seconds * self.params["steps"] * epochs
             print(

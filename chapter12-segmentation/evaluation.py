@@ -87,7 +87,7 @@ def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:
     if picture.ndim != 3 or picture.shape[2] != 3:
         raise UserError(f"a picture of shape {picture.shape} cannot be segmented; give (h, w, 3).")
     if np.issubdtype(picture.dtype, np.floating):
-        if picture.min() < 0 or picture.max() > 1:
+        if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is neither
             raise UserError(
                 f"a picture of floats from {picture.min():g} to {picture.max():g} cannot be read; "
                 "give floats in [0, 1] or uint8."

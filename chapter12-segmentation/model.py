@@ -48,7 +48,7 @@ def build_fcn(
 
     Returns:
         Model "fcn" from raw pictures (B, H, W, channels), 0 to 255 of any type, to probabilities
-        (B, H, W, n_classes) float32. Its second layer with weights, and only nested model, is the
+        (B, H, W, n_classes) float32. Its first layer with weights, and only nested model, is the
         backbone, so that weights saved by the book's code load in their order.
 
     Raises:

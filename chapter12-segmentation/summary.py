@@ -149,9 +149,10 @@ def print_summary(model: keras.Model, folder: Path) -> None:
 
 def _draw(network: keras.Model, path: Path) -> None:
     try:
-        with replace_whole(path) as unfinished:
-            keras.utils.plot_model(network, unfinished, show_shapes=True)
-    except ImportError as error:  # pydot or Graphviz itself
-        print(f"No diagram {path.name}: {str(error).splitlines()[0]}")
-    else:
-        print(f"Diagram: {path}")
+        graph = keras.utils.model_to_dot(network, show_shapes=True)
+    except ImportError:  # pydot, or Graphviz itself
+        print(f"No diagram {path.name}: it needs Graphviz and requirements-diagram.txt.")
+        return
+    with replace_whole(path) as unfinished:
+        graph.write(str(unfinished), format="png")
+    print(f"Diagram: {path}")

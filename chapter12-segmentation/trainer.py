@@ -1,7 +1,7 @@
 """The training loop: knows no architecture; leaves weights, configuration, history and curves."""
 
+import importlib.util
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,13 +45,27 @@ class RunFiles:
     def curves(self) -> Path:
         return self.folder / f"{self.name}-curves.png"
 
-    def set_aside(self, run: int) -> None:
-        """Give the weights and the configuration of an earlier run a name of their own."""
-        for path in (self.best, self.last, self.configuration):
-            if path.exists():
-                kept = path.with_name(path.name.replace(self.name, f"{self.name}-run{run}", 1))
-                path.replace(kept)
-                print(f"The earlier {path.name} is kept as {kept.name}.")
+    def set_aside(self, run: int) -> int:
+        """Give the weights and the configuration of an earlier run names of their own.
+
+        Args:
+            run: its number by the history. A run that was killed in its first epoch is not there:
+                the number is raised until nothing kept before is in the way.
+
+        Returns:
+            The number of the next run.
+        """
+        files = [path for path in (self.best, self.last, self.configuration) if path.exists()]
+
+        def kept(path: Path) -> Path:
+            return path.with_name(path.name.replace(self.name, f"{self.name}-run{run}", 1))
+
+        while any(kept(path).exists() for path in files):
+            run += 1
+        for path in files:
+            path.replace(kept(path))
+            print(f"The earlier {path.name} is kept as {kept(path).name}.")
+        return run + 1
 
 
 def describe_run(arguments: dict, classes) -> dict:
@@ -61,20 +75,24 @@ def describe_run(arguments: dict, classes) -> dict:
         arguments: the options by name; values that JSON lacks are written as text.
         classes: `utils.classes.Classes` of the training set.
     """
-    git = subprocess.run(
-        ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
     return {
         "n_classes": len(classes),
         "class_names": list(classes.names),
         "class_colours": [list(colour) for colour in classes.colours],
         "arguments": arguments,
         "versions": versions(),
-        "commit": git.stdout.strip() or None,
+        "commit": _commit(),
     }
+
+
+def _commit() -> str | None:
+    """The commit of this program; None without git or outside a repository."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return result.stdout.strip() or None
 
 
 def train(
@@ -115,6 +133,7 @@ def train(
     Raises:
         UserError: nothing to resume, a loss that is no number, or TensorBoard is missing.
     """
+    logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
         optimizer=keras.optimizers.Adam(learning_rate=lr_scheduler(0, table_epochs)),
         loss=PixelCrossEntropy(class_weights),
@@ -134,14 +153,16 @@ def train(
             )
         print(f"Going on after epoch {start} of {epochs}.")
     else:
-        run = 1 + max((row["run"] for row in earlier), default=0)
-        files.set_aside(run - 1)
+        run = files.set_aside(max((row["run"] for row in earlier), default=0))
     data.epoch = start
 
     def save_best():
         save_weights(model, files.best, configuration)
 
     best = max(((row["chapter_miou"], i) for i, row in enumerate(rows)), default=None)
+    if best and not files.best.is_file():
+        print(f"{files.best} is gone; the next epoch writes it anew.")
+        best = None
     if best is None and restored:
         best = (score()["chapter_miou"], -1)
         print(f"The restored weights have a chapter mIoU of {best[0]:.4f}.")
@@ -163,7 +184,7 @@ def train(
         StopOnNaN(),
         accuracy,
         Recorder(record),
-        *([_tensorboard(files)] if tensorboard else []),
+        *logger,
         *([Progress(accuracy, start)] if verbose else []),
     ]
     try:
@@ -184,10 +205,10 @@ def train(
 
 
 def _tensorboard(files: RunFiles) -> keras.callbacks.Callback:
-    try:
-        return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard")
-    except ImportError as error:
-        raise UserError(
-            "--tensorboard needs the package tensorboard; install it with "
-            f"{Path(sys.executable).name} -m pip install -r requirements-tensorboard.txt."
-        ) from error
+    for package in ("tensorboard", "tensorflow"):  # Keras writes its logs with both
+        if importlib.util.find_spec(package) is None:
+            raise UserError(
+                f"--tensorboard needs the package {package}; install it with "
+                "python3 -m pip install -r requirements-tensorboard.txt."
+            )
+    return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard")

@@ -74,6 +74,10 @@ def _write(model: keras.Model, path: Path, attributes: dict) -> None:
 def _open(path: Path) -> h5py.File:
     try:
         return h5py.File(path, "r")
+    except (FileNotFoundError, PermissionError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror or 'missing'}); give another file."
+        ) from error
     except OSError as error:
         raise UserError(
             f"{path} is not a whole HDF5 weights file; train again or fetch the file again."
@@ -83,9 +87,12 @@ def _open(path: Path) -> h5py.File:
 def _attribute(path: Path, name: str) -> dict:
     with _open(path) as file:
         try:
-            return json.loads(file.attrs.get(name, "{}"))
-        except ValueError as error:
-            raise UserError(f"{path} has a broken {name}; fetch the file again.") from error
+            value = json.loads(file.attrs.get(name, "{}"))
+        except (TypeError, ValueError):
+            value = None
+    if not isinstance(value, dict):
+        raise UserError(f"{path} has a broken {name}; fetch the file again.")
+    return value
 
 
 def read_configuration(path: Path) -> dict:
@@ -95,6 +102,8 @@ def read_configuration(path: Path) -> dict:
         UserError: `path` is no weights file of this network.
     """
     configuration = _attribute(path, CONFIGURATION)
+    if not isinstance(configuration.get("arguments", {}), dict):
+        raise UserError(f"{path} has a broken {CONFIGURATION}; fetch the file again.")
     if "n_classes" not in configuration:
         n_classes = _count_classes(path)
         if n_classes is None:
@@ -111,14 +120,31 @@ def read_arguments(path: Path) -> dict:
     return read_configuration(path).get("arguments", {})
 
 
+def read_run(checkpoint: Path) -> dict:
+    """The options of the run that left `checkpoint`.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    if not checkpoint.is_file():
+        raise UserError(
+            f"--resume finds no {checkpoint}; give the --backbone, --layers, --dataset and "
+            "--save-dir of the run, or start it without --resume."
+        )
+    return read_arguments(checkpoint)
+
+
 def read_classes(path: Path) -> Classes:
     """The classes of a weights file; "class 1" and so on for a file of the book's code."""
     configuration = read_configuration(path)
     if "class_names" not in configuration:
         numbers = range(1, configuration["n_classes"])
         return named(["background", *(f"class {number}" for number in numbers)])
-    colours = tuple(tuple(colour) for colour in configuration["class_colours"])
-    return Classes(tuple(configuration["class_names"]), colours)
+    try:
+        colours = tuple(tuple(colour) for colour in configuration["class_colours"])
+        return Classes(tuple(configuration["class_names"]), colours)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} has broken class names; fetch the file again.") from error
 
 
 def _count_classes(path: Path) -> int | None:
@@ -162,9 +188,8 @@ def _load(model: keras.Model, path: Path, complaint: str) -> None:
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
     except (ValueError, KeyError, OSError, UserWarning) as error:
-        reason = str(error).strip().split("\n")[0].split(". ")[0]
         raise UserError(
-            f"{complaint} ({reason}); give the --backbone, --layers and --filters that it was "
+            f"{complaint}; give the --backbone, --layers, --filters and --channels that it was "
             "trained with."
         ) from error
 
@@ -182,8 +207,6 @@ def load_checkpoint(model: keras.Model, path: Path) -> dict:
     Raises:
         UserError: there is no checkpoint, or it does not fit the network.
     """
-    if not path.is_file():
-        raise UserError(f"--resume finds no {path}; start the run without --resume.")
     run = _attribute(path, RUN)
     # Keras skips the optimizer's slots unless they exist already.
     model.optimizer.build(model.trainable_variables)

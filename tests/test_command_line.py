@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+import h5py
 import numpy as np
 import pytest
 from PIL import Image
@@ -48,6 +49,7 @@ def via_project(folder, split, number, first):
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp("squares")
+    (folder / "classes.json").write_text(json.dumps(["background", "square"]))
     via_project(folder, "train", 6, 1)
     via_project(folder, "test", 2, 10001)
     return folder
@@ -147,6 +149,10 @@ def test_the_command_line_goes_before_the_preset():
         "--evaluate",
         "--train --image-file x.jpg",
         "--evaluate --resume --restore-weights x.h5",
+        "--train --plot",
+        "--train --seed 4294967296",
+        "--train --layers 9",
+        "--train --dataset ../elsewhere",
         "--train --resume --restore-weights x.h5",
         "",
     ],
@@ -182,7 +188,7 @@ def test_help_imports_nothing_heavy():
         (["--train", "--backbone", "vgg16"], "vgg16"),
         (["--train", "--data-path", "no/such/folder"], "no/such/folder"),
         (["--evaluate", "--restore-weights", "none.h5"], "none.h5"),
-        (["--train", "--resume", "--dataset", "never-trained"], "never-trained"),
+        (["--train", "--resume", "--dataset", "never-trained"], "finds no .*never-trained"),
     ],
 )
 def test_what_is_missing_is_named(arguments, names, tmp_path):
@@ -217,7 +223,7 @@ def test_evaluation_prints_the_chapters_lines_and_leaves_the_history(
     run(*arguments, "--data-path", data, "--plot", "--prediction-dir", tmp_path)
     printed = capsys.readouterr().out
     assert "0010001.jpg: 2 objs, miou=" in printed and "dataset mIoU" in printed
-    assert "IoU class 1" in printed
+    assert "IoU square" in printed
     assert history.read_bytes() == before
     mask = Image.open(tmp_path / "0010001.jpg-mask.png")
     assert mask.mode == "P" and mask.size == (60, 40)
@@ -239,21 +245,56 @@ def test_pictures_are_segmented_without_a_data_set(trained, tmp_path, capsys):
     assert "tall.png: " in capsys.readouterr().out
 
 
-def test_weights_of_other_classes_are_refused(data, trained, tmp_path):
+@pytest.mark.parametrize(
+    ("names", "complaint"),
+    [(["background", "cat", "dog"], "2 classes"), (["background", "cat"], "'square'.*'cat'")],
+)
+def test_weights_of_other_classes_are_refused(trained, tmp_path, names, complaint):
     folder, _ = trained
     (weights,) = folder.glob("*-best-iou.weights.h5")
-    other = tmp_path / "other"
-    other.mkdir()
-    via_project(other, "test", 1, 1)
-    (other / "classes.json").write_text(json.dumps(["background", "cat", "dog"]))
-    with pytest.raises(UserError, match="2 classes"):
-        run("--evaluate", "--restore-weights", weights, "--data-path", other)
+    via_project(tmp_path, "test", 1, 1)
+    (tmp_path / "classes.json").write_text(json.dumps(names))
+    with pytest.raises(UserError, match=complaint):
+        run("--evaluate", "--restore-weights", weights, "--data-path", tmp_path)
 
 
-def test_resume_goes_on_as_the_run_began(data, trained, capsys):
+def test_test_pictures_of_other_classes_do_not_pick_weights(data, tmp_path):
+    for split, names in (("train", ["background", "cat"]), ("test", ["background", "dog"])):
+        folder = tmp_path / split
+        folder.mkdir()
+        via_project(folder, split, 2, 1)
+        (folder / "classes.json").write_text(json.dumps(names))
+    labels = ["--train-labels", "train/segmentation_train.npy"]
+    labels += ["--test-labels", "test/segmentation_test.npy", "--validation-split", "0"]
+    with pytest.raises(UserError, match="'cat'.*'dog'"):
+        run("--train", *TINY, *labels, "--data-path", tmp_path, "--save-dir", tmp_path)
+
+
+def test_data_without_objects_is_refused(tmp_path):
+    via_project(tmp_path, "train", 3, 1)
+    (tmp_path / "segmentation_train.json").write_text(
+        (tmp_path / "segmentation_train.json").read_text().replace('"Name": "1"', '"Name": "0"')
+    )
+    with pytest.raises(UserError, match="no class but the background"):
+        run("--train", *TINY, "--data-path", tmp_path, "--save-dir", tmp_path)
+
+
+def test_a_restored_run_is_named_after_its_network(data, trained, tmp_path):
+    folder, _ = trained
+    (weights,) = folder.glob("*-best-iou.weights.h5")
+    arguments = ["--train", "--restore-weights", weights, "--data-path", data, "--epochs", "1"]
+    run(*arguments, "--save-dir", tmp_path, "--pictures-per-epoch", "2", "--precision", "float32")
+    assert (tmp_path / weights.name).is_file()
+
+
+def test_five_epochs_and_five_resumed_equal_ten(data, trained, tmp_path, capsys):
+    """Two and one here, and from the command line: the options have to come back, too."""
     folder, _ = trained
     arguments = ["--train", "--resume", "--backbone", "resnet8v1", "--layers", "1"]
-    run(*arguments, "--epochs", "3", "--save-dir", folder, "--data-path", data)
+    arguments += ["--save-dir", folder, "--data-path", data]
+    with pytest.raises(UserError, match="--seed 0, not 7"):
+        run(*arguments, "--seed", "7")
+    run(*arguments, "--epochs", "3")
     printed = capsys.readouterr().out
     assert "Going on after epoch 2 of 3" in printed
     assert "32x48, batch 2, float32" in printed  # remembered, not the preset's
@@ -263,3 +304,16 @@ def test_resume_goes_on_as_the_run_began(data, trained, capsys):
         ["1", "2"],
         ["1", "3"],
     ]
+    whole = tmp_path / "whole"
+    run("--train", *TINY, "--augment", "--epochs", "3", "--save-dir", whole, "--data-path", data)
+    name = f"ResNet8v1-1layer-{data.name}-last.weights.h5"
+    with h5py.File(folder / name) as resumed, h5py.File(whole / name) as expected:
+        different = []
+
+        def compare(path, item):
+            if isinstance(item, h5py.Dataset):
+                if not np.allclose(item[()], resumed[path][()], atol=1e-6):
+                    different.append(path)
+
+        expected.visititems(compare)
+    assert not different

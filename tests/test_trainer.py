@@ -157,6 +157,50 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert [(row["run"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (2, 2)]
 
 
+def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_path):
+    _, files = run(tmp_path, 1)
+    first = files.best.read_bytes()
+    for seed in (1, 2):  # each writes its best weights, but not yet its history
+        model = tiny_network(seed)
+        with pytest.raises(UserError):
+            run(tmp_path, 1, model=model, data=Toy(poison=0), restored=True)
+    assert (tmp_path / "tiny-run1-best-iou.weights.h5").read_bytes() == first
+    assert (tmp_path / "tiny-run2-best-iou.weights.h5").is_file()
+
+
+def test_a_machine_without_git(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert describe_run({}, CLASSES)["commit"] is None
+
+
+def test_resuming_without_the_best_weights_writes_them_anew(tmp_path):
+    _, files = run(tmp_path, 1)
+    files.best.unlink()
+    run(tmp_path, 2, resume=True)
+    assert files.best.is_file()
+
+
+def test_pictures_without_labels_cannot_pick_weights(tmp_path):
+    nothing = {"chapter_miou": float("nan"), "dataset_miou": 0, "pixel_accuracy": 0}
+    with pytest.raises(UserError, match="no labelled pixel"):
+        train(
+            tiny_network(),
+            Toy(),
+            score=lambda: nothing,
+            files=RunFiles(tmp_path, "tiny"),
+            configuration=describe_run({}, CLASSES),
+            epochs=1,
+            table_epochs=1,
+        )
+
+
+def test_tensorboard_that_is_missing_is_named_before_anything_is_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match="requirements-tensorboard.txt"):
+        run(tmp_path, 1, tensorboard=True)
+    assert not list(tmp_path.iterdir())
+
+
 def test_restored_weights_have_to_be_beaten(tmp_path):
     """The book's code forgot the best score and overwrote good weights in the first epoch."""
     model, _ = run(tmp_path / "first", 8)
@@ -167,7 +211,7 @@ def test_restored_weights_have_to_be_beaten(tmp_path):
 
 
 def test_resuming_what_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="finds no .*tiny-last.weights.h5"):
+    with pytest.raises(UserError, match="tiny-last.weights.h5 cannot be read"):
         run(tmp_path, 2, resume=True)
 
 
@@ -241,6 +285,13 @@ def test_broken_weights_are_refused(tmp_path):
     (tmp_path / "a.weights.h5").write_bytes(b"not HDF5")
     with pytest.raises(UserError, match="a.weights.h5 is not a whole HDF5"):
         load_weights(tiny_network(), tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize("configuration", [[], {"n_classes": 3, "arguments": 3}, "text"])
+def test_a_damaged_configuration_is_refused(tmp_path, configuration):
+    save_weights(tiny_network(), tmp_path / "a.weights.h5", configuration)
+    with pytest.raises(UserError, match="a.weights.h5 has a broken configuration"):
+        read_arguments(tmp_path / "a.weights.h5")
 
 
 def test_classes_are_counted_without_a_configuration(tmp_path):

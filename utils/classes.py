@@ -185,6 +185,28 @@ def find_classes(folder: Path | str) -> Path | None:
     return None
 
 
+def check_classes(one: Classes, one_source: object, other: Classes, other_source: object) -> None:
+    """Refuse two sets of classes that do not mean the same by their ids.
+
+    A name like "class 1" stands for one that was not known, as in weights of the book's code.
+
+    Raises:
+        UserError: the numbers of classes differ, or the names of an id.
+    """
+    cure = "use data and weights of the same classes, in the same order"
+    if len(one) != len(other):
+        raise UserError(
+            f"{one_source} has {len(one)} classes, {other_source} has {len(other)}; {cure}."
+        )
+    for index, names in enumerate(zip(one.names, other.names, strict=True)):
+        known = {_folded(name) for name in names} - {f"class {index}"}
+        if len(known) > 1:
+            raise UserError(
+                f"class {index} is {names[0]!r} in {one_source} and {names[1]!r} in "
+                f"{other_source}; {cure}."
+            )
+
+
 def _folded(value: object) -> str:
     """A name as it is compared: without letter case and surrounding blanks."""
     return str(value).strip().casefold()

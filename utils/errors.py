@@ -15,6 +15,13 @@ def run(main: Callable[[], None]) -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:
+        print(
+            f"error: {error.filename} cannot be used ({error.strerror}); change its rights or "
+            "choose another place.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except BrokenPipeError:  # the reader of our output went away, as in `... | head`
         sys.stderr.close()
         sys.exit(1)
