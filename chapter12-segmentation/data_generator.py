@@ -10,7 +10,7 @@ import numpy as np
 from augmentation import GREY_WEIGHTS, augment
 from utils.errors import UserError
 from utils.labels import LabelStore
-from utils.pictures import picture_size, read_picture, resize_labels, resize_picture
+from utils.pictures import picture_size, read_picture, resize_labels, resize_picture, same_shape
 
 AUGMENTATION = 1  # sets the random numbers of augmentation apart from those of the order
 
@@ -225,13 +225,12 @@ def _checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, in
     """
     size_of = dict(zip(store.keys, store.sizes, strict=True))
     for key in keys:
-        height, width = picture_size(store.picture_path(key))
-        rows, columns = size_of[key]
-        # Rounding to whole pixels changes the shape of a map by up to a pixel.
-        if abs(height * columns - width * rows) > max(height, width):
+        size, map_size = picture_size(store.picture_path(key)), size_of[key]
+        if not same_shape(size, map_size):
             raise UserError(
-                f"{store.picture_path(key)} is {width} wide and {height} high, but its label map "
-                f"is {columns} wide and {rows} high; make the labels again from the annotations."
+                f"{store.picture_path(key)} is {size[0]} high and {size[1]} wide, but its label "
+                f"map is {map_size[0]} high and {map_size[1]} wide; make the labels again from the "
+                "annotations."
             )
     return [tuple(size_of[key]) for key in keys]
 

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from utils.class_weights import median_frequency
 from utils.classes import VOID
 
 
@@ -59,11 +60,7 @@ class PixelCrossEntropy(keras.losses.Loss):
 
 
 def median_frequency_weights(label_maps, n_classes: int) -> np.ndarray:
-    """Class weights by median frequency balancing: rare classes count as much as common ones.
-
-    The frequency of a class is its number of pixels over the number of pixels of the pictures that
-    hold it; its weight is the median of the frequencies over its own (David Eigen and Rob Fergus,
-    "Predicting Depth, Surface Normals and Semantic Labels", 2015, section 6.3.2).
+    """Class weights by `utils.class_weights.median_frequency`, for the loss.
 
     Args:
         label_maps: iterable of (H, W) uint8 label maps.
@@ -72,11 +69,9 @@ def median_frequency_weights(label_maps, n_classes: int) -> np.ndarray:
     Returns:
         (n_classes,) float64; 0 for a class without a pixel.
     """
-    pixels, pixels_of_pictures = np.zeros(n_classes), np.zeros(n_classes)
+    pixels, surroundings = np.zeros(n_classes), np.zeros(n_classes)
     for labels in label_maps:
         counts = np.bincount(labels[labels != VOID], minlength=n_classes)
         pixels += counts
-        pixels_of_pictures += np.where(counts > 0, counts.sum(), 0)
-    used = pixels > 0
-    frequency = np.divide(pixels, pixels_of_pictures, out=np.ones(n_classes), where=used)
-    return np.where(used, np.median(frequency[used]) / frequency, 0.0)
+        surroundings += np.where(counts > 0, counts.sum(), 0)
+    return np.nan_to_num(median_frequency(pixels, surroundings))

@@ -10,10 +10,10 @@ import keras
 
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN, lr_scheduler
 from devices import versions
-from history import read_rows, write_history
 from losses import PixelCrossEntropy
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
+from utils.history import read_rows, write_history
 from utils.plot_history import draw_curves
 from weights import load_checkpoint, save_checkpoint, save_weights, to_json
 

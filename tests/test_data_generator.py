@@ -340,7 +340,7 @@ def test_a_missing_picture_is_named(store):
 def test_labels_of_another_shape_are_refused(tmp_path):
     store = make_store(tmp_path, [(24, 32)])
     Image.new("RGB", (24, 32)).save(tmp_path / "0.png")
-    with pytest.raises(UserError, match="24 wide and 32 high.* 32 wide and 24 high"):
+    with pytest.raises(UserError, match="32 high and 24 wide.* 24 high and 32 wide"):
         DataGenerator(store)
     Image.new("RGB", (63, 47)).save(tmp_path / "0.png")  # the same shape, but for rounding
     DataGenerator(store)

@@ -78,19 +78,10 @@ def test_overlay_shows_void_light():
     assert colours_of(shown) == {(112, 112, 96)}
 
 
-def test_error_map_has_three_cases():
-    truth = np.array([[0, 1, VOID, 0]], np.uint8)
-    predicted = np.array([[0, 0, 1, 1]], np.uint8)
-    expected = [drawing.RIGHT, drawing.WRONG, drawing.UNKNOWN, drawing.WRONG]
-    np.testing.assert_array_equal(drawing.error_map(predicted, truth)[0], np.uint8(expected))
-
-
 def test_unequal_sizes_are_refused(tmp_path):
     labels = np.zeros((4, 4), np.uint8)
     with pytest.raises(ValueError):
         drawing.overlay(picture(4, 5), labels, TWO)
-    with pytest.raises(ValueError):
-        drawing.error_map(labels, labels[:3])
     with pytest.raises(ValueError):
         drawing.segmentation_figure(
             tmp_path / "x.png", picture(4, 4), labels, TWO, truth=labels[:2]

@@ -101,7 +101,7 @@ def test_csv_gives_each_run_its_own_curves(tmp_path):
         [
             "1,1,2.0,0.001,0.40,0.30,0.80,9",
             "1,2,1.5,0.001,0.60,0.50,0.90,9",
-            "2,1,1.9,0.001,,0.35,0.85,9",  # an epoch without the chapter's mIoU
+            "2,1,1.9,0.001,nan,0.35,0.85,9",  # an epoch without the chapter's mIoU
             "2,2,nan,0.001,0.70,0.45,0.95,9",
         ],
     )

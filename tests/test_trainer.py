@@ -14,13 +14,13 @@ import pytest
 
 from callbacks import lr_scheduler
 from evaluation import build_scorer, confusion_matrices
-from history import read_rows, write_history
 from metrics import scores
 from model import build_fcn
 from trainer import RunFiles, describe_run, train
 from utils.classes import named
 from utils.errors import UserError
 from utils.files import PROJECT
+from utils.history import read_rows, write_history
 from weights import (
     find_weights,
     load_weights,

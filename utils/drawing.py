@@ -25,7 +25,6 @@ LARGEST_LEGEND = 40  # with more classes the legend names only those that occur
 LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers give up
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
-RIGHT, WRONG, UNKNOWN = (48, 48, 48), (224, 48, 48), (150, 150, 150)  # colours of an error map
 
 
 @dataclass(frozen=True)
@@ -111,24 +110,6 @@ def outlines(labels: np.ndarray, width: int = 1) -> np.ndarray:
             edge[here] |= changes
             edge[there] |= changes
     return edge
-
-
-def error_map(predicted: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """Where a prediction is wrong: right pixels dark, wrong ones red, void ones grey.
-
-    Args:
-        predicted: (H, W) uint8 class ids.
-        truth: (H, W) uint8 class ids, 255 = void.
-
-    Returns:
-        (H, W, 3) uint8.
-
-    Raises:
-        ValueError: the two maps have different sizes.
-    """
-    _check_sizes(predicted, truth)
-    case = np.where(truth == VOID, 2, predicted != truth)
-    return np.array((RIGHT, WRONG, UNKNOWN), np.uint8)[case]
 
 
 def write_index_png(path: Path | str, labels: np.ndarray, classes: Classes) -> None:

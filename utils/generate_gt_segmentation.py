@@ -77,14 +77,15 @@ class Report:
         return ", ".join(f"{counted[kind]} {kind}" for kind in kinds if counted[kind])
 
     def print_notes(self, most: int | None = None) -> None:
-        """Print the notes, at most `most` of each kind."""
+        """Print the notes: at most `most` of each kind of fault, and a few of each remark."""
         for kind, meaning in (FAULTS | REMARKS).items():
             texts = [text for k, text in self.notes if k == kind]
+            shown = texts[: LISTED if kind in REMARKS else most]
             if texts:
                 print(f"{kind} ({meaning}): {len(texts)}")
-                print("".join(f"    {text}\n" for text in texts[:most]), end="")
-                if most is not None and len(texts) > most:
-                    print(f"    ... and {len(texts) - most} more")
+                print("".join(f"    {text}\n" for text in shown), end="")
+                if len(texts) > len(shown):
+                    print(f"    ... and {len(texts) - len(shown)} more")
 
     def summary(self, path: Path) -> str:
         """One line that sums up what was made."""
@@ -176,7 +177,7 @@ def make_labels(
         drawn = _drawn(pictures, folder, classes, size, report)
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
         _finish(out, source, report, strict, progress, most_listed)
-        if not found:
+        if not found and len(classes) > 1:  # a file without regions would fix "no classes"
             write_classes(source.parent / FILE_NAME, classes)
 
     write_labels(out, folder, classes, entries(), made_from)
@@ -273,7 +274,7 @@ def make_labels_from_masks(
     def entries() -> Iterator[tuple[str, object]]:
         yield from bar(read(), len(files), f"making {out.name}") if progress else read()
         _finish(out, source, report, strict, progress, most_listed)
-        if not found:
+        if not found and len(classes) > 1:  # a file without regions would fix "no classes"
             write_classes(source.resolve().parent / FILE_NAME, classes)
 
     write_labels(out, folder, classes, entries(), made_from)
@@ -607,13 +608,19 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--void",
         type=int,
-        default=VOID,
+        choices=range(256),
+        metavar="VALUE",
         help="value in --masks that means void, besides 255; 11 in SegNet's CamVid",
     )
     parser.add_argument(
         "--classes", metavar="FILE", help=f"a {FILE_NAME} (found beside the annotations)"
     )
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.masks and (args.size or args.class_attribute):
+        parser.error("--size and --class-attribute are for annotations, not for --masks")
+    if args.void is not None and not args.masks:
+        parser.error("--void is for --masks")
+    return args
 
 
 def main() -> None:
@@ -626,9 +633,10 @@ def main() -> None:
     if args.masks:
         folder = data_folder(args.data_path) if args.data_path else None
         masks = data_folder(args.masks)
+        void = VOID if args.void is None else args.void
         if out and out.parent == Path("."):
             out = masks.parent / out
-        out = make_labels_from_masks(masks, out, data_path=folder, void=args.void, **common)
+        out = make_labels_from_masks(masks, out, data_path=folder, void=void, **common)
     else:
         source, folder = _find_annotations(args.json, args.data_path)
         if out and out.parent == Path("."):

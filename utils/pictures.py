@@ -68,6 +68,11 @@ def resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return _resize(labels, size, Image.Resampling.NEAREST)
 
 
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two sizes (H, W) have the same proportions, but for rounding to whole pixels."""
+    return abs(one[0] * other[1] - one[1] * other[0]) <= max(*one, *other)
+
+
 def list_pictures(paths: Iterable[Path | str]) -> list[Path]:
     """The pictures among `paths`: files as they are, folders as their pictures sorted by name.
 

@@ -8,7 +8,6 @@ training run leaves. Several histories are drawn together.
 """
 
 import argparse
-import csv
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ if __package__ in (None, ""):
 
 from utils.errors import UserError, run
 from utils.files import PROJECT, replace_whole
+from utils.history import read_rows
 
 LOSS, MIOU, ACCURACY = "loss", "mIoU", "pixel accuracy"
 TITLES = {
@@ -53,7 +53,7 @@ def read_history(path: Path | str) -> list[Curve]:
     """Read a history file as curves without measurements that are missing or not finite.
 
     Args:
-        path: `.csv` with the columns run, epoch and some of `COLUMNS`, or a `.npy` array of shape
+        path: `.csv` of `utils.history`, or a `.npy` array of shape
             (epochs,): mIoU when its name holds "iou", else pixel accuracy, as in the chapter.
 
     Raises:
@@ -150,42 +150,16 @@ def find_history(name: str) -> Path:
 
 
 def _read_csv(path: Path) -> list[Curve]:
-    """The curves of a CSV history; `_finite` drops the empty fields."""
-    try:
-        with open(path, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} is no readable CSV file ({error}); name a history.") from error
-    columns = [column for column in COLUMNS if rows and column in rows[0]]
-    if rows and not ({"run", "epoch"} <= set(rows[0]) and columns):
-        raise UserError(
-            f"{path} is no history: its first line must name the columns run, epoch and one of "
-            f"{', '.join(COLUMNS)}."
-        )
-    wanted = ("run", "epoch", *columns)
-    table = np.array([[_number(path, row, column) for column in wanted] for row in rows])
+    """The curves of a CSV history, run by run."""
+    rows = read_rows(path)
     curves = []
-    for number in dict.fromkeys(table[:, 0]) if rows else ():
-        part = table[table[:, 0] == number]
-        for index, column in enumerate(columns, start=2):
-            kind, name, style = COLUMNS[column]
-            values = part[:, index]
-            curves.append(Curve(kind, name, path.stem, int(number), part[:, 1], values, style))
+    for number in dict.fromkeys(row["run"] for row in rows):
+        part = [row for row in rows if row["run"] == number]
+        epochs = np.array([row["epoch"] for row in part], np.float64)
+        for column, (kind, name, style) in COLUMNS.items():
+            values = np.array([row[column] for row in part])
+            curves.append(Curve(kind, name, path.stem, number, epochs, values, style))
     return curves
-
-
-def _number(path: Path, row: dict, column: str) -> float:
-    """One field of the CSV file; an empty one is NaN, except for run and epoch."""
-    field = (row[column] or "").strip()
-    try:
-        number = float(field) if field or column in ("run", "epoch") else np.nan
-        if column in ("run", "epoch") and number != int(number):
-            raise ValueError
-    except (ValueError, OverflowError):
-        raise UserError(
-            f"{path} holds {field!r} in column {column}, which is no number; repair that line."
-        ) from None
-    return number
 
 
 def _read_array(path: Path) -> list[Curve]:

@@ -103,6 +103,13 @@ def _positive(text: str) -> int:
     return int(text)
 
 
+def _png(text: str) -> Path:
+    """A file name that ends in .png, for the command line."""
+    if Path(text).suffix.lower() != ".png":
+        raise argparse.ArgumentTypeError(f"{text!r} does not end in .png")
+    return Path(text)
+
+
 def main() -> None:
     """Read the command line and draw the sheet."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -115,9 +122,9 @@ def main() -> None:
     )
     parser.add_argument("--count", type=_positive, default=24, help="pictures (%(default)s)")
     parser.add_argument("--columns", type=_positive, default=6, help="side by side (%(default)s)")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice (%(default)s)")
+    parser.add_argument("--seed", type=_positive, default=1, help="of the choice (%(default)s)")
     parser.add_argument(
-        "--output", type=Path, help="PNG to write (default: <labels>-sheet.png in this folder)"
+        "--output", type=_png, help="PNG to write (default: <labels>-sheet.png in this folder)"
     )
     args = parser.parse_args()
 

@@ -19,11 +19,12 @@ from PIL import Image
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from utils.class_weights import median_frequency
 from utils.classes import VOID, Classes
 from utils.errors import UserError, run
 from utils.files import data_folder
 from utils.labels import LabelStore, is_pickled, read_index
-from utils.pictures import pictures_in, read_picture
+from utils.pictures import pictures_in, read_picture, same_shape
 from utils.progress import progress
 
 GREY_SIDE = 16  # pixels of the small grey pictures by which near duplicates are found
@@ -85,19 +86,9 @@ def survey(name: str, store: LabelStore) -> Survey:
 
 
 def class_weights(found: Survey) -> np.ndarray:
-    """Weights that balance the classes, (classes,) float64; NaN for classes without pixels.
-
-    Median frequency balancing (Eigen and Fergus 2015): the frequency of a class is
-    its share of the pixels of those pictures that contain it, void left out; its weight is the
-    median frequency of all classes divided by it.
-    """
+    """Weights that balance the classes, (classes,) float64; NaN for classes without pixels."""
     count = len(found.classes)
-    used = found.pixels[:count] > 0
-    frequency = found.pixels[:count][used] / found.surroundings[:count][used]
-    weights = np.full(count, np.nan)
-    if used.any():
-        weights[used] = np.median(frequency) / frequency
-    return weights
+    return median_frequency(found.pixels[:count], found.surroundings[:count])
 
 
 def duplicates(one: Survey, other: Survey) -> Iterator[tuple[str, str, bool]]:
@@ -216,7 +207,7 @@ def _look_at_picture(found: Survey, store: LabelStore, key: str, size: tuple[int
         return
     picture_size = picture.shape[:2]
     found.sizes[picture_size] += 1
-    if picture_size != tuple(size):
+    if not same_shape(picture_size, size):
         words = f"{key} is {_written(picture_size)}, but its label map is {_written(size)}"
         found.report("sizes", f"{words}; make the labels again")
     found.keys.append(key)

@@ -28,14 +28,14 @@ def read_rows(path: Path) -> list[dict]:
     """
     if not path.is_file():
         return []
-    with open(path, newline="", encoding="utf-8") as file:
-        try:
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
             rows = [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
-        except (KeyError, TypeError, ValueError) as error:
-            raise UserError(
-                f"{path} is no history of ours ({error}); move it away and train again."
-            ) from error
-    return [{**row, "run": int(row["run"]), "epoch": int(row["epoch"])} for row in rows]
+        return [{**row, "run": int(row["run"]), "epoch": int(row["epoch"])} for row in rows]
+    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+        raise UserError(
+            f"{path} is no history of ours ({error}); name another, or move it away."
+        ) from error
 
 
 def write_history(path: Path, earlier: list[dict], rows: list[dict]) -> None:
