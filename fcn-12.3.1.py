@@ -11,15 +11,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
 
-from arguments import (  # noqa: E402
-    DEFAULTS,
-    NETWORK,
-    PRESETS,
-    apply_preset,
-    fill,
-    fill_resumed,
-    parse_arguments,
-)
+from arguments import PRESETS, parse_arguments  # noqa: E402
 from startup import import_keras  # noqa: E402
 from utils.errors import UserError, run  # noqa: E402
 
@@ -69,6 +61,11 @@ def train_fcn(args, files, weights: Path | None) -> None:
         pictures_per_epoch=args.pictures_per_epoch,
         **common,
     )
+    if args.validation_split and not validation_keys:
+        raise UserError(
+            f"{args.train_labels} holds one picture, which cannot be divided into training and "
+            "validation; annotate more, or give --validation-split 0."
+        )
     if validation_keys:
         validation_generator = DataGenerator(store, keys=validation_keys, **common)
     else:
@@ -80,8 +77,9 @@ def train_fcn(args, files, weights: Path | None) -> None:
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{args.train_labels} holds no class but the background; annotate objects.")
-    print("# of classes", n_classes)
-    print("Batch size: ", args.batch_size)
+    if args.verbose:
+        print("# of classes", n_classes)
+        print("Batch size: ", args.batch_size)
     fcn = build_model(args, n_classes)
     if weights:
         check_classes(read_classes(weights), weights, store.classes, args.train_labels)
@@ -147,42 +145,17 @@ def evaluate_fcn(args, weights: Path) -> None:
 def main() -> None:
     args = parse_arguments()
     import_keras()
-    import keras
-
-    from devices import fast_precision, gpu_name
-    from resnet import parse_backbone
+    from settings import settle
     from summary import print_summary
-    from trainer import RunFiles
-    from weights import find_weights, read_arguments, read_configuration, read_run
+    from weights import read_configuration
 
-    weights = find_weights(args.restore_weights, args.save_dir) if args.restore_weights else None
-    if weights:
-        remembered = read_arguments(weights)
-        fill(args, {name: remembered.get(name) for name in NETWORK})
-    depth, version = parse_backbone(args.backbone or DEFAULTS["backbone"])
-    layers = args.layers or DEFAULTS["layers"]
-    dataset = args.dataset or args.data_path.resolve().name
-    files = RunFiles(args.save_dir, f"ResNet{depth}v{version}-{layers}layer-{dataset}")
-    if args.resume:
-        fill_resumed(args, read_run(files.last))
-    if not args.train:
-        fill(args, {name: PRESETS["book"][name] for name in ("height", "width", "batch_size")})
-    preset = apply_preset(args, gpu_name())
-    if args.precision == "auto":
-        args.precision = fast_precision()
-    if args.train or args.evaluate:
-        keras.config.set_dtype_policy(
-            args.precision if args.precision == "float32" else f"mixed_{args.precision}"
-        )
-    keras.utils.set_random_seed(args.seed)
-
+    files, weights = settle(args)
     if args.summary:
         n_classes = read_configuration(weights)["n_classes"] if weights else 4  # the chapter's
         print_summary(build_model(args, n_classes), args.prediction_dir)
     if args.evaluate and weights:
         evaluate_fcn(args, weights)
     if args.train:
-        print(f"{preset}: {args.height}x{args.width}, batch {args.batch_size}, {args.precision}")
         train_fcn(args, files, weights)
         if args.evaluate and not weights:
             evaluate_fcn(args, files.best)

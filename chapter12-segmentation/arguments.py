@@ -180,7 +180,12 @@ def build_parser() -> OneLineParser:
         help="with --evaluate: segment these pictures, or those of a folder, instead",
     )
     add("--plot", action="store_true", help="with --evaluate: draw every test picture")
-    add("--verbose", type=whole_number(0), default=1, help="0 is quiet (1)")
+    add(
+        "--verbose",
+        type=whole_number(0),
+        default=1,
+        help="0 prints no progress and no line per picture (1)",
+    )
 
     ours = parser.add_argument_group("more")
     add = ours.add_argument

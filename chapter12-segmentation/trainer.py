@@ -128,7 +128,7 @@ def train(
         restored: the network holds trained weights, whose score is to be beaten.
         patience: stop after so many epochs without a better one.
         tensorboard: write logs for TensorBoard.
-        verbose: print a line per epoch, and a bar in a terminal.
+        verbose: print a line per epoch, a bar in a terminal, and what was left where.
 
     Raises:
         UserError: nothing to resume, a loss that is no number, or TensorBoard is missing.
@@ -200,8 +200,9 @@ def train(
         # TensorFlow wraps what the data set raised; the reader is to see the sentence itself.
         raise (getattr(data, "failure", None) or error) from None
     draw_curves(files.history, files.curves)
-    print(f"Best chapter mIoU {accuracy.best:.4f}: {files.best}")
-    print(f"History {files.history}, curves {files.curves}")
+    if verbose:
+        print(f"Best chapter mIoU {accuracy.best:.4f}: {files.best}")
+        print(f"History {files.history}, curves {files.curves}")
 
 
 def _tensorboard(files: RunFiles) -> keras.callbacks.Callback:

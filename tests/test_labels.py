@@ -310,3 +310,13 @@ def test_damaged_pickles(tmp_path):
         (tmp_path / "t.npy").write_bytes(whole[:length])
         with pytest.raises(UserError, match=r"t\.npy"):
             open_labels(tmp_path / "t.npy")
+
+
+def test_reading_a_map_parses_no_header(tmp_path, monkeypatch):
+    """Python 3.11 fails now and then when two threads parse at once, as TensorFlow's do."""
+    maps = {f"{index}.jpg": np.full((3, 4), index, np.uint8) for index in range(3)}
+    write_labels(tmp_path / "labels.npy", tmp_path, named(["background", "a", "b"]), maps.items())
+    store = open_labels(tmp_path / "labels.npy")
+    monkeypatch.setattr("ast.parse", None)
+    for key, expected in maps.items():
+        np.testing.assert_array_equal(store[key], expected)

@@ -108,7 +108,7 @@ def open_labels(path: Path | str) -> LabelStore:
     whole = path.stat().st_size == offset + total
     if dtype != np.uint8 or len(keys) != len(sizes) or prod(shape) != total or not whole:
         raise UserError(f"{path} does not match its {index_path(path).name}; {REMAKE}.")
-    starts = np.concatenate([[0], np.cumsum([prod(size) for size in sizes])]).tolist()
+    starts = (offset + np.cumsum([0, *map(prod, sizes)])).tolist()
     return LabelStore(keys, classes, folder, sizes, partial(_read_map, path, starts, sizes))
 
 
@@ -196,9 +196,12 @@ def is_pickled(path: Path | str) -> bool:
 
 def _read_map(path: Path, starts: list[int], sizes: list[tuple[int, int]], index: int):
     """One label map. The file is mapped for this moment only: pages that a long-lived map has
-    touched would count as memory of the process."""
-    pixels = np.load(path, mmap_mode="r", allow_pickle=False).reshape(-1)
-    return np.array(pixels[starts[index] : starts[index + 1]]).reshape(sizes[index])
+    touched would count as memory of the process.
+
+    Not by `np.load`, which parses the header at each call with `ast`: in Python 3.11 that fails
+    now and then when two threads do so at once ("AST constructor recursion depth mismatch").
+    """
+    return np.array(np.memmap(path, np.uint8, "r", starts[index], sizes[index]))
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
