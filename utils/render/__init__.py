@@ -1,0 +1,1 @@
+"""Parts of `utils/render_drinks.py`, the renderer that makes the drinks dataset."""
