@@ -141,10 +141,10 @@ def train(
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
     earlier = read_rows(files.history)
-    rows, start = [], 0
+    rows, start, best = [], 0, None
     if resume:
         state = load_checkpoint(model, files.last)
-        run, rows = state["run"], state["rows"]
+        run, rows, best = state["run"], state["rows"], state["best"]
         start = len(rows)
         earlier = [row for row in earlier if row["run"] != run]
         if start >= epochs:
@@ -159,12 +159,11 @@ def train(
     def save_best():
         save_weights(model, files.best, configuration)
 
-    best = max(((row["chapter_miou"], i) for i, row in enumerate(rows)), default=None)
     if best and not files.best.is_file():
         print(f"{files.best} is gone; the next epoch writes it anew.")
         best = None
-    if best is None and restored:
-        best = (score()["chapter_miou"], -1)
+    if restored:
+        best = score()["chapter_miou"], -1
         print(f"The restored weights have a chapter mIoU of {best[0]:.4f}.")
         save_best()
     accuracy = AccuracyCallback(score, save_best, patience, *([best] if best else []))
@@ -174,7 +173,8 @@ def train(
         row |= {name: float(value) for name, value in logs.items() if name not in row}
         rows.append(row)
         # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
-        save_checkpoint(model, files.last, configuration, {"run": run, "rows": rows})
+        state = {"run": run, "rows": rows, "best": [accuracy.best, accuracy.best_epoch]}
+        save_checkpoint(model, files.last, configuration, state)
         write_history(files.history, earlier, rows)
 
     with replace_whole(files.configuration) as unfinished:

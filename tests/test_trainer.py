@@ -210,6 +210,28 @@ def test_restored_weights_have_to_be_beaten(tmp_path):
     assert files.best.is_file()
 
 
+def test_restored_weights_have_to_be_beaten_after_an_interruption_too(tmp_path):
+    files = RunFiles(tmp_path, "tiny")
+    values = iter([0.9, 0.5, 0.6])  # of the restored weights, then of two epochs
+
+    def go_on(epochs, **options):
+        train(
+            tiny_network(),
+            Toy(),
+            score=lambda: dict(chapter_miou=next(values), dataset_miou=0, pixel_accuracy=0),
+            files=files,
+            configuration=describe_run({}, CLASSES),
+            epochs=epochs,
+            table_epochs=10,
+            **options,
+        )
+
+    go_on(1, restored=True)
+    restored = files.best.read_bytes()
+    go_on(2, resume=True)
+    assert files.best.read_bytes() == restored
+
+
 def test_resuming_what_is_not_there(tmp_path):
     with pytest.raises(UserError, match="tiny-last.weights.h5 cannot be read"):
         run(tmp_path, 2, resume=True)
