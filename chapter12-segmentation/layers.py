@@ -1,7 +1,9 @@
-"""What Keras lacks: resizing to a size that is known late, fused batch normalisation."""
+"""What Keras lacks: resizing to a size that is known late, and two layers that are faster."""
 
 import keras
 from keras import ops
+
+import fast
 
 
 def resize_bilinear(maps, size: tuple):
@@ -22,6 +24,10 @@ def resize_bilinear(maps, size: tuple):
     return ops.image.resize(maps, size, interpolation="bilinear")
 
 
+def _fast_tensorflow() -> bool:
+    return fast.is_on() and keras.backend.backend() == "tensorflow"
+
+
 @keras.saving.register_keras_serializable(package="segmentation")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation, same variables and numbers, in one operation on TensorFlow.
@@ -33,7 +39,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         maps = len(inputs.shape) == 4 and self.axis in (-1, 3)
-        if training and self.trainable and maps and keras.backend.backend() == "tensorflow":
+        if training and self.trainable and maps and _fast_tensorflow():
             return self._call_fused(inputs)
         return super().call(inputs, training=training, mask=mask)
 
@@ -58,3 +64,64 @@ class BatchNormalization(keras.layers.BatchNormalization):
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
         return outputs
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
+class Conv2DTranspose(keras.layers.Conv2DTranspose):
+    """Keras' transposed convolution, same weights and numbers, with a faster gradient.
+
+    For kernel 3, strides 2 and "same" padding on TensorFlow, where the two of the chapter's head
+    are 58 % of its arithmetic. oneDNN takes three times as long for the gradient of such a kernel
+    as for the layer itself: 0.69 s for 256 to 256 channels of (4, 120, 160), in bfloat16 on two
+    cores of a Zen 4. As one matrix product for each of the nine taps it takes 0.31 s.
+    """
+
+    def call(self, inputs):
+        halves = self.kernel_size == (3, 3) and self.strides == (2, 2) and self.padding == "same"
+        if halves and self.output_padding is None and _fast_tensorflow():
+            outputs = _double(inputs, self.kernel)
+            if self.use_bias:
+                outputs = ops.add(outputs, self.bias)
+            return self.activation(outputs)
+        return super().call(inputs)
+
+
+def _double(maps, kernel):
+    """Transposed convolution, kernel 3 and stride 2: (B, H, W, C) -> (B, 2H, 2W, F), TensorFlow.
+
+    Args:
+        maps: (B, H, W, C).
+        kernel: (3, 3, F, C).
+    """
+    import tensorflow as tf
+
+    @tf.custom_gradient
+    def double(maps, kernel):
+        batch, height, width, channels = tf.unstack(tf.shape(maps))
+        filters = kernel.shape[2]
+        outputs = tf.nn.conv2d_transpose(
+            maps, kernel, (batch, 2 * height, 2 * width, filters), strides=2
+        )
+
+        def gradient(upstream):  # (B, 2H, 2W, F)
+            # Maps value (i, j) was added to (2i + row, 2j + column) by the tap (row, column). Rows
+            # and columns in pairs, every tap's share is a slice of whole pixels, which is copied 20
+            # times faster than with a stride of 2.
+            padded = tf.pad(upstream, [[0, 0], [0, 2], [0, 2], [0, 0]])
+            pairs = tf.reshape(padded, (batch, height + 1, 2, width + 1, 2 * filters))
+            flat = tf.reshape(maps, (-1, channels))  # (BHW, C)
+            taps = []
+            for row in range(3):
+                for column in range(3):
+                    begin = (0, row // 2, row % 2, column // 2, column % 2 * filters)
+                    share = tf.slice(pairs, begin, (batch, height, 1, width, filters))
+                    share = tf.reshape(share, (-1, filters))  # (BHW, F)
+                    taps.append(tf.matmul(share, flat, transpose_a=True))  # (F, C)
+            kernel_gradient = tf.reshape(tf.stack(taps), tf.shape(kernel))
+            return tf.nn.conv2d(upstream, kernel, strides=2, padding="SAME"), kernel_gradient
+
+        return outputs, gradient
+
+    outputs = double(maps, tf.convert_to_tensor(kernel))
+    outputs.set_shape((maps.shape[0], *(n and 2 * n for n in maps.shape[1:3]), kernel.shape[2]))
+    return outputs

@@ -12,13 +12,13 @@ order are the listing's.
 import keras
 from keras import layers
 
-from layers import BatchNormalization
+from layers import BatchNormalization, Conv2DTranspose
 from resnet import build_resnet, conv_layer
 
 
 def tconv_layer(inputs, filters: int, postfix: str) -> keras.KerasTensor:
     """Conv2DTranspose-BN-ReLU, kernel 3, stride 2: (B, H, W, C) -> (B, 2H, 2W, filters)."""
-    x = layers.Conv2DTranspose(
+    x = Conv2DTranspose(
         filters,
         kernel_size=3,
         strides=2,

@@ -4,7 +4,6 @@ import keras
 import numpy as np
 import pytest
 
-import layers as own_layers
 from losses import PixelCrossEntropy
 from model import build_fcn
 from resnet import build_resnet, parse_backbone
@@ -164,45 +163,6 @@ def test_one_batch_can_be_learnt_by_heart():
         fcn.train_on_batch(pictures, labels)
     predicted = np.argmax(fcn(pictures, training=True), -1)
     assert (predicted == labels).mean() > 0.98
-
-
-def test_fused_batch_normalisation_equals_that_of_keras():
-    """One training step and one prediction, in float32, within 1e-5 of the stock layer."""
-    random = np.random.default_rng(0)
-    maps = random.normal(3, 2, (2, 5, 7, 4)).astype("float32")
-    target = random.normal(0, 1, maps.shape).astype("float32")
-    results = []
-    for layer_type in (own_layers.BatchNormalization, keras.layers.BatchNormalization):
-        layer = layer_type(momentum=0.9)
-        model = keras.Sequential([keras.Input(maps.shape[1:]), layer])
-        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
-        loss = model.train_on_batch(maps, target)
-        results.append([loss, *model.get_weights(), model.predict_on_batch(maps)])
-    for fused, stock in zip(*results, strict=True):
-        np.testing.assert_allclose(fused, stock, atol=1e-5)
-
-
-def test_fused_batch_normalisation_passes_the_gradient_of_keras():
-    random = np.random.default_rng(1)
-    maps = random.normal(0, 1, (2, 4, 4, 3)).astype("float32")
-    kernels = []
-    for layer_type in (own_layers.BatchNormalization, keras.layers.BatchNormalization):
-        keras.utils.set_random_seed(0)
-        model = keras.Sequential(
-            [keras.Input(maps.shape[1:]), keras.layers.Conv2D(5, 3), layer_type()]
-        )
-        model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
-        model.train_on_batch(maps, random.normal(0, 1, (2, 2, 2, 5)) * 0 + 0.3)
-        kernels.append(model.layers[0].get_weights()[0])
-    np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-5)
-
-
-def test_frozen_batch_normalisation_stays():
-    layer = own_layers.BatchNormalization()
-    layer.build((None, 4, 4, 3))
-    layer.trainable = False
-    layer(np.ones((1, 4, 4, 3), "float32"), training=True)
-    np.testing.assert_array_equal(layer.moving_mean.numpy(), 0)
 
 
 def test_the_network_can_be_saved_whole_and_predicts_the_same(tmp_path):

@@ -1,0 +1,272 @@
+"""Folding: the same predictions with fewer batch normalisations, the network itself untouched."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+import folding
+from folding import fold
+from losses import PixelCrossEntropy
+from model import build_fcn
+from utils.files import PROJECT
+from utils.pictures import list_pictures, read_picture, resize_picture
+from weights import load_weights, read_arguments, read_classes
+
+SHIPPED = PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5"
+
+DEPTHWISE = keras.backend.backend() == "tensorflow" and folding.gpu_name() is None
+
+
+@pytest.fixture(params=["as here", "as with a GPU"])
+def either_way(request, monkeypatch):
+    """Runs a test twice: what cannot be folded as depthwise convolutions, and as it was."""
+    if request.param == "as with a GPU":
+        monkeypatch.setattr(folding, "gpu_name", lambda: "a GPU")
+
+
+@pytest.fixture
+def mixed_bfloat16():
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    yield
+    keras.config.set_dtype_policy(before)
+
+
+def disturbed(model, seed=0):
+    """`model` with random biases, and random statistics, scale and shift of normalisations."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.path.endswith(("/gamma", "/moving_variance")):
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
+        elif weight.path.endswith(("/beta", "/bias", "/moving_mean")):
+            weight.assign(random.normal(0, 0.3, weight.shape))
+    return model
+
+
+def tiny(backbone="resnet11v2"):
+    keras.utils.set_random_seed(0)
+    return disturbed(build_fcn((32, 48, 3), backbone, 3, n_layers=2, filters=8))
+
+
+def batch():
+    return np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), np.uint8)
+
+
+def flat(model):
+    """The layers of a network and of those nested in it."""
+    result = []
+    for layer in model.layers:
+        result += flat(layer) if isinstance(layer, keras.Model) else [layer]
+    return result
+
+
+def names(model):
+    inputs = layers.InputLayer  # Keras gives those of nested networks new names
+    return [layer.name for layer in flat(model) if not isinstance(layer, inputs)]
+
+
+def normalisations(model):
+    """How many layers scale and shift, as batch normalisation or as depthwise convolution."""
+    kinds = layers.BatchNormalization | layers.DepthwiseConv2D
+    return sum(isinstance(layer, kinds) for layer in flat(model))
+
+
+def assert_folds(model, inputs, kept, kept_depthwise=None):
+    """The same predictions, with `kept` normalisations, or `kept_depthwise` with these on."""
+    folded = fold(model)
+    np.testing.assert_allclose(
+        folded.predict_on_batch(inputs), model.predict_on_batch(inputs), atol=1e-4
+    )
+    depthwise = DEPTHWISE and folding.gpu_name() is None
+    assert normalisations(folded) == (kept_depthwise if depthwise and kept_depthwise else kept)
+    return folded
+
+
+# Of version 2 those stay that follow an addition: one for each block, for the last block that at
+# the end. Behind the two transposed convolutions of the head they stay as depthwise convolutions.
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize(
+    ("backbone", "kept"), [("resnet11v2", 3), ("resnet20v2", 6), ("resnet14v1", 0)]
+)
+def test_folded_networks_predict_the_same(backbone, kept):
+    model = tiny(backbone)
+    folded = assert_folds(model, batch(), kept, kept + 2)
+    assert names(folded) == names(model)
+
+
+def test_the_predictions_hang_on_every_kind_of_normalisation():
+    """So that the test above can fail: a mean that is 0.1 off shows."""
+    model = tiny()
+    before = model.predict_on_batch(batch())
+    for layer in flat(model):
+        if layer.name in ("stem_bn", "stage1_block0_1_bn", "last_bn", "bn_up_x4"):
+            mean = layer.get_weights()[2]
+            layer.moving_mean.assign(mean + 0.1)
+            assert np.abs(model.predict_on_batch(batch()) - before).max() > 1e-3, layer.name
+            layer.moving_mean.assign(mean)
+
+
+def test_the_chapters_network():
+    """57 in the backbone, 5 in the head; 18 blocks."""
+    model = build_fcn((32, 32, 3))
+    assert normalisations(model) == 62
+    folded = fold(model)
+    assert normalisations(folded) == (18 + 2 if DEPTHWISE else 18)
+    kinds = [type(layer) for layer in flat(folded)]
+    assert kinds.count(layers.Conv2D) == 63
+
+
+# --- layers of all kinds --------------------------------------------------------------------------
+
+
+def stack(*members, channels=4):
+    """A network of `members`, one behind the other."""
+    keras.utils.set_random_seed(0)
+    inputs = x = layers.Input((9, 8, channels))
+    for member in members:
+        x = member(x)
+    return disturbed(keras.Model(inputs, x))
+
+
+def maps(channels=4):
+    return np.random.default_rng(2).normal(0, 1, (2, 9, 8, channels)).astype("float32")
+
+
+@pytest.mark.usefixtures("either_way")
+@pytest.mark.parametrize("normalisation", [{}, {"scale": False}, {"center": False, "axis": 3}])
+@pytest.mark.parametrize("options", [{}, {"use_bias": False}, {"strides": 2, "padding": "same"}])
+def test_options_of_both_layers(options, normalisation):
+    def bn():
+        return layers.BatchNormalization(**normalisation)
+
+    relu = layers.Activation("relu")
+    assert_folds(stack(layers.Conv2D(6, 3, **options), bn(), relu), maps(), 0)
+    assert_folds(stack(layers.Conv2D(6, 3, groups=2, **options), bn()), maps(), 0)
+    assert_folds(stack(layers.Conv2DTranspose(6, 3, **options), bn(), relu), maps(), 0, 1)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_what_cannot_be_folded_predicts_the_same():
+    def bn(**options):
+        return layers.BatchNormalization(**options)
+
+    assert_folds(stack(bn()), maps(), 1)
+    assert_folds(stack(layers.Conv2D(6, 3, activation="relu"), bn()), maps(), 1)
+    assert_folds(stack(layers.Conv2D(6, 3), bn(axis=1)), maps(), 1)
+    assert_folds(stack(layers.Conv2D(6, 3), layers.Flatten(), layers.Dense(3), bn()), maps(), 1)
+    assert_folds(stack(layers.Conv2D(6, 3), bn(), bn()), maps(), 1)
+
+
+def test_a_map_that_others_read_stays():
+    inputs = layers.Input((9, 8, 4))
+    x = layers.Conv2D(6, 3)(inputs)
+    y = layers.BatchNormalization()(x)
+    assert_folds(disturbed(keras.Model(inputs, layers.Add()([x, y]))), maps(), 1)
+    assert_folds(disturbed(keras.Model(inputs, layers.Add()([y, y]))), maps(), 0)
+    model = disturbed(keras.Model(inputs, [x, y]))
+    folded = fold(model)
+    assert normalisations(folded) == 1
+    outputs = zip(folded.predict_on_batch(maps()), model.predict_on_batch(maps()), strict=True)
+    for one, other in outputs:
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.usefixtures("either_way")
+def test_layers_that_are_called_twice():
+    inputs = layers.Input((9, 8, 4))
+    convolution, normalisation = layers.Conv2D(4, 3, padding="same"), layers.BatchNormalization()
+    twice = normalisation(convolution(normalisation(convolution(inputs))))
+    assert_folds(disturbed(keras.Model(inputs, twice)), maps(), 1)
+    # One normalisation behind a convolution and behind something else.
+    convolution, normalisation = layers.Conv2D(4, 3), layers.BatchNormalization()
+    relu = layers.Activation("relu")
+    assert_folds(stack(convolution, normalisation, relu, normalisation), maps(), 1)
+    # A whole network that is called twice is folded once, for both.
+    network = stack(layers.Conv2D(4, 2, padding="same"), layers.BatchNormalization())
+    assert_folds(keras.Model(inputs, network(network(inputs))), maps(), 0)
+
+
+# --- types, and what stays ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("mixed_bfloat16")
+def test_every_layer_keeps_its_types():
+    model = tiny()
+    folded = fold(model)
+    assert [layer.dtype_policy.name for layer in flat(folded)] == [
+        layer.dtype_policy.name for layer in flat(model)
+    ]
+    assert folded.output.dtype == "float32"
+
+
+def test_the_network_itself_stays_and_can_be_trained():
+    model = tiny()
+    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=PixelCrossEntropy())
+    before, trainable = model.get_weights(), len(model.trainable_weights)
+    folded = fold(model)
+    predicted = folded.predict_on_batch(batch())
+    for weight, old in zip(model.get_weights(), before, strict=True):
+        np.testing.assert_array_equal(weight, old)
+    assert len(model.trainable_weights) == trainable
+    model.train_on_batch(batch(), np.zeros((2, 32, 48), np.uint8))
+    assert np.abs(model.predict_on_batch(batch()) - predicted).max() > 1e-3
+    np.testing.assert_array_equal(folded.predict_on_batch(batch()), predicted)
+
+
+def argmax_agreement(build, give_weights, pictures):
+    """Share of pixels with the same class: in float32 as it is, and folded in bfloat16."""
+    maps = []
+    for policy, transform in (("float32", lambda model: model), ("mixed_bfloat16", fold)):
+        keras.config.set_dtype_policy(policy)
+        model = build()
+        give_weights(model)
+        maps.append(transform(model).predict_on_batch(pictures).argmax(-1))
+    return (maps[0] == maps[1]).mean()
+
+
+@pytest.mark.usefixtures("mixed_bfloat16")  # for what it restores
+def test_bfloat16_agrees_on_a_network_that_has_learnt():
+    """Bright and dark rectangles, learnt in a few steps."""
+    keras.config.set_dtype_policy("float32")
+    keras.utils.set_random_seed(0)
+    labels = np.zeros((2, 64, 64), np.uint8)
+    labels[0, 16:48, 8:40], labels[1, 32:, 24:56] = 1, 2
+    noise = np.random.default_rng(0).normal(0, 5, (*labels.shape, 3))
+    pictures = np.clip(labels[..., None] * 90 + 30 + noise, 0, 255).astype(np.uint8)
+
+    def build():
+        return build_fcn((64, 64, 3), "resnet11v2", 3, n_layers=2, filters=16)
+
+    model = build()
+    for layer in flat(model):
+        if isinstance(layer, layers.BatchNormalization):
+            layer.momentum = 0.8  # statistics of the last few steps
+    model.compile(
+        optimizer=keras.optimizers.Adam(3e-3), loss=PixelCrossEntropy(), jit_compile=False
+    )
+    for _ in range(50):
+        model.train_on_batch(pictures, labels)
+    weights = model.get_weights()
+    assert (model.predict_on_batch(pictures).argmax(-1) == labels).mean() > 0.95
+    assert argmax_agreement(build, lambda model: model.set_weights(weights), pictures) >= 0.995
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
+@pytest.mark.usefixtures("mixed_bfloat16")
+def test_bfloat16_agrees_on_the_shipped_network():
+    arguments = read_arguments(SHIPPED)
+    size = arguments["height"], arguments["width"]
+    paths = list_pictures([PROJECT / "data" / "drinks"])[-4:]  # the last 50 are the test set
+    pictures = np.stack([resize_picture(read_picture(path), size) for path in paths])
+
+    def build():
+        return build_fcn(
+            (*size, 3),
+            arguments["backbone"],
+            len(read_classes(SHIPPED)),
+            arguments["layers"],
+            arguments["filters"],
+        )
+
+    assert argmax_agreement(build, lambda model: load_weights(model, SHIPPED), pictures) >= 0.995

@@ -1,0 +1,140 @@
+"""Layers and optimizer of our own against those of Keras: the same numbers."""
+
+import keras
+import numpy as np
+import pytest
+
+import fast
+import layers
+from losses import PixelCrossEntropy
+from model import build_fcn
+from optimizers import Adam
+
+
+@pytest.fixture
+def plain():
+    """A function that turns the fast path off; it is on again after the test."""
+    yield lambda: fast.turn(False)
+    fast.turn(True)
+
+
+def test_fused_batch_normalisation_equals_that_of_keras():
+    """One training step and one prediction, in float32, within 1e-5 of the stock layer."""
+    random = np.random.default_rng(0)
+    maps = random.normal(3, 2, (2, 5, 7, 4)).astype("float32")
+    target = random.normal(0, 1, maps.shape).astype("float32")
+    results = []
+    for layer_type in (layers.BatchNormalization, keras.layers.BatchNormalization):
+        layer = layer_type(momentum=0.9)
+        model = keras.Sequential([keras.Input(maps.shape[1:]), layer])
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        loss = model.train_on_batch(maps, target)
+        results.append([loss, *model.get_weights(), model.predict_on_batch(maps)])
+    for fused, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(fused, stock, atol=1e-5)
+
+
+def test_fused_batch_normalisation_passes_the_gradient_of_keras():
+    random = np.random.default_rng(1)
+    maps = random.normal(0, 1, (2, 4, 4, 3)).astype("float32")
+    kernels = []
+    for layer_type in (layers.BatchNormalization, keras.layers.BatchNormalization):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential(
+            [keras.Input(maps.shape[1:]), keras.layers.Conv2D(5, 3), layer_type()]
+        )
+        model.compile(optimizer=keras.optimizers.SGD(1.0), loss="mse")
+        model.train_on_batch(maps, random.normal(0, 1, (2, 2, 2, 5)) * 0 + 0.3)
+        kernels.append(model.layers[0].get_weights()[0])
+    np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-5)
+
+
+def test_frozen_batch_normalisation_stays():
+    layer = layers.BatchNormalization()
+    layer.build((None, 4, 4, 3))
+    layer.trainable = False
+    layer(np.ones((1, 4, 4, 3), "float32"), training=True)
+    np.testing.assert_array_equal(layer.moving_mean.numpy(), 0)
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
+def test_transposed_convolution_equals_that_of_keras(size):
+    """Outputs, the gradients of kernel, bias and input, in float32, within 1e-4."""
+    random = np.random.default_rng(2)
+    maps = random.normal(0, 1, (2, *size, 5)).astype("float32")
+    results = []
+    for layer_type in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose):
+        keras.utils.set_random_seed(0)
+        before = keras.layers.Conv2D(5, 1)
+        layer = layer_type(7, 3, strides=2, padding="same", activation="tanh")
+        model = keras.Sequential([keras.Input((*size, 5)), before, layer])
+        model.compile(optimizer=keras.optimizers.SGD(10.0), loss="mse")
+        target = np.random.default_rng(3).normal(0, 1, (2, 2 * size[0], 2 * size[1], 7))
+        first = model.predict_on_batch(maps)
+        loss = model.train_on_batch(maps, target)
+        results.append([first, loss, *model.get_weights()])
+        assert model.output_shape == (None, 2 * size[0], 2 * size[1], 7)
+    for ours, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, stock, atol=1e-4)
+
+
+@pytest.mark.parametrize("options", [{"kernel_size": 1}, {"kernel_size": 3, "strides": 1}])
+def test_other_transposed_convolutions_are_those_of_keras(options):
+    maps = np.random.default_rng(4).normal(0, 1, (1, 4, 4, 3)).astype("float32")
+    outputs = []
+    for layer_type in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose):
+        keras.utils.set_random_seed(0)
+        outputs.append(np.asarray(layer_type(2, padding="same", **options)(maps)))
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+def test_adam_equals_that_of_keras():
+    """Ten steps at changing rates leave weights and slots within 1e-5 of the stock optimizer."""
+    random = np.random.default_rng(5)
+    inputs, targets = random.normal(0, 1, (8, 3)), random.normal(0, 1, (8, 2))
+    states = []
+    for optimizer_type in (Adam, keras.optimizers.Adam):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+        model.compile(optimizer=optimizer_type(0.1), loss="mse")
+        for step in range(10):
+            model.optimizer.learning_rate = 0.1 / (step + 1)
+            model.train_on_batch(inputs, targets)
+        states.append([*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)])
+    for ours, stock in zip(*states, strict=True):
+        np.testing.assert_allclose(ours, stock, atol=1e-5)
+
+
+def test_the_fast_path_trains_as_the_plain_one(plain):
+    """A training step of the network in float32: loss and new weights within 1e-5."""
+    random = np.random.default_rng(6)
+    pictures = random.integers(0, 256, (2, 33, 47, 3), np.uint8)
+    labels = random.integers(0, 3, (2, 33, 47), np.uint8)
+    results = []
+    for way in (lambda: None, plain):
+        way()
+        keras.utils.set_random_seed(0)
+        fcn = build_fcn((33, 47, 3), "resnet11v2", 3, n_layers=2, filters=4)
+        # Plain descent: Adam turns rounding errors of gradients near zero into whole steps.
+        fcn.compile(optimizer=keras.optimizers.SGD(0.01), loss=PixelCrossEntropy())
+        results.append([fcn.train_on_batch(pictures, labels), *fcn.get_weights()])
+    for ours, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, stock, atol=1e-5)
+
+
+def test_the_switch_is_one_for_all(plain, monkeypatch):
+    """Off, neither the fused normalisation nor the own gradient nor the fused update is called."""
+
+    def never(*args, **options):
+        raise AssertionError("the fast path was taken")
+
+    plain()
+    monkeypatch.setattr(layers, "_double", never)
+    monkeypatch.setattr(layers.BatchNormalization, "_call_fused", never)
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        monkeypatch.setattr(tf.raw_ops, "ResourceApplyAdam", never)
+    fcn = build_fcn((32, 32, 3), "resnet11v2", 3, n_layers=1, filters=4)
+    fcn.compile(optimizer=Adam(), loss=PixelCrossEntropy())
+    fcn.train_on_batch(np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 32, 32), np.uint8))
