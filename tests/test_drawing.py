@@ -103,6 +103,90 @@ def test_index_png_keeps_ids_and_colours(tmp_path, count):
     assert tuple(table[VOID]) == (224, 224, 192)
 
 
+def test_error_map_has_a_colour_per_kind_and_dims_what_is_right():
+    original = picture(1, 7, 200)
+    original[0, 0] = (90, 150, 210)  # mean 150
+    truth = np.uint8([[0, 1, 1, 0, 2, VOID, VOID]])
+    predicted = np.uint8([[0, 1, 0, 2, 1, 0, 1]])
+    shown = drawing.error_map(original, truth, predicted)
+    kinds = drawing.ERROR_COLOURS
+    assert shown.dtype == np.uint8
+    assert [tuple(pixel) for pixel in shown[0].tolist()] == [
+        (68, 68, 68),  # 0.45 * 150, rounded to even
+        (90, 90, 90),
+        kinds["missed object"],
+        kinds["false object"],
+        kinds["wrong object"],
+        drawing.ERROR_VOID,
+        drawing.ERROR_VOID,
+    ]
+
+
+def test_what_is_right_never_looks_wrong_or_void():
+    """Whatever the picture: dimmed pixels are grey, and darker than void."""
+    every = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    labels = np.ones((1, 256), np.uint8)
+    shown = drawing.error_map(every, labels, labels)
+    reserved = {drawing.ERROR_VOID, *drawing.ERROR_COLOURS.values()}
+    assert not colours_of(shown) & reserved and shown.max() < min(drawing.ERROR_VOID)
+
+
+def test_error_maps_of_unequal_sizes_are_refused():
+    labels = np.zeros((4, 4), np.uint8)
+    for truth, predicted in ((labels, labels[:3]), (labels[:3], labels)):
+        with pytest.raises(ValueError):
+            drawing.error_map(picture(4, 4), truth, predicted)
+
+
+def rows_of(sizes, void: bool = False):
+    for height, width in sizes:
+        truth = stripes(height, width, 2)
+        if void:
+            truth[0] = VOID
+        yield f"{height} x {width}", picture(height, width), truth, np.zeros_like(truth)
+
+
+def test_comparison_has_a_row_per_picture_of_any_size(tmp_path):
+    side = drawing.ROW_SIDE
+    sizes = [(side // 2, side), (side, side), (1, 3000), (700, 1)]
+    drawing.comparison_figure(tmp_path / "rows.png", rows_of(sizes), TWO, "a $title_")
+    page = read(tmp_path / "rows.png")
+    for name, shot, truth, predicted in list(rows_of(sizes))[:2]:  # those shown one to one
+        for panel in (
+            shot,
+            drawing.colour_labels(truth, TWO),
+            drawing.error_map(shot, truth, predicted),
+        ):
+            assert holds(page, panel), name
+    assert set(drawing.ERROR_COLOURS.values()) <= colours_of(page)  # the key names all kinds
+
+
+def test_comparison_explains_void_when_it_occurs(tmp_path):
+    for void in (False, True):
+        drawing.comparison_figure(tmp_path / "rows.png", rows_of([(40, 60)], void), TWO, "title")
+        boxes = (page := read(tmp_path / "rows.png"))[page.shape[0] - 60 :]
+        assert (drawing.ERROR_VOID in colours_of(boxes)) == void
+
+
+def test_a_page_is_a_jpeg_when_its_name_says_so(tmp_path):
+    for name, form in (("page.jpg", "JPEG"), ("page.png", "PNG")):
+        drawing.comparison_figure(tmp_path / name, rows_of([(40, 60)]), TWO, "title")
+        assert Image.open(tmp_path / name).format == form
+
+
+def test_a_comparison_keeps_small_copies_only(tmp_path):
+    rows = (
+        (str(n), picture(1500, 2000), *[np.zeros((1500, 2000), np.uint8)] * 2) for n in range(8)
+    )
+    tracemalloc.start()
+    try:
+        drawing.comparison_figure(tmp_path / "rows.png", rows, TWO, "title")
+        # One picture and its error map take 9 MB each; eight pictures would take 72 MB more.
+        assert tracemalloc.get_traced_memory()[1] < 110e6
+    finally:
+        tracemalloc.stop()
+
+
 def test_index_png_of_one_class_keeps_its_only_id(tmp_path):
     """A palette must not be renumbered to the ids that occur."""
     labels = np.full((3, 3), 3, np.uint8)

@@ -118,6 +118,74 @@ def test_csv_gives_each_run_its_own_curves(tmp_path):
     assert {(0x1F, 0x77, 0xB4), (0xFF, 0x7F, 0x0E)} <= colours_of(tmp_path / "curves.png")
 
 
+def two_stages(folder: Path) -> Path:
+    return save_csv(
+        folder / "fcn-history.csv",
+        [
+            "1,1,2.0,0.001,0.40,0.30,0.80,9",
+            "1,2,1.5,0.001,0.60,0.50,0.90,9",
+            "2,1,1.9,0.001,0.65,0.55,0.92,9",
+            "2,2,1.4,0.001,0.93,0.85,0.98,9",
+            "2,3,1.3,0.001,0.92,0.84,0.97,9",
+        ],
+    )
+
+
+def test_figures_of_the_chapter_show_stages_one_after_another(tmp_path):
+    curves = plots.plot_history([two_stages(tmp_path)], tmp_path / "out.png", chapter=True)
+    assert [(curve.kind, curve.run) for curve in curves] == [
+        (plots.MIOU, 1),
+        (plots.ACCURACY, 1),
+        (plots.MIOU, 2),
+        (plots.ACCURACY, 2),
+    ]
+    miou = [curve for curve in curves if curve.kind == plots.MIOU]
+    assert {curve.name for curve in miou} == {"chapter's mIoU"}
+    assert [curve.epochs.tolist() for curve in miou] == [[1, 2], [3, 4, 5]]
+    assert plots.best(miou[1]) == (0.93, 4)
+    assert [curve.epochs.tolist() for curve in curves if curve.kind == plots.ACCURACY] == [
+        [1, 2],
+        [3, 4, 5],
+    ]
+
+
+def test_figures_of_the_chapter_show_its_numbers(tmp_path, monkeypatch):
+    from matplotlib.axes import Axes
+
+    drawn, original = {}, Axes.axhline
+
+    def axhline(axes, y, **options):
+        drawn[y] = options["ls"], options["label"].split()[-2:]
+        return original(axes, y, **options)
+
+    monkeypatch.setattr(Axes, "axhline", axhline)
+    path = two_stages(tmp_path)
+    plots.plot_history([path], tmp_path / "plain.png")
+    assert not drawn
+    plots.plot_history([path], tmp_path / "out.png", chapter=True)
+    assert drawn == {0.91: ("--", ["max", "0.91"]), 97.9: ("--", ["97.9", "%"])}
+
+
+def test_the_chapters_own_two_arrays_both_begin_at_epoch_1(tmp_path):
+    miou = save_array(tmp_path / "miou_history.npy", [0.3, 0.4])
+    accuracy = save_array(tmp_path / "mpla_history.npy", [91.0, 97.9])
+    curves = plots.plot_history([miou, accuracy], tmp_path / "two.png", chapter=True)
+    assert [curve.epochs.tolist() for curve in curves] == [[1, 2], [1, 2]]
+
+
+def test_a_history_without_scores_has_no_figures_of_the_chapter(tmp_path):
+    path = save_csv(tmp_path / "x-history.csv", ["1,1,2.0,0.001,nan,0.3,nan,9"])
+    with pytest.raises(UserError, match="x-history.csv"):
+        plots.plot_history([path], tmp_path / "out.png", chapter=True)
+
+
+def test_chapter_option_counts_epochs_over_all_runs(tmp_path):
+    done = tool("--chapter", "--history", two_stages(tmp_path), folder=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "Max: 0.9300 at epoch 4 (run 2" in done.stdout
+    assert (tmp_path / "fcn-history.png").is_file()
+
+
 def test_files_of_several_kinds_are_drawn_side_by_side(tmp_path):
     miou = save_array(tmp_path / "miou_history.npy", [0.3, 0.4])
     accuracy = save_array(tmp_path / "mpla_$history_.npy", [91.0, 97.9, 97.0])

@@ -25,6 +25,14 @@ LARGEST_LEGEND = 40  # with more classes the legend names only those that occur
 LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers give up
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
+ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of several
+DIMMED = 0.45  # brightness of what is right in an error map; below that of its void
+ERROR_VOID = (160, 160, 160)
+ERROR_COLOURS = {  # of Okabe and Ito's palette, which the colour-blind can tell apart
+    "missed object": (213, 94, 0),  # an object in the truth, background in the prediction
+    "false object": (86, 180, 233),  # background in the truth, an object in the prediction
+    "wrong object": (240, 228, 66),  # two different objects
+}
 
 
 @dataclass(frozen=True)
@@ -112,6 +120,32 @@ def outlines(labels: np.ndarray, width: int = 1) -> np.ndarray:
     return edge
 
 
+def error_map(picture: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """Where a prediction is wrong, and how: `ERROR_COLOURS` over the dimmed grey picture.
+
+    Args:
+        picture: (H, W, 3) uint8.
+        truth: (H, W) uint8 class ids; void (255) is shown grey whatever was predicted.
+        predicted: (H, W) uint8 class ids.
+
+    Returns:
+        (H, W, 3) uint8.
+
+    Raises:
+        ValueError: the sizes differ.
+    """
+    for labels in (truth, predicted):
+        _check_sizes(picture, labels)
+    grey = np.rint(DIMMED * picture.mean(axis=2, keepdims=True)).astype(np.uint8)  # (H, W, 1)
+    shown = np.repeat(grey, 3, axis=2)  # (H, W, 3)
+    wrong = truth != predicted
+    shown[wrong & (predicted == 0)] = ERROR_COLOURS["missed object"]
+    shown[wrong & (truth == 0)] = ERROR_COLOURS["false object"]
+    shown[wrong & (truth != 0) & (predicted != 0)] = ERROR_COLOURS["wrong object"]
+    shown[truth == VOID] = ERROR_VOID
+    return shown
+
+
 def write_index_png(path: Path | str, labels: np.ndarray, classes: Classes) -> None:
     """Write a label map as an 8-bit PNG of class ids with a palette, as PASCAL VOC does.
 
@@ -192,6 +226,62 @@ def segmentation_figure(
     write_page(path, (height, width), pictures, [*texts, *legend_texts], boxes)
 
 
+def comparison_figure(
+    path: Path | str,
+    rows: Iterable[tuple[str, np.ndarray, np.ndarray, np.ndarray]],
+    classes: Classes,
+    title: str,
+) -> None:
+    """Write a page with a row per picture: input, ground truth, prediction and error map.
+
+    Args:
+        path: PNG or JPEG by its name; replaced whole.
+        rows: a line of text, (H, W, 3) uint8 picture, (H, W) uint8 ground truth (255 = void) and
+            prediction; taken one by one, and only small copies are kept.
+        classes: names and colours for the legend.
+        title: a line above the rows.
+
+    Raises:
+        ValueError: the label maps have not the size of their picture.
+        UserError: the folder of `path` cannot be written.
+    """
+    names = ("Input", "Ground truth", "Prediction", "Errors")
+    lefts = [MARGIN + column * (ROW_SIDE + MARGIN) for column in range(len(names))]
+    width = lefts[-1] + ROW_SIDE + MARGIN
+    texts = [Text(MARGIN, MARGIN, shorten(title, width - 2 * MARGIN, 19, True), 19, bold=True)]
+    top = MARGIN + 36
+    texts += [
+        Text(top, left, name, colour=FAINT_INK) for left, name in zip(lefts, names, strict=True)
+    ]
+    top += 24
+    pictures, occurring = [], set()
+    for words, picture, truth, predicted in rows:
+        factor = ROW_SIDE / max(picture.shape[:2])
+        size = tuple(max(1, round(length * factor)) for length in picture.shape[:2])
+        panels = [
+            resize_picture(picture, size),
+            *(colour_labels(resize_labels(labels, size), classes) for labels in (truth, predicted)),
+            # Made at full size and averaged: a line of wrong pixels is thin, but stays.
+            resize_picture(error_map(picture, truth, predicted), size),
+        ]
+        pictures += [(top, left, panel) for left, panel in zip(lefts, panels, strict=True)]
+        top += size[0] + 4
+        texts.append(Text(top, MARGIN, shorten(words, width - 2 * MARGIN, 13), 13))
+        top += 20 + MARGIN
+        occurring.update(np.unique(truth).tolist())
+
+    boxes, legend_texts, top = legend(classes, occurring, top, width)
+    kinds = ERROR_COLOURS | ({"not counted": ERROR_VOID} if VOID in occurring else {})
+    more_boxes, more_texts, height = _key(list(kinds), list(kinds.values()), top, width)
+    write_page(
+        path,
+        (height, width),
+        pictures,
+        [*texts, *legend_texts, *more_texts],
+        [*boxes, *more_boxes],
+    )
+
+
 def arrange(size: tuple[int, int], count: int) -> tuple[int, int, tuple[int, int]]:
     """Choose rows, columns and the size (height, width) of `count` panels for one picture size.
 
@@ -231,16 +321,22 @@ def legend(
     colours[0] = 0  # as `colour_labels` draws it
     names = [classes.names[i] for i in ids] + (["void"] if VOID in values else [])
     ids = [*ids, *([VOID] if VOID in values else [])]
+    return _key(names, [tuple(map(int, colours[value])) for value in ids], top, width)
 
+
+def _key(
+    names: list[str], colours: list[tuple[int, int, int]], top: float, width: float
+) -> tuple[list[Box], list[Text], int]:
+    """Coloured boxes with their names in even columns, and the pixel row where they end."""
     names = [shorten(name, min(280, width - 2 * MARGIN - 24)) for name in names]
     column = 24 + max(map(text_width, names), default=0) + 22
-    columns = max(1, min(len(ids), int((width - 2 * MARGIN + 22) // column)))
-    rows = -(-len(ids) // columns)
+    columns = max(1, min(len(names), int((width - 2 * MARGIN + 22) // column)))
+    rows = -(-len(names) // columns)
     boxes, texts = [], []
-    for index, (value, name) in enumerate(zip(ids, names, strict=True)):
+    for index, (colour, name) in enumerate(zip(colours, names, strict=True)):
         place, row = divmod(index, rows)  # down a column first, so ids stay together
         left = MARGIN + place * column
-        boxes.append(Box(top + row * 24 - 1, left, 16, tuple(map(int, colours[value]))))
+        boxes.append(Box(top + row * 24 - 1, left, 16, colour))
         texts.append(Text(top + row * 24, left + 24, name))
     return boxes, texts, int(top + rows * 24 + MARGIN - 6)
 
@@ -276,10 +372,10 @@ def write_page(
     texts: Sequence[Text],
     boxes: Sequence[Box] = (),
 ) -> None:
-    """Write a white PNG with pictures drawn one to one, boxes and lines of text.
+    """Write a white page with pictures drawn one to one, boxes and lines of text.
 
     Args:
-        path: the PNG; replaced whole.
+        path: replaced whole; a JPEG when it ends in .jpg, else a PNG.
         size: (height, width) of the page in pixels; positions count from its top left corner.
         pictures: (top, left, array (H, W, 3) uint8) each.
 
@@ -303,7 +399,10 @@ def write_page(
     for top, left, picture in pictures:
         page.paste(Image.fromarray(picture), (left, top))
     with replace_whole(path) as unfinished:
-        page.save(unfinished, format="PNG")
+        if unfinished.suffix == ".jpg":  # colours at full size too: masks are to stay crisp
+            page.save(unfinished, format="JPEG", subsampling=0, optimize=True, progressive=True)
+        else:
+            page.save(unfinished, format="PNG")
 
 
 @cache

@@ -2,9 +2,11 @@
 
     python3 utils/plot_history.py --history miou_history.npy
     python3 utils/plot_history.py --history weights/one-history.csv weights/other-history.csv
+    python3 utils/plot_history.py --history weights/one-history.csv --chapter
 
 A history is the chapter's `.npy` of one value per epoch, of any length, or the `.csv` that a
-training run leaves. Several histories are drawn together.
+training run leaves. Several histories are drawn together; with `--chapter` one after another, as
+the stages of one training, beside the best values of the chapter.
 """
 
 import argparse
@@ -28,6 +30,9 @@ TITLES = {
     ACCURACY: "Average pixel accuracy",  # Figure 12.5.2
 }
 AXES = {LOSS: "loss", MIOU: "mIoU", ACCURACY: "pixel accuracy (%)"}
+# The best values of the chapter, section 12.5: reached on its test pictures, which also chose them.
+CHAPTER = {MIOU: 0.91, ACCURACY: 97.9}
+FIGURES = {MIOU: "Figure 12.5.1", ACCURACY: "Figure 12.5.2"}
 COLUMNS = {  # of the CSV file: kind, name of the curve, line style
     "loss": (LOSS, "loss", "-"),
     "dataset_miou": (MIOU, "dataset mIoU", "-"),
@@ -70,10 +75,17 @@ def read_history(path: Path | str) -> list[Curve]:
     return curves
 
 
-def plot_history(paths: list[Path | str], output: Path | str) -> list[Curve]:
+def plot_history(paths: list[Path | str], output: Path | str, chapter: bool = False) -> list[Curve]:
     """Draw all curves of some history files, a part per kind, into one PNG; return the curves.
 
     Curves of one run share a colour; the highest value of each is marked (the lowest for a loss).
+
+    Args:
+        paths: histories, see `read_history`.
+        output: the PNG; replaced whole.
+        chapter: draw Figures 12.5.1 and 12.5.2, the chapter's mIoU and pixel accuracy alone, with
+            the chapter's best values as dashed lines. The runs follow one another, as when
+            training begins on small pictures and goes on with larger ones.
 
     Raises:
         UserError: a file cannot be read as a history, or `output` cannot be written.
@@ -88,6 +100,13 @@ def plot_history(paths: list[Path | str], output: Path | str) -> list[Curve]:
         twin = stems.count(path.stem) > 1
         source = f"{path.resolve().parent.name}/{path.stem}" if twin else path.stem
         curves += [replace(curve, source=source) for curve in read_history(path)]
+    if chapter:
+        curves = _of_the_chapter(curves)
+        if not curves:
+            raise UserError(
+                f"{paths[0]} holds neither the chapter's mIoU nor pixel accuracy; "
+                "leave out --chapter."
+            )
     kinds = [kind for kind in TITLES if any(curve.kind == kind for curve in curves)]
     runs = list(dict.fromkeys((curve.source, curve.run) for curve in curves))
 
@@ -99,7 +118,11 @@ def plot_history(paths: list[Path | str], output: Path | str) -> list[Curve]:
         shown = [curve for curve in curves if curve.kind == kind]
         for curve, label in zip(shown, _labels(shown), strict=True):
             _draw_curve(axes, curve, label, f"C{runs.index((curve.source, curve.run)) % 10}")
-        axes.set_title(TITLES[kind], fontsize=12)
+        if chapter:
+            unit = " %" if kind == ACCURACY else ""
+            words = f"the chapter, on its test pictures: max {CHAPTER[kind]}{unit}"
+            axes.axhline(CHAPTER[kind], color="0.35", ls="--", lw=1.2, label=words)
+        axes.set_title(f"{FIGURES[kind]}: {TITLES[kind]}" if chapter else TITLES[kind], fontsize=12)
         axes.set_xlabel("epoch")
         axes.set_ylabel(AXES[kind])
         axes.grid(alpha=0.3)
@@ -187,6 +210,17 @@ def _finite(curve: Curve) -> Curve:
     return replace(curve, epochs=curve.epochs[measured], values=values)
 
 
+def _of_the_chapter(curves: list[Curve]) -> list[Curve]:
+    """The curves of what the chapter measured; epochs are counted on from each to the next."""
+    chosen, ends = [], dict.fromkeys(CHAPTER, 0)
+    for curve in curves:
+        if curve.kind in CHAPTER and curve.name != COLUMNS["dataset_miou"][1]:
+            epochs = curve.epochs + ends[curve.kind]
+            chosen.append(replace(curve, epochs=epochs, style="-"))
+            ends[curve.kind] = epochs[-1]
+    return chosen
+
+
 def _labels(curves: list[Curve]) -> list[str]:
     """A label per curve from what tells it from the others: file, run, quantity."""
     sources = {curve.source for curve in curves}
@@ -238,6 +272,12 @@ def main() -> None:
         "current folder, then in the project's weights folder",
     )
     parser.add_argument(
+        "--chapter",
+        action="store_true",
+        help="Figures 12.5.1 and 12.5.2: the runs one after another, beside the chapter's 0.91 and "
+        "97.9 %%",
+    )
+    parser.add_argument(
         "--output", type=Path, help="PNG to write (default: beside the first history)"
     )
     args = parser.parse_args()
@@ -248,7 +288,8 @@ def main() -> None:
         output = (
             paths[0].with_suffix(".png") if len(paths) == 1 else paths[0].parent / "histories.png"
         )
-    curves = [curve for curve in plot_history(paths, output) if curve.kind != LOSS]
+    curves = plot_history(paths, output, args.chapter)
+    curves = [curve for curve in curves if curve.kind != LOSS]
     for curve, label in zip(curves, _labels(curves), strict=True):
         value, epoch = best(curve)
         print(f"Max: {_written(curve, value)} at epoch {epoch} ({label})")

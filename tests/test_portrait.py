@@ -1,0 +1,220 @@
+"""The portrait of the errors, from a network whose predictions the tests paint into pictures."""
+
+import gc
+import importlib.util
+import weakref
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import portrait
+from arguments import parse_arguments
+from metrics import scores
+from model import build_fcn
+from trainer import describe_run
+from utils.boundaries import BANDS
+from utils.classes import VOID, Classes, named
+from utils.drawing import ERROR_COLOURS
+from utils.files import PROJECT
+from utils.labels import open_labels, write_labels
+from weights import save_weights
+
+SHADES = 80  # the red of a painted picture is 80 times the class that the network will predict
+THREE = Classes(("background", "bottle", "can"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
+
+
+def paint(predicted: np.ndarray) -> np.ndarray:
+    """The (H, W, 3) uint8 picture that `reader` segments into `predicted`."""
+    return np.repeat((SHADES * predicted)[..., None], 3, axis=2).astype(np.uint8)
+
+
+def reader(n_classes: int, size=(32, 48)) -> keras.Model:
+    """A network of one 1x1 convolution: the class whose shade is nearest to the red of a pixel."""
+    centres = SHADES * np.arange(n_classes, dtype=np.float32)
+    inputs = keras.Input((*size, 3))
+    convolution = keras.layers.Conv2D(n_classes, 1)  # the largest output wins without softmax too
+    model = keras.Model(inputs, convolution(inputs))
+    kernel = np.zeros((1, 1, 3, n_classes), np.float32)
+    kernel[0, 0, 0] = 2 * centres
+    convolution.set_weights([kernel / 1000, -(centres**2) / 1000])
+    return model
+
+
+def labels(*regions, size=(32, 48)) -> np.ndarray:
+    """A label map of rectangles (top, bottom, left, right, class id)."""
+    result = np.zeros(size, np.uint8)
+    for top, bottom, left, right, class_id in regions:
+        result[top:bottom, left:right] = class_id
+    return result
+
+
+# (truth, prediction) of four pictures: perfect, all missed, void all over, mixed.
+BOTTLE = labels((8, 24, 8, 24, 1))
+BOTH = labels((8, 24, 8, 24, 1), (8, 24, 28, 40, 2), (0, 2, 0, 48, VOID))
+MIXED = labels((8, 24, 8, 24, 2), (8, 24, 28, 40, 2), (0, 2, 0, 48, 1), (28, 30, 0, 10, 1))
+PAIRS = {
+    "perfect.png": (BOTTLE, BOTTLE),
+    "missed.png": (BOTTLE, labels()),
+    "void.png": (np.full_like(BOTTLE, VOID), labels()),
+    "mixed.png": (BOTH, MIXED),
+}
+
+
+def pictures(pairs):
+    for key, (truth, predicted) in pairs.items():
+        yield key, paint(predicted), truth
+
+
+@pytest.fixture
+def errors():
+    return portrait.measure_errors(reader(3), pictures(PAIRS), 3)
+
+
+def data_set(folder, pairs, classes):
+    for key, picture, _ in pictures(pairs):
+        Image.fromarray(picture).save(folder / key)
+    entries = [(key, truth) for key, (truth, _) in pairs.items()]
+    write_labels(folder / "labels.npy", folder, classes, entries)
+    return open_labels(folder / "labels.npy")
+
+
+def test_every_labelled_pixel_is_counted_once_in_each_way(errors):
+    assert errors.keys == list(PAIRS)
+    for matrix, (truth, predicted) in zip(errors.matrices, PAIRS.values(), strict=True):
+        counted = truth != VOID
+        assert matrix.sum() == counted.sum()
+        assert matrix.sum() - np.trace(matrix) == (truth != predicted)[counted].sum()
+    total = errors.matrices.sum(0)
+    pixels, wrong = errors.bands.sum(0)
+    assert errors.bands.shape == (len(BANDS), 2)
+    assert pixels == total.sum() == 3 * 32 * 48 - 2 * 48
+    assert wrong == total.sum() - np.trace(total)
+    assert sum(portrait.error_kinds(total).values()) == wrong
+
+
+def test_kinds_of_errors(errors):
+    # mixed.png: the bottle is called a can, and 20 pixels of background a bottle; the can is right
+    assert portrait.error_kinds(errors.matrices[3]) == {
+        "missed object": 0,
+        "false object": 20,
+        "wrong object": 16 * 16,
+    }
+    assert list(portrait.error_kinds(errors.matrices[1]).values()) == [16 * 16, 0, 0]
+    assert list(portrait.error_kinds(errors.matrices[0]).values()) == [0, 0, 0]
+    assert list(portrait.error_kinds(np.array([[7]]))) == list(ERROR_COLOURS)
+
+
+def test_pictures_come_from_the_worst_and_those_without_labels_not_at_all(errors):
+    # mIoU: perfect 1; missed 0.42; mixed (0.98 + 0 + 0.43) / 3 = 0.47
+    assert portrait.from_worst_to_best(errors.matrices) == [1, 3, 0]
+    assert portrait.from_worst_to_best(errors.matrices[[0, 0, 2]]) == [0, 1]
+
+
+def test_sizes_of_objects_are_shares_of_the_labelled_pixels(errors):
+    ids, shares, ious = portrait.object_regions(errors.matrices)
+    assert ids.tolist() == [1, 1, 1, 2]
+    np.testing.assert_allclose(shares, [256 / 1536, 256 / 1536, 256 / 1440, 192 / 1440])
+    np.testing.assert_allclose(ious, [1, 0, 0, 192 / 448])
+
+
+def test_pictures_are_let_go():
+    alive = []
+
+    def watched():
+        for key, picture, truth in pictures({str(n): (BOTTLE, BOTTLE) for n in range(6)}):
+            gc.collect()
+            alive.append(sum(reference() is not None for reference in references))
+            references.append(weakref.ref(picture))
+            yield key, picture, truth
+
+    references = []
+    portrait.measure_errors(reader(3), watched(), 3)
+    assert max(alive) <= 1 and len(alive) == 6
+
+
+def test_labels_of_another_size_than_the_picture_decide():
+    """A label map may be smaller than its photograph; scores are counted at its size."""
+    large = paint(BOTTLE).repeat(2, axis=0).repeat(2, axis=1)
+    errors = portrait.measure_errors(reader(3), [("large", large, BOTTLE)], 3)
+    assert errors.matrices.sum() == BOTTLE.size
+    assert scores(errors.matrices)["pixel_accuracy"] > 0.95
+
+
+def test_portrait_prints_and_draws(tmp_path, capsys):
+    store = data_set(tmp_path, PAIRS, THREE)
+    portrait.draw_portrait(reader(3), store, tmp_path / "new")
+    printed = capsys.readouterr().out
+    assert "532 of 4,512 pixels are wrong" in printed
+    assert "missed object          256   48.1%" in printed
+    worst = printed[printed.index("The worst pictures") :].splitlines()[1:4]
+    assert [line.split(":")[0].strip() for line in worst] == [
+        "missed.png",
+        "mixed.png",
+        "perfect.png",
+    ]
+    assert "bottle 0.000" in worst[0] and "can" not in worst[0]
+    assert {path.name for path in (tmp_path / "new").iterdir()} == {
+        "portrait.png",
+        "portrait-samples.jpg",
+        "portrait-worst.jpg",
+    }
+
+
+@pytest.mark.parametrize(
+    ("pairs", "classes"),
+    [
+        ({"one.png": (labels(), labels())}, named(["background"])),
+        ({"void.png": PAIRS["void.png"]}, THREE),
+        ({"one.png": (BOTTLE, BOTTLE)}, named(["background", *(f"a$b_{{{n}" for n in range(30))])),
+    ],
+    ids=["one class", "void all over", "many classes"],
+)
+def test_any_data_set_has_a_portrait(tmp_path, capsys, pairs, classes):
+    store = data_set(tmp_path, pairs, classes)
+    portrait.draw_portrait(reader(len(classes)), store, tmp_path)
+    assert "0 of " in capsys.readouterr().out
+    for name in ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg"):
+        assert min(Image.open(tmp_path / name).size) > 50
+
+
+def test_charts_leave_nothing_behind(errors, tmp_path):
+    from matplotlib.figure import Figure
+
+    def figures() -> int:
+        gc.collect()
+        return sum(isinstance(thing, Figure) for thing in gc.get_objects())
+
+    before = figures()
+    portrait.draw_charts(tmp_path / "portrait.png", errors, THREE)
+    assert figures() == before
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--train --portrait", "--evaluate --restore-weights x.h5 --image-file x.jpg --portrait"],
+)
+def test_portrait_goes_with_the_test_pictures(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_arguments(arguments.split())
+    assert stop.value.code == 2
+    assert "--portrait" in capsys.readouterr().err
+
+
+def test_portrait_from_the_command_line(tmp_path, capsys, monkeypatch):
+    specification = importlib.util.spec_from_file_location("fcn", PROJECT / "fcn-12.3.1.py")
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    store = data_set(tmp_path, {"one.png": (BOTTLE, BOTTLE)}, THREE)
+    network = {"backbone": "resnet11v2", "layers": 1, "channels": 3, "filters": 4}
+    network |= {"height": 32, "width": 48}
+    model = build_fcn((32, 48, 3), "resnet11v2", len(store.classes), 1, 4)
+    save_weights(model, tmp_path / "x.weights.h5", describe_run(network, store.classes))
+    command = f"fcn --evaluate --restore-weights {tmp_path}/x.h5 --data-path {tmp_path} --portrait "
+    command += f"--test-labels labels.npy --prediction-dir {tmp_path} --precision float32"
+    monkeypatch.setattr("sys.argv", command.split())
+    script.main()
+    printed = capsys.readouterr().out
+    assert "chapter mIoU" in printed and "of 1,536 pixels are wrong" in printed
+    assert (tmp_path / "portrait.png").is_file()
