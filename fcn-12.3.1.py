@@ -11,18 +11,18 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
 
-from arguments import PRESETS, parse_arguments  # noqa: E402
+from arguments import parse_arguments  # noqa: E402
 from startup import import_keras  # noqa: E402
 from utils.errors import UserError, run  # noqa: E402
 
 # keras takes seconds to import, `--help` is to answer at once: the functions import what they need.
 
 
-def build_model(args, n_classes: int):
+def build_model(args, n_classes: int, size: tuple[int, int] | None = None):
     """The network of Listing 12.3.2 for the size, backbone and pyramid that `args` ask for."""
     from model import build_fcn
 
-    input_shape = (args.height, args.width, args.channels)
+    input_shape = (*(size or (args.height, args.width)), args.channels)
     return build_fcn(input_shape, args.backbone, n_classes, args.layers, args.filters)
 
 
@@ -36,78 +36,95 @@ def open_data(args, labels: str):
 
 def train_fcn(args, files, weights: Path | None) -> None:
     """Train the network and leave the run in `files`; `train` of Listing 12.3.3."""
+    from callbacks import lr_scheduler
     from data_generator import DataGenerator, split_keys
     from evaluation import build_scorer, confusion_matrices
+    from growth import stages
     from losses import median_frequency_weights
     from metrics import scores
     from trainer import describe_run, train
     from utils.classes import check_classes
-    from weights import load_weights, read_classes
+    from weights import epochs_done, find_weights, load_weights, read_classes, start_from
 
     store = open_data(args, args.train_labels)
-    common = {
-        "size": (args.height, args.width),
-        "batch_size": args.batch_size,
-        "workers": args.workers,
-        "channels": args.channels,
-    }
     train_keys, validation_keys = split_keys(store.keys, args.validation_split, args.seed)
-    train_generator = DataGenerator(
-        store,
-        keys=train_keys,
-        shuffle=True,
-        seed=args.seed,
-        augment=args.augment,
-        pictures_per_epoch=args.pictures_per_epoch,
-        **common,
-    )
     if args.validation_split and not validation_keys:
         raise UserError(
             f"{args.train_labels} holds one picture, which cannot be divided into training and "
             "validation; annotate more, or give --validation-split 0."
         )
-    if validation_keys:
-        validation_generator = DataGenerator(store, keys=validation_keys, **common)
-    else:
+    validation = store
+    if not validation_keys:
         print("The test pictures pick the best weights, as in the book: scores on them flatter.")
-        test = open_data(args, args.test_labels)
-        check_classes(store.classes, args.train_labels, test.classes, args.test_labels)
-        validation_generator = DataGenerator(test, **common)
-
+        validation = open_data(args, args.test_labels)
+        check_classes(store.classes, args.train_labels, validation.classes, args.test_labels)
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{args.train_labels} holds no class but the background; annotate objects.")
+    if weights:
+        check_classes(read_classes(weights), weights, store.classes, args.train_labels)
     if args.verbose:
         print("# of classes", n_classes)
         print("Batch size: ", args.batch_size)
-    fcn = build_model(args, n_classes)
-    if weights:
-        check_classes(read_classes(weights), weights, store.classes, args.train_labels)
-        load_weights(fcn, weights)
-    scorer = build_scorer(fcn)
     class_weights = None
     if args.class_weights == "median":
         class_weights = median_frequency_weights((store[key] for key in train_keys), n_classes)
-    train(
-        fcn,
-        train_generator,
-        score=lambda: scores(confusion_matrices(scorer, validation_generator)),
-        files=files,
-        configuration=describe_run(vars(args), store.classes),
-        epochs=args.epochs,
-        # Of the preset, not of --epochs: five epochs and five resumed are to equal ten.
-        table_epochs=PRESETS[args.preset]["epochs"],
-        class_weights=class_weights,
-        resume=args.resume,
-        restored=weights is not None,
-        patience=args.patience,
-        tensorboard=args.tensorboard,
-        verbose=args.verbose > 0,
-    )
+
+    whole = args.height, args.width
+    plan = stages(whole, args.epochs, args.schedule_epochs, args.grow)
+    if args.verbose and args.grow:
+        sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
+        print(f"Growing: {', '.join(sizes)}.")
+    done = epochs_done(files.last) if args.resume else 0
+    common = {"batch_size": args.batch_size, "workers": args.workers, "channels": args.channels}
+    for stage in [stage for stage in plan if stage.end > done] or plan[-1:]:
+        train_generator = DataGenerator(
+            store,
+            keys=train_keys,
+            size=stage.size,
+            shuffle=True,
+            seed=args.seed,
+            augment=args.augment,
+            pictures_per_epoch=args.pictures_per_epoch,
+            **common,
+        )
+        # Scored at the pictures' own sizes, so that the scores of all stages compare.
+        validation_generator = DataGenerator(
+            validation,
+            keys=validation_keys or None,
+            size=stage.size,
+            label_size="original",
+            **common,
+        )
+        fcn = build_model(args, n_classes, stage.size)
+        if weights and done == 0:
+            load_weights(fcn, weights)
+        elif args.start_from and done == 0:
+            start_from(fcn, find_weights(args.start_from, args.save_dir))
+        scorer = build_scorer(fcn)
+        train(
+            fcn,
+            train_generator,
+            score=lambda: scores(confusion_matrices(scorer, validation_generator)),  # noqa: B023
+            files=files,
+            configuration=describe_run(vars(args), store.classes),
+            epochs=stage.end,
+            rate=lambda epoch: lr_scheduler(
+                epoch, args.schedule, args.schedule_epochs, args.learning_rate
+            ),
+            class_weights=class_weights,
+            resume=args.resume or done > 0,
+            restored=weights is not None and done == 0,
+            patience=args.patience,
+            tensorboard=args.tensorboard,
+            verbose=args.verbose > 0,
+        )
+        done = stage.end
 
 
 def evaluate_fcn(args, weights: Path) -> None:
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
+    import fast
     from data_generator import DataGenerator
     from evaluation import (
         build_scorer,
@@ -117,12 +134,16 @@ def evaluate_fcn(args, weights: Path) -> None:
         print_scores,
         segment_pictures,
     )
+    from folding import fold
+    from portrait import draw_portrait
     from utils.classes import check_classes
     from weights import load_weights, read_classes
 
     classes = read_classes(weights)
     fcn = build_model(args, len(classes))
     load_weights(fcn, weights)
+    if fast.is_on():
+        fcn = fold(fcn)
     if args.image_file:
         segment_pictures(fcn, pictures_of_files(args.image_file), classes, args.prediction_dir)
         return
@@ -140,6 +161,8 @@ def evaluate_fcn(args, weights: Path) -> None:
     print_scores(store.keys, matrices, store.classes.names, verbose=args.verbose > 0)
     if args.plot:
         segment_pictures(fcn, pictures_of_store(store), store.classes, args.prediction_dir)
+    if args.portrait:
+        draw_portrait(fcn, store, args.prediction_dir)
 
 
 def main() -> None:

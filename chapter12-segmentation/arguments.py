@@ -12,20 +12,30 @@ from utils.files import PROJECT
 # What the presets set where the command line says nothing. The book's values are the chapter's.
 PRESETS = {
     "book": {
+        "filters": 256,
         "height": 480,
         "width": 640,
         "batch_size": 4,
         "epochs": 100,
         "pictures_per_epoch": None,  # all of them
         "augment": False,
+        "grow": False,
+        "learning_rate": 1e-3,
+        "schedule": "book",
+        "schedule_epochs": 100,
     },
     "quick": {
+        "filters": 64,
         "height": 128,
         "width": 160,
         "batch_size": 4,
         "epochs": 20,
-        "pictures_per_epoch": 200,
+        "pictures_per_epoch": 600,
         "augment": True,
+        "grow": True,
+        "learning_rate": 2e-3,
+        "schedule": "cosine",
+        "schedule_epochs": 20,
     },
 }
 
@@ -38,7 +48,6 @@ DEFAULTS = {
     "backbone": "resnet56v2",
     "layers": 3,
     "channels": 3,
-    "filters": 256,
     "seed": 0,
     "precision": "auto",
     "validation_split": 0.1,
@@ -53,6 +62,10 @@ FIXED = (
     "seed",
     "precision",
     "augment",
+    "grow",
+    "learning_rate",
+    "schedule",
+    "schedule_epochs",
     "batch_size",
     "pictures_per_epoch",
     "validation_split",
@@ -96,6 +109,17 @@ def fraction(text: str) -> float:
     return value
 
 
+def positive(text: str) -> float:
+    """Type of an option: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
 def plain_name(text: str) -> str:
     """Type of an option: a name that can be part of a file's name."""
     if not text.strip() or text != text.strip() or set(text) & set('/\\:*?"<>|'):
@@ -126,8 +150,7 @@ def build_parser() -> OneLineParser:
     add(
         "--epochs",
         type=whole_number(1),
-        help=f"epochs in all (book {book['epochs']}, quick {quick['epochs']}); the learning rate "
-        "falls as in the preset's own number",
+        help=f"epochs in all (book {book['epochs']}, quick {quick['epochs']})",
     )
     add("--workers", type=whole_number(1), default=4, help="threads that read pictures (4)")
     add(
@@ -195,6 +218,17 @@ def build_parser() -> OneLineParser:
         help=f"book: {book['height']}x{book['width']}, batch {book['batch_size']}, "
         f"{book['epochs']} epochs; quick: minutes on a laptop; auto: book with a GPU, else quick",
     )
+    add(
+        "--start-from",
+        metavar="FILE",
+        help="train from weights of other classes or another width: what fits is taken, the rest "
+        "begins anew",
+    )
+    add(
+        "--plain",
+        action="store_true",
+        help="stock Keras layers and updates instead of the fast ones, which give the same numbers",
+    )
     add("--resume", action="store_true", help="go on with the run that was interrupted")
     add("--seed", type=whole_number(0, 2**32 - 1), help="of weights, order and augmentation (0)")
     add(
@@ -208,9 +242,35 @@ def build_parser() -> OneLineParser:
         default=None,
         help="vary the training pictures (book no, quick yes)",
     )
+    add(
+        "--grow",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="begin with pictures of half the height and width, then 3/4, then whole (quick)",
+    )
+    add(
+        "--learning-rate",
+        type=positive,
+        help=f"the highest (book {book['learning_rate']:g}, quick {quick['learning_rate']:g})",
+    )
+    add(
+        "--schedule",
+        choices=("book", "cosine"),
+        help="how the learning rate falls: in the book's four steps, or along a cosine (quick)",
+    )
+    add(
+        "--schedule-epochs",
+        type=whole_number(1),
+        help="epochs over which it falls, whenever --epochs ends the run "
+        f"(book {book['schedule_epochs']}, quick {quick['schedule_epochs']})",
+    )
     add("--patience", type=whole_number(1), help="stop after so many epochs without a better one")
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into --save-dir")
-    add("--filters", type=whole_number(1), help="width of the head (256)")
+    add(
+        "--filters",
+        type=whole_number(1),
+        help=f"width of the head (book {book['filters']}, quick {quick['filters']})",
+    )
     add(
         "--validation-split",
         type=fraction,
@@ -226,6 +286,12 @@ def build_parser() -> OneLineParser:
         "--class-weights",
         choices=("none", "median"),
         help="none (the default), or median: rare classes count more (median frequency balancing)",
+    )
+    add(
+        "--portrait",
+        action="store_true",
+        help="with --evaluate: the errors on the test pictures by class, place and size, with the "
+        "best, median and worst pictures, printed and drawn into --prediction-dir",
     )
     add(
         "--prediction-dir",
@@ -250,10 +316,14 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--image-file goes with --evaluate")
     if args.plot and (args.image_file or not args.evaluate):
         parser.error("--plot goes with --evaluate, and --image-file draws anyway")
+    if args.portrait and (args.image_file or not args.evaluate):
+        parser.error("--portrait goes with --evaluate of the test pictures")
     if args.resume and not args.train:
         parser.error("--resume goes with --train")
-    if args.resume and args.restore_weights:
-        parser.error("--resume brings its own weights: leave out --restore-weights")
+    if args.resume and (args.restore_weights or args.start_from):
+        parser.error("--resume brings its own weights: leave out --restore-weights, --start-from")
+    if args.start_from and (args.restore_weights or not args.train):
+        parser.error("--start-from goes with --train, and without --restore-weights")
     return args
 
 

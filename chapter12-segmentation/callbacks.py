@@ -15,22 +15,34 @@ from utils.errors import UserError
 # it every 20 epochs after epoch 40; the code's factors are 1/2, 1/5 and 1/2, one epoch later.)
 LEARNING_RATES = {0: 1e-3, 41: 5e-4, 61: 1e-4, 81: 5e-5}
 TABLE_EPOCHS = 100
+LOWEST = 0.01  # of the highest rate; the last epochs of a cosine would else hardly learn
 
 FIRST_STEPS = 6  # the first step traces the network and is left out; five give a fair time
 
 
-def lr_scheduler(epoch: int, table_epochs: int = TABLE_EPOCHS) -> float:
-    """The chapter's learning rate, Listing 12.3.3.
+def lr_scheduler(
+    epoch: int,
+    schedule: str = "book",
+    schedule_epochs: int = TABLE_EPOCHS,
+    highest: float = LEARNING_RATES[0],
+) -> float:
+    """The learning rate of an epoch: the chapter's, Listing 12.3.3, or one along a cosine.
 
     Args:
         epoch: 0-based.
-        table_epochs: number of epochs over which the table is spread; 100 is the chapter's.
-
-    Returns:
-        The learning rate of this epoch.
+        schedule: "book" for the table above, or "cosine" (Loshchilov and Hutter, "SGDR", 2017,
+            section 3, without restarts), whose first epoch has half the rate, to warm up.
+        schedule_epochs: epochs over which it falls; later ones keep the lowest rate.
+        highest: the rate that the chapter has at 1e-3.
     """
-    position = epoch * TABLE_EPOCHS / table_epochs
-    return max((start, rate) for start, rate in LEARNING_RATES.items() if start <= position)[1]
+    if schedule == "book":
+        position = epoch * TABLE_EPOCHS / schedule_epochs
+        rates = [(start, rate) for start, rate in LEARNING_RATES.items() if start <= position]
+        return max(rates)[1] * (highest / LEARNING_RATES[0])
+    if epoch == 0:
+        return highest / 2
+    share = min(epoch / schedule_epochs, 1)
+    return highest * max((1 + math.cos(math.pi * share)) / 2, LOWEST)
 
 
 class AccuracyCallback(keras.callbacks.Callback):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 
+import fast
 from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, fill_resumed
 from devices import fast_precision, gpu_name
 from resnet import parse_backbone
@@ -38,9 +39,13 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
     if args.resume:
         fill_resumed(args, read_run(files.last))
     if not args.train:
-        fill(args, {name: PRESETS["book"][name] for name in ("height", "width", "batch_size")})
+        fill(
+            args,
+            {name: PRESETS["book"][name] for name in ("filters", "height", "width", "batch_size")},
+        )
 
     preset = apply_preset(args, gpu_name())
+    fast.turn(not args.plain)
     if args.precision == "auto":
         args.precision = fast_precision()
     if args.train and args.verbose:

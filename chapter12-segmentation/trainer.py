@@ -8,9 +8,10 @@ from pathlib import Path
 
 import keras
 
-from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN, lr_scheduler
+from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
 from devices import versions
 from losses import PixelCrossEntropy
+from optimizers import Adam
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
 from utils.history import read_rows, write_history
@@ -102,7 +103,7 @@ def train(
     files: RunFiles,
     configuration: dict,
     epochs: int,
-    table_epochs: int,
+    rate: Callable[[int], float],
     class_weights=None,
     resume: bool = False,
     restored: bool = False,
@@ -122,7 +123,7 @@ def train(
         files: where to leave the run.
         configuration: from `describe_run`.
         epochs: in all, those before an interruption included.
-        table_epochs: over which the learning rates are spread, see `callbacks.lr_scheduler`.
+        rate: the learning rate of a 0-based epoch, see `callbacks.lr_scheduler`.
         class_weights: (n_classes,) floats for the loss, or None.
         resume: go on from `files.last`.
         restored: the network holds trained weights, whose score is to be beaten.
@@ -135,11 +136,13 @@ def train(
     """
     logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
-        optimizer=keras.optimizers.Adam(learning_rate=lr_scheduler(0, table_epochs)),
+        optimizer=Adam(learning_rate=rate(0)),
         loss=PixelCrossEntropy(class_weights),
         # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )
+    # Else TensorFlow makes its variables while it traces the first step, and traces twice.
+    model.optimizer.build(model.trainable_variables)
     earlier = read_rows(files.history)
     rows, start, best = [], 0, None
     if resume:
@@ -151,7 +154,8 @@ def train(
             raise UserError(
                 f"the run in {files.last} has all of its {start} epochs; raise --epochs to go on."
             )
-        print(f"Going on after epoch {start} of {epochs}.")
+        height, width = model.input_shape[1:3]
+        print(f"Going on after epoch {start} of {epochs} at {height}x{width}.")
     else:
         run = files.set_aside(max((row["run"] for row in earlier), default=0))
     data.epoch = start
@@ -180,7 +184,7 @@ def train(
     with replace_whole(files.configuration) as unfinished:
         unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
     callbacks = [
-        keras.callbacks.LearningRateScheduler(lambda epoch: lr_scheduler(epoch, table_epochs)),
+        keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch)),
         StopOnNaN(),
         accuracy,
         Recorder(record),

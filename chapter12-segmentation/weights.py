@@ -13,6 +13,7 @@ from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 from utils.classes import Classes, named
 from utils.errors import UserError
@@ -201,14 +202,61 @@ def _link(path: Path, link: Path) -> None:
         link.write_bytes(path.read_bytes())
 
 
+def start_from(model: keras.Model, path: Path) -> None:
+    """Take from a weights file the layers that fit by name and shape; the others begin anew.
+
+    So a network for other classes, or with a wider head, begins with a backbone that has learnt
+    edges and textures already. What began anew is printed.
+
+    Raises:
+        UserError: not one layer fits, or the file is none of Keras 3.
+    """
+    with _open(path) as file:
+        groups: dict[str, list] = {}
+
+        def visit(_, item: h5py.Group | h5py.Dataset) -> None:
+            # Keras 3 keeps a layer's weights by number in a group that has the layer's name.
+            if isinstance(item, h5py.Group) and "name" in item.attrs:
+                weights = [item[key] for key in sorted(item, key=int)]
+                groups[item.attrs["name"]] = [np.asarray(weight) for weight in weights]
+
+        file.visititems(visit)
+    fresh, taken = [], 0
+    for layer in _layers(model):
+        there, here = groups.get(layer.name, []), [weight.shape for weight in layer.weights]
+        if here and [weight.shape for weight in there] == here:
+            layer.set_weights(there)
+            taken += 1
+        elif here:
+            fresh.append(layer.name)
+    if not taken:
+        raise UserError(
+            f"--start-from {path} fits no layer of this network; give weights that fcn-12.3.1.py "
+            "of this project saved, and the --backbone that they were trained with."
+        )
+    print(f"{taken} layers start from {path}; anew: {', '.join(fresh) or 'none'}.")
+
+
+def _layers(model: keras.Model):
+    for layer in model.layers:
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
+
+
+def epochs_done(checkpoint: Path) -> int:
+    """The epochs that the run of a checkpoint has behind it."""
+    return len(_attribute(checkpoint, RUN).get("rows", []))
+
+
 def load_checkpoint(model: keras.Model, path: Path) -> dict:
-    """Read weights and optimizer into the compiled `model`; return the state of the run.
+    """Read weights and optimizer into `model`; return the state of the run.
+
+    Args:
+        model: compiled, its optimizer built: Keras skips slots that do not exist yet.
+        path: from `save_checkpoint`.
 
     Raises:
         UserError: there is no checkpoint, or it does not fit the network.
     """
     run = _attribute(path, RUN)
-    # Keras skips the optimizer's slots unless they exist already.
-    model.optimizer.build(model.trainable_variables)
     _load(model, path, f"{path} does not fit this network")
     return run

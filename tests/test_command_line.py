@@ -6,13 +6,17 @@ import subprocess
 import sys
 
 import h5py
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from arguments import PRESETS, apply_preset, build_parser, fill, parse_arguments
+from model import build_fcn
 from utils.errors import UserError
 from utils.files import PROJECT
+from utils.history import read_rows
+from weights import save_weights, start_from
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -317,3 +321,79 @@ def test_five_epochs_and_five_resumed_equal_ten(data, trained, tmp_path, capsys)
 
         expected.visititems(compare)
     assert not different
+
+
+# --- growth, and weights of another network -------------------------------------------------------
+
+
+def history(folder):
+    return read_rows(next(folder.glob("ResNet8v1-1layer-squares*-history.csv")))
+
+
+def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, capsys):
+    """Four epochs, two of them small, stopped among the small ones and within the large ones."""
+    grow = [*TINY[:4], "--height", "64", "--width", "64", "--precision", "float32"]
+    grow += ["--grow", "--schedule-epochs", "4", "--augment", "--pictures-per-epoch", "4"]
+    grow += ["--batch-size", "2", "--preset", "quick", "--data-path", data]
+    run("--train", *grow, "--filters", "4", "--epochs", "4", "--save-dir", tmp_path / "whole")
+    assert "at 64x64" in capsys.readouterr().out
+    run("--train", *grow, "--filters", "4", "--epochs", "1", "--save-dir", tmp_path / "parts")
+    for epochs in (3, 4):
+        run("--train", "--resume", "--backbone", "resnet8v1", "--layers", "1", "--epochs", epochs,
+            "--data-path", data, "--save-dir", tmp_path / "parts")  # fmt: skip
+    whole, parts = history(tmp_path / "whole"), history(tmp_path / "parts")
+    assert [row["epoch"] for row in parts] == [1, 2, 3, 4]
+    for one, other in zip(whole, parts, strict=True):
+        assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
+        assert one["learning_rate"] == pytest.approx(other["learning_rate"])
+        assert one["chapter_miou"] == pytest.approx(other["chapter_miou"], abs=1e-5)
+
+
+def test_starting_from_weights_of_a_narrower_head(trained, data, tmp_path, capsys):
+    weights = next(trained[0].glob("*best-iou.weights.h5"))
+    options = [*TINY, "--filters", "5", "--epochs", "1", "--data-path", data]
+    run("--train", "--start-from", weights, *options, "--save-dir", tmp_path)
+    printed = capsys.readouterr().out
+    assert "layers start from" in printed
+    assert "tconv_up_x2" in printed.split("anew: ")[1].splitlines()[0]
+    assert "stem_conv" not in printed.split("anew: ")[1].splitlines()[0]
+
+
+def test_what_fits_is_taken_and_nothing_else(tmp_path):
+    source = build_fcn((32, 32, 3), "resnet8v1", 3, n_layers=1, filters=4)
+    target = build_fcn((64, 32, 3), "resnet8v1", 4, n_layers=1, filters=4)
+    before = target.get_layer("pre_activation").get_weights()[0]
+    save_weights(source, tmp_path / "three.weights.h5", {})
+    start_from(target, tmp_path / "three.weights.h5")
+    np.testing.assert_array_equal(target.get_layer("pre_activation").get_weights()[0], before)
+    for name in ("conv_fcn_8", "bn_up_x4"):
+        pairs = zip(target.get_layer(name).weights, source.get_layer(name).weights, strict=True)
+        for one, other in pairs:
+            np.testing.assert_array_equal(one.numpy(), other.numpy())
+    backbones = [model.get_layer("ResNet8v1").get_weights() for model in (source, target)]
+    for one, other in zip(*backbones, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_starting_from_weights_of_which_nothing_fits(tmp_path):
+    layer = keras.layers.Dense(2, name="other")
+    other = keras.Sequential([keras.Input((3,)), layer])
+    save_weights(other, tmp_path / "other.weights.h5", {})
+    with pytest.raises(UserError, match="fits no layer"):
+        start_from(
+            build_fcn((32, 32, 3), "resnet8v1", 3, n_layers=1, filters=4),
+            tmp_path / "other.weights.h5",
+        )
+
+
+@pytest.mark.parametrize("options", [["--evaluate"], ["--train", "--resume"]])
+def test_start_from_goes_with_a_new_training_alone(options):
+    with pytest.raises(SystemExit):
+        parse_arguments([*options, "--start-from", "a.weights.h5"])
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", "fast"])
+def test_learning_rates_that_are_none(value, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--train", "--learning-rate", value])
+    assert "not a number above 0" in capsys.readouterr().err

@@ -77,7 +77,7 @@ def run(folder, epochs, model=None, data=None, **options):
         files=files,
         configuration=describe_run({"backbone": "resnet8v1", "seed": 0}, CLASSES),
         epochs=epochs,
-        table_epochs=10,
+        rate=lambda epoch: lr_scheduler(epoch, schedule_epochs=10),
         **options,
     )
     return model, files
@@ -92,8 +92,21 @@ def test_learning_rates_are_the_chapters():
 
 
 def test_shorter_runs_have_the_same_shape():
-    rates = [lr_scheduler(epoch, 20) for epoch in range(20)]
+    rates = [lr_scheduler(epoch, "book", 20) for epoch in range(20)]
     assert rates == [1e-3] * 9 + [5e-4] * 4 + [1e-4] * 4 + [5e-5] * 3
+
+
+def test_the_cosine_falls_from_the_highest_rate_to_its_hundredth():
+    rates = [lr_scheduler(epoch, "cosine", 20, 2e-3) for epoch in range(30)]
+    assert rates[0] == 1e-3  # warming up
+    assert rates[10] == pytest.approx(1e-3)
+    assert all(one > other for one, other in zip(rates[1:20], rates[2:20], strict=False))
+    assert rates[20:] == [2e-5] * 10
+
+
+def test_the_books_table_is_scaled_by_the_highest_rate():
+    rates = [lr_scheduler(epoch, "book", 100, 2e-3) for epoch in (0, 50, 70, 90)]
+    assert rates == pytest.approx([2e-3, 1e-3, 2e-4, 1e-4])
 
 
 def test_five_epochs_and_five_resumed_equal_ten(tmp_path):
@@ -190,7 +203,7 @@ def test_pictures_without_labels_cannot_pick_weights(tmp_path):
             files=RunFiles(tmp_path, "tiny"),
             configuration=describe_run({}, CLASSES),
             epochs=1,
-            table_epochs=1,
+            rate=lambda epoch: lr_scheduler(epoch, schedule_epochs=1),
         )
 
 
@@ -222,7 +235,7 @@ def test_restored_weights_have_to_be_beaten_after_an_interruption_too(tmp_path):
             files=files,
             configuration=describe_run({}, CLASSES),
             epochs=epochs,
-            table_epochs=10,
+            rate=lambda epoch: lr_scheduler(epoch, schedule_epochs=10),
             **options,
         )
 
@@ -260,7 +273,7 @@ def test_patience(tmp_path):
         files=files,
         configuration=describe_run({}, CLASSES),
         epochs=9,
-        table_epochs=9,
+        rate=lambda epoch: lr_scheduler(epoch, schedule_epochs=9),
         patience=2,
     )
     assert len(read_rows(files.history)) == 3
