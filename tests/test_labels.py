@@ -138,10 +138,12 @@ def test_damaged_index(stored, text):
         open_labels(path)
 
 
-def test_an_index_of_something_else_is_noticed(stored):
+@pytest.mark.parametrize(
+    "change", [{"sizes": [[50, 70]]}, {"keys": ["a.png"]}, {"keys": ["a.png"] * 9}]
+)
+def test_an_index_of_something_else_is_noticed(stored, change):
     path, _ = stored
-    content = json.loads(index_path(path).read_text())
-    content["sizes"][0] = [50, 70]
+    content = json.loads(index_path(path).read_text()) | change
     index_path(path).write_text(json.dumps(content))
     with pytest.raises(UserError, match="does not match"):
         open_labels(path)

@@ -99,7 +99,8 @@ def open_labels(path: Path | str) -> LabelStore:
         raise UserError(f"{path} has no {index_path(path).name} beside it; {REMAKE}.")
     try:
         keys = [str(key) for key in content["keys"]]
-        sizes = [(int(height), int(width)) for height, width in content["sizes"]]
+        sizes = content["sizes"] or [shape[1:]] * len(keys)  # none when all maps are alike
+        sizes = [(int(height), int(width)) for height, width in sizes]
         classes = classes_from(content["classes"])
         folder = (path.parent / content["folder"]).resolve()
     except (KeyError, TypeError, ValueError) as error:
@@ -153,13 +154,14 @@ def write_labels(
         index_path(path).unlink(missing_ok=True)
     content = {
         "keys": keys,
-        "sizes": sizes,
+        "sizes": None if one_size else sizes,  # else the array's own shape tells
         "classes": as_content(classes),
         "folder": _relative(Path(folder), path.parent),
         "made_from": made_from,
     }
     with replace_whole(index_path(path)) as unfinished:
-        unfinished.write_text(json.dumps(content, ensure_ascii=False), encoding="utf-8")
+        text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def index_path(path: Path | str) -> Path:
