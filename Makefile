@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format data-check sheet clean
+.PHONY: help setup train test lint format data-check sheet figures bench clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -41,6 +41,13 @@ data-check: setup ## check the annotations and pictures of data/drinks
 
 sheet: setup ## draw a contact sheet of data/drinks
 	$(RUN) utils/show_dataset.py
+
+figures: setup ## draw Figures 12.5.1 to 12.5.3 and the errors of the weights in weights/
+	$(RUN) utils/plot_history.py --chapter --history ResNet56v2-3layer-drinks-history.csv --output chapter12-segmentation/figures/curves.png
+	$(RUN) fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best-iou.weights.h5 --portrait --prediction-dir chapter12-segmentation/figures
+
+bench: setup ## measure speed against plain Keras and PyTorch: benchmarks/results.md
+	$(RUN) benchmarks/bench.py
 
 clean: ## delete .venv and what the tools cached
 	rm -rf $(VENV) .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Benchmarks: `bench.py` measures the rows of results.md, `cost.py` how cost grows."""

@@ -1,0 +1,233 @@
+"""The contestants: each function makes something ready and returns the `Task` that is timed.
+
+    python3 benchmarks/contestants.py train_ours '{"size": [480, 640], "batch": 4}'
+
+is one, for `runner.alternate`. Modules are imported where they are used: what a contestant does not
+need shall not count as its memory.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PROJECT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
+
+from benchmarks.runner import Task, serve  # noqa: E402
+
+DRINKS = PROJECT / "data" / "drinks"
+TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy"
+
+
+# Training: one step. Pictures and labels are random: only their size counts.
+
+
+def train_ours(size: tuple, batch: int) -> Task:
+    """Our step, compiled as `trainer.train` does it, in the precision that is fast here."""
+    from losses import PixelCrossEntropy
+    from optimizers import Adam
+
+    network = _our_network(size)
+    network.compile(optimizer=Adam(1e-3), loss=PixelCrossEntropy(), jit_compile=False)
+    network.optimizer.build(network.trainable_variables)
+    pictures, labels = _random_batch(size, batch)
+    return Task(lambda: network.train_on_batch(pictures, labels))
+
+
+def train_plain(size: tuple, batch: int) -> Task:
+    """The chapter's step in float32."""
+    from skimage.util import img_as_float32
+
+    from benchmarks.chapter_labels import one_hot
+    from benchmarks.plain import build_plain
+
+    network = build_plain((*size, 3))
+    pictures, labels = _random_batch(size, batch)
+    x, y = img_as_float32(pictures), one_hot(labels, 4)
+    return Task(lambda: network.train_on_batch(x, y))
+
+
+def train_torch(size: tuple, batch: int) -> Task:
+    """PyTorch's step in bfloat16."""
+    from benchmarks.torch_network import adam, build_torch, train_step
+
+    network = build_torch()
+    optimizer = adam(network)
+    pictures, labels = _random_batch(size, batch)
+    return Task(lambda: train_step(network, optimizer, pictures, labels))
+
+
+# Prediction: the class of every pixel of one picture.
+
+
+def predict_ours(size: tuple) -> Task:
+    """As `--evaluate --image-file` does it."""
+    from evaluation import segment_objects
+    from folding import fold
+
+    network = fold(_our_network(size))
+    picture = _random_batch(size, 1)[0][0]
+    return Task(lambda: segment_objects(network, picture))
+
+
+def predict_plain(size: tuple) -> Task:
+    """`predict` and arg-max, in float32."""
+    from benchmarks.plain import build_plain, segment
+
+    network = build_plain((*size, 3))
+    picture = _random_batch(size, 1)[0][0]
+    return Task(lambda: segment(network, picture))
+
+
+def predict_torch(size: tuple) -> Task:
+    """Forward and arg-max, in bfloat16."""
+    from benchmarks.torch_network import build_torch, segment
+
+    network = build_torch()
+    picture = _random_batch(size, 1)[0][0]
+    return Task(lambda: segment(network, picture))
+
+
+# Evaluation: pictures from their files to mIoU and pixel accuracy.
+
+
+def evaluate_ours(size: tuple, pictures: int, labels: str = str(TEST)) -> Task:
+    """As `--evaluate` does it."""
+    from arguments import PRESETS
+    from data_generator import DataGenerator
+    from evaluation import build_scorer, confusion_matrices
+    from folding import fold
+    from metrics import scores
+    from utils.labels import open_labels
+
+    store = open_labels(labels)
+    scorer = build_scorer(fold(_our_network(size)))
+    batch = PRESETS["book"]["batch_size"]
+
+    def evaluate(count):
+        data = DataGenerator(
+            store, keys=store.keys[:count], size=size, batch_size=batch, label_size="original"
+        )
+        return scores(confusion_matrices(scorer, data))
+
+    # A whole batch and a smaller one, since TensorFlow makes a graph for each.
+    return Task(lambda: evaluate(pictures), warm_up=lambda: evaluate(batch + 2))
+
+
+def evaluate_plain(size: tuple, pictures: int) -> Task:
+    """As the chapter does it, whose masks wait in memory."""
+    from benchmarks.chapter_labels import one_hot
+    from benchmarks.plain import build_plain, evaluate
+    from utils.labels import open_labels
+    from utils.pictures import resize_labels
+
+    store = open_labels(TEST)
+    network = build_plain((*size, 3))
+    keys = store.keys[:pictures]
+    masks = {key: one_hot(resize_labels(store[key], size), len(store.classes)) for key in keys}
+    first = {key: masks[key] for key in keys[:2]}
+    return Task(
+        lambda: evaluate(network, store, masks), warm_up=lambda: evaluate(network, store, first)
+    )
+
+
+# Data.
+
+
+def generator(size: tuple, batch: int, batches: int, workers: int, per: str) -> Task:
+    """The training data of preset `book`; seconds are per "batch" or per "picture"."""
+    from data_generator import DataGenerator
+    from utils.labels import open_labels
+
+    data = DataGenerator(
+        open_labels(TRAIN),
+        size=size,
+        batch_size=batch,
+        shuffle=True,
+        pictures_per_epoch=batch * batches,
+        workers=workers,
+    )
+
+    def read():
+        for _ in data:
+            pass
+
+    return Task(read, count=batches * (batch if per == "picture" else 1))
+
+
+def labels_ours() -> Task:
+    """Opening a label store and reading a map. Every map is read once before, for the memory."""
+    from utils.labels import index_path, open_labels
+
+    def read_all():
+        store = open_labels(TRAIN)
+        for number in range(len(store)):
+            store[number]
+
+    disk = TRAIN.stat().st_size + index_path(TRAIN).stat().st_size
+    return Task(lambda: open_labels(TRAIN)[0], warm_up=read_all, facts={"disk_mb": disk / 1e6})
+
+
+def labels_plain(path: str) -> Task:
+    """Loading the chapter's dictionary."""
+    from benchmarks.chapter_labels import load
+
+    return Task(lambda: load(Path(path)), facts={"disk_mb": Path(path).stat().st_size / 1e6})
+
+
+def masks_ours(annotations: str, folder: str) -> Task:
+    """From the annotations to the label store on disk."""
+    from utils.generate_gt_segmentation import make_labels
+
+    out = Path(folder) / "masks.npy"
+    return Task(lambda: make_labels(annotations, out, progress=False, data_path=DRINKS))
+
+
+def masks_plain(annotations: str, folder: str) -> Task:
+    """From the annotations to the chapter's file on disk."""
+    from benchmarks.chapter_labels import draw_masks, save
+
+    out = Path(folder) / "masks-pickled.npy"
+    return Task(lambda: save(draw_masks(Path(annotations), DRINKS), out))
+
+
+def start(command: list[str]) -> Task:
+    """From the start of Python to the end of the first training step; see `first_step.py`."""
+
+    def train():
+        with tempfile.TemporaryDirectory() as folder:
+            subprocess.run(
+                [sys.executable, str(PROJECT / "benchmarks" / "first_step.py"), *command],
+                cwd=folder,
+                check=True,
+            )
+
+    return Task(train)
+
+
+def _our_network(size: tuple):
+    """The network as `settings.settle` and `fcn-12.3.1.py` make it."""
+    import keras
+
+    from devices import fast_precision
+    from model import build_fcn
+
+    precision = fast_precision()
+    mixed = "" if precision == "float32" else "mixed_"
+    keras.config.set_dtype_policy(mixed + precision)
+    return build_fcn((*size, 3))
+
+
+def _random_batch(size: tuple, batch: int):
+    """Pictures (B, H, W, 3) and labels (B, H, W), uint8."""
+    import numpy as np
+
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (batch, *size, 3), np.uint8)
+    return pictures, random.integers(0, 4, (batch, *size), np.uint8)
+
+
+if __name__ == "__main__":
+    serve(lambda: globals()[sys.argv[1]](**json.loads(sys.argv[2])))

@@ -1,0 +1,145 @@
+"""Measurements to a Markdown table: medians with their spread, and ratios against the goals."""
+
+import statistics
+from dataclasses import dataclass, field
+
+COLUMNS = ("ours", "plain", "torch")
+PAGE = """# What was measured
+
+Written by `make bench`; raw numbers are in `results.json`, and `runner.py` tells how it is done.
+Medians, and in brackets the smallest and the largest value. A ratio is the median, over the rounds,
+of what the other took by what ours took in the same round. *Plain* is stock Keras in float32, or
+the chapter's way; ours is in the precision that `--precision auto` takes here; PyTorch is in
+bfloat16, channels last.
+
+| what | ours | plain | ratio | PyTorch | ratio | goal |
+|---|---:|---:|---:|---:|---:|---|
+{table}
+
+The most memory that each process had at once:
+
+| row | ours | plain | PyTorch |
+|---|---:|---:|---:|
+{memory}
+
+Measured on:
+
+{runs}
+"""
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of the table.
+
+    Attributes:
+        what: the first cell.
+        value: "seconds", "per_second", "peak_mb", or the name of a fact.
+        columns: which contestant stands in the column "ours", "plain" and "torch".
+        goals: how many times less than "plain" and "torch" ours is to be.
+        limit: what ours is to stay below, or for "per_second" above.
+    """
+
+    what: str
+    value: str = "seconds"
+    columns: dict[str, str] = field(default_factory=lambda: {name: name for name in COLUMNS})
+    goals: dict[str, float] = field(default_factory=dict)
+    limit: float | None = None
+
+
+def write_page(lines_of: dict[str, list[Line]], results: dict[str, dict]) -> str:
+    """The Markdown page of results.
+
+    Args:
+        lines_of: the lines of each row by its name, in the order of the table.
+        results: by row `{"contestants": from runner.alternate, "run": {"commit": ..., ...}}`; a row
+            that was never measured is missing.
+    """
+    measured = {row: results[row] for row in lines_of if row in results}
+    table, memory, runs = [], [], {}
+    for row, result in measured.items():
+        contestants = result["contestants"]
+        table += table_lines(lines_of[row], contestants)
+        if row.startswith(("train", "predict", "evaluate")):
+            cells = [_cell(contestants.get(name, {}), "peak_mb") for name in COLUMNS]
+            memory.append(f"| {row} | {' | '.join(cells)} |")
+        runs.setdefault(_sentence(result["run"]), []).append(row)
+    return PAGE.format(
+        table="\n".join(table),
+        memory="\n".join(memory),
+        runs="\n".join(f"- {', '.join(rows)}: {run}" for run, rows in runs.items()),
+    )
+
+
+def table_lines(lines: list[Line], contestants: dict[str, dict]) -> list[str]:
+    """The lines of one row in Markdown; `contestants` is what `runner.alternate` returned."""
+    return [_line(line, contestants) for line in lines]
+
+
+def ratios(ours: list[float], other: list[float]) -> list[float]:
+    """How many times as much the other took, round by round."""
+    return [b / a for a, b in zip(ours, other, strict=True)]
+
+
+def _values(result: dict, value: str) -> list[float]:
+    """One number a round, or the only one there is."""
+    if value == "seconds":
+        return result["seconds"]
+    if value == "per_second":
+        return [1 / seconds for seconds in result["seconds"]]
+    return [result["peak_mb"] if value == "peak_mb" else result["facts"][value]]
+
+
+def _cell(result: dict, value: str) -> str:
+    if "seconds" not in result:
+        return result.get("missing", "–")
+    values = _values(result, value)
+    middle = _number(statistics.median(values), value)
+    if len(values) == 1:
+        return middle
+    low, high = (_number(x, value, unit=False) for x in (min(values), max(values)))
+    return f"{middle} ({low}–{high})"
+
+
+def _number(number: float, value: str, unit: bool = True) -> str:
+    """Three digits and a unit."""
+    digits = f"{number:#.3g}".rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
+    name = {"seconds": " s", "per_second": " /s"}.get(value, " MB")
+    return digits + name if unit else digits
+
+
+def _line(line: Line, contestants: dict[str, dict]) -> str:
+    found = {column: contestants.get(name, {}) for column, name in line.columns.items()}
+    ours = found["ours"]
+    cells = [line.what, _cell(ours, line.value)]
+    goals, met = [], []
+    if line.limit is not None:
+        above = line.value == "per_second"
+        goals.append(f"{'at least' if above else 'under'} {line.limit:g}")
+        if "seconds" in ours:
+            middle = statistics.median(_values(ours, line.value))
+            met.append(middle >= line.limit if above else middle < line.limit)
+    for column in ("plain", "torch"):
+        other, ratio = found.get(column, {}), "–"
+        if "seconds" in ours and "seconds" in other:
+            all_ratios = ratios(_values(ours, line.value), _values(other, line.value))
+            middle, low, high = statistics.median(all_ratios), min(all_ratios), max(all_ratios)
+            spread = f" ({low:.1f}–{high:.1f})" if len(all_ratios) > 1 else ""
+            ratio = f"{middle:.1f}×{spread}"
+            if column in line.goals:
+                met.append(middle >= line.goals[column])
+        if column in line.goals:
+            goals.append(f"{line.goals[column]:g}×")
+        cells += [_cell(other, line.value), ratio]
+    verdict = f": {'met' if all(met) else '**missed**'}" if met else ""
+    cells.append(" and ".join(goals) + verdict)
+    return "| " + " | ".join(cells) + " |"
+
+
+def _sentence(run: dict) -> str:
+    """What is known of a run, as a sentence."""
+    versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    return (
+        f"{run['machine']}; {versions}; commit {run['commit']}, {run['date']}; "
+        f"load before the run {run['load']:.1f}"
+    )

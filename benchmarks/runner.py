@@ -1,0 +1,136 @@
+"""Measuring side by side: contestants in processes of their own, asked in turn.
+
+Two runs of a program minutes apart differ by more than what is to be measured: other programs come
+and go, the processor heats up and slows down. So the contestants are all started and warmed up
+first, and then take turns, A B C A B C. What slows the machine for a while slows them all, and the
+ratio of neighbouring turns says what a ratio of two averages does not. Each has its own process,
+since threads, precision and peak memory belong to a process.
+
+A contestant is a program that calls `serve`; it answers each line on its standard input with a line
+of JSON on its standard output.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Task:
+    """What a contestant does in a turn.
+
+    Attributes:
+        run: what is timed; returns when all is computed.
+        count: how many steps, pictures, ... `run` does; seconds are told for one of them.
+        warm_up: called once before the first turn; `run` itself unless given. The first call builds
+            graphs and fills caches, which is a cost of its own.
+        facts: numbers that need no clock, by name.
+    """
+
+    run: Callable[[], object]
+    count: int = 1
+    warm_up: Callable[[], object] | None = None
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def serve(prepare: Callable[[], Task]) -> None:
+    """Be a contestant: prepare and warm up, then do and time a turn for each line that comes in."""
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # what libraries print is no answer
+
+    def answer(**content) -> None:
+        print(json.dumps(content), file=answers, flush=True)
+
+    task = prepare()
+    (task.warm_up or task.run)()
+    answer(facts=task.facts)
+    for _ in sys.stdin:
+        start = time.perf_counter()
+        task.run()
+        seconds = time.perf_counter() - start
+        answer(seconds=seconds / task.count, peak_mb=peak_memory())
+
+
+def peak_memory() -> float:
+    """The most memory that this process has had at once, in MB (10^6 bytes)."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux; there getrusage also counts the process that started this one
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024 / 1e6
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
+
+
+def alternate(
+    commands: dict[str, list[str]], rounds: int, needs: dict[str, str]
+) -> dict[str, dict]:
+    """Start the contestants, then let them take turns.
+
+    Args:
+        commands: the program of each contestant and its arguments, by the contestant's name.
+        rounds: turns of each.
+        needs: a package that a contestant cannot do without, by the contestant's name.
+
+    Returns:
+        By contestant `{"seconds": [one a turn], "peak_mb": float, "facts": {...}}`, or
+        `{"missing": reason}` for one that lacks its package or failed.
+    """
+    results, running = {}, {}
+    with tempfile.TemporaryDirectory() as logs:
+        try:
+            for name, command in commands.items():
+                package = needs.get(name)
+                if package and importlib.util.find_spec(package) is None:
+                    results[name] = {"missing": f"{package} is not installed"}
+                    continue
+                log = Path(logs) / name
+                with open(log, "w") as errors:
+                    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+                    running[name] = subprocess.Popen(command, text=True, **pipes), log
+                # One after the other: two that warm up at once would need the memory of both.
+                answer = _receive(name, running)
+                results[name] = answer if "missing" in answer else {"seconds": [], **answer}
+            for _ in range(rounds):
+                for name in list(running):
+                    answer = _ask(name, running)
+                    if "missing" in answer:
+                        results[name] = answer
+                    else:
+                        results[name]["seconds"].append(answer["seconds"])
+                        results[name]["peak_mb"] = answer["peak_mb"]
+        finally:
+            for process, _ in running.values():
+                process.kill()
+                process.communicate()
+    return results
+
+
+def _ask(name: str, running: dict) -> dict:
+    """Let one contestant take its turn."""
+    process, _ = running[name]
+    try:
+        process.stdin.write("run\n")
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # it has ended; `_receive` says why
+    return _receive(name, running)
+
+
+def _receive(name: str, running: dict) -> dict:
+    """A contestant's answer; one that has ended is taken out of `running`."""
+    process, log = running[name]
+    line = process.stdout.readline()
+    if line:
+        return json.loads(line)
+    del running[name]
+    process.communicate()
+    last = log.read_text(errors="replace").strip().splitlines()[-1:]
+    return {"missing": f"ended with status {process.returncode}: {' '.join(last)}"}

@@ -1,0 +1,278 @@
+"""The benchmarks compare equals: same numbers from every contestant; turns and tables are right."""
+
+import json
+import sys
+
+import keras
+import numpy as np
+import pytest
+
+from benchmarks import chapter_labels, plain
+from benchmarks.bench import make_rows
+from benchmarks.report import Line, table_lines, write_page
+from benchmarks.runner import alternate
+from losses import PixelCrossEntropy
+from metrics import count_confusions, scores
+from model import build_fcn
+from utils.classes import named
+from utils.files import PROJECT
+from utils.generate_gt_segmentation import make_labels
+from utils.labels import open_labels, write_labels
+
+SIZE = (32, 64)
+
+
+@pytest.fixture
+def ours():
+    """A tiny network of ours whose statistics are not those of a new one, and its plain twin."""
+    keras.utils.set_random_seed(1)
+    fcn = build_fcn((*SIZE, 3), "resnet11v2", n_classes=4, n_layers=2, filters=8)
+    for weight in fcn.weights:
+        if weight.path.endswith(("beta", "moving_mean", "bias")):
+            weight.assign(np.random.default_rng(2).normal(0, 0.1, weight.shape))
+        if weight.path.endswith(("gamma", "moving_variance")):
+            weight.assign(np.random.default_rng(3).uniform(0.8, 1.2, weight.shape))
+    return fcn
+
+
+@pytest.fixture
+def twin(ours):
+    network = plain.build_plain((*SIZE, 3), depth=11, n_classes=4, n_layers=2, filters=8)
+    network.set_weights(ours.get_weights())
+    return network
+
+
+@pytest.fixture
+def torch():
+    """PyTorch on one thread: its threads and TensorFlow's wait for each other at every layer."""
+    module = pytest.importorskip("torch")
+    threads = module.get_num_threads()
+    module.set_num_threads(1)
+    yield module
+    module.set_num_threads(threads)
+
+
+def batch():
+    random = np.random.default_rng(0)
+    pictures = random.integers(0, 256, (2, *SIZE, 3), np.uint8)
+    return pictures, random.integers(0, 4, (2, *SIZE), np.uint8)
+
+
+def test_the_plain_network_has_our_layers_and_the_chapters_size(ours, twin):
+    def paths(network):
+        return [w.path.removeprefix("fcn/") for w in network.weights]
+
+    assert paths(ours) == paths(twin)
+    assert plain.build_plain((64, 64, 3)).count_params() == 11_120_900
+
+
+def test_plain_outputs_are_ours(ours, twin):
+    pictures, _ = batch()
+    probabilities = ours.predict_on_batch(pictures)
+    assert probabilities.max() > 0.5  # no uniform guess, on which all networks would agree
+    np.testing.assert_allclose(twin.predict_on_batch(pictures / 255), probabilities, atol=1e-4)
+
+
+def test_a_plain_step_is_ours(ours, twin):
+    pictures, labels = batch()
+    before = [weight.numpy() for weight in ours.weights]
+    # Not Adam: it divides by the size of a gradient, and so makes a whole step out of the rounding
+    # error that is the gradient of a bias before batch normalisation.
+    ours.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy())
+    twin.compile(keras.optimizers.SGD(1.0), "categorical_crossentropy")
+    ours.train_on_batch(pictures, labels)
+    twin.train_on_batch(pictures / 255, chapter_labels.one_hot(labels, 4))
+    moved = [np.abs(a.numpy() - b).max() for a, b in zip(ours.weights, before, strict=True)]
+    assert np.median(moved) > 1e-3
+    for weight, same in zip(ours.weights, twin.weights, strict=True):
+        np.testing.assert_allclose(weight.numpy(), same.numpy(), atol=1e-5, err_msg=weight.path)
+
+
+def test_plain_evaluation_is_ours(twin, tmp_path):
+    from PIL import Image
+
+    pictures, labels = batch()
+    labels[0, :, :40] = 0
+    keys = ["a.png", "b.png"]
+    for key, picture in zip(keys, pictures, strict=True):
+        Image.fromarray(picture).save(tmp_path / key)
+    classes = named(["background", "a", "b", "c"])
+    write_labels(tmp_path / "labels.npy", tmp_path, classes, zip(keys, labels, strict=True))
+    masks = dict(zip(keys, chapter_labels.one_hot(labels, 4), strict=True))
+    miou, accuracy = plain.evaluate(twin, open_labels(tmp_path / "labels.npy"), masks)
+    predicted = twin.predict_on_batch(pictures / 255).argmax(-1)
+    matrices = keras.ops.convert_to_numpy(count_confusions(labels, predicted, 4))
+    expected = scores(matrices)
+    assert miou == pytest.approx(expected["chapter_miou"])
+    assert accuracy == pytest.approx(expected["pixel_accuracy"])
+
+
+def test_torch_outputs_are_ours(ours, torch):
+    from benchmarks.torch_network import as_input, build_torch, copy_weights
+
+    pictures, _ = batch()
+    network = build_torch(depth=11, n_classes=4, n_layers=2, filters=8, as_keras=True)
+    copy_weights(ours, network)
+    with torch.inference_mode():
+        probabilities = network.eval()(as_input(pictures)).softmax(1).permute(0, 2, 3, 1)
+    expected = ours.predict_on_batch(pictures)
+    np.testing.assert_allclose(probabilities.cpu().numpy(), expected, atol=1e-4)
+
+
+def test_torchs_own_way_has_the_same_layers_and_shapes(torch):
+    from benchmarks.torch_network import as_input, build_torch
+
+    sizes = {"depth": 11, "n_layers": 2, "filters": 8}
+    keras_way, torchs_way = (build_torch(**sizes, as_keras=choice) for choice in (True, False))
+    torchs_way.load_state_dict(keras_way.state_dict())
+    shapes = {tuple(n(as_input(batch()[0])).shape) for n in (keras_way, torchs_way)}
+    assert shapes == {(2, 4, *SIZE)}
+    # Of the chapter's network; the trainable ones, as in test_model.py.
+    assert sum(weight.numel() for weight in build_torch().parameters()) == 11_105_892
+
+
+def test_a_torch_step_learns(torch):
+    from benchmarks.torch_network import adam, build_torch, train_step
+
+    network = build_torch(depth=11, n_classes=4, n_layers=2, filters=8)
+    optimizer = adam(network)
+    losses = [train_step(network, optimizer, *batch()) for _ in range(3)]
+    assert losses[-1] < losses[0]
+    decayed = {id(weight) for weight in optimizer.param_groups[0]["params"]}
+    names = {name for name, weight in network.named_parameters() if id(weight) in decayed}
+    # The stem, three bottlenecks of three, three shortcuts.
+    assert len(names) == 1 + 9 + 3 and all(name.endswith("_conv.weight") for name in names)
+
+
+def test_the_chapters_masks_are_ours(tmp_path):
+    pytest.importorskip("cv2")
+    drinks = PROJECT / "data" / "drinks"
+    project = json.loads((drinks / "segmentation_test.json").read_text())
+    entries = list(project["_via_img_metadata"].items())[:5]
+    annotations = tmp_path / "few.json"
+    annotations.write_text(json.dumps({"_via_img_metadata": dict(entries)}))
+
+    masks = chapter_labels.draw_masks(annotations, drinks)
+    chapter_labels.save(masks, tmp_path / "pickled.npy")
+    masks = chapter_labels.load(tmp_path / "pickled.npy")
+    store = open_labels(make_labels(annotations, progress=False, data_path=drinks))
+    assert list(masks) == store.keys and len(store) == 5
+    for key in store.keys:
+        np.testing.assert_array_equal(masks[key], chapter_labels.one_hot(store[key], 4))
+
+
+CONTESTANT = """
+import sys
+sys.path.insert(0, {project!r})
+from benchmarks.runner import Task, serve
+def run():
+    print("noise")
+    open({order!r}, "a").write({letter!r})
+serve(lambda: Task(run, count=4, facts={{"letter": {letter!r}}}))
+"""
+
+
+def contestant(letter, order):
+    code = CONTESTANT.format(project=str(PROJECT), order=str(order), letter=letter)
+    return [sys.executable, "-c", code]
+
+
+def test_contestants_take_turns(tmp_path):
+    order = tmp_path / "order"
+    results = alternate({name: contestant(name, order) for name in "AB"}, 3, {})
+    assert order.read_text() == "AB" + "ABABAB"  # warmed up, then in turn
+    for name in "AB":
+        assert results[name]["facts"] == {"letter": name}
+        assert len(results[name]["seconds"]) == 3 and min(results[name]["seconds"]) > 0
+        assert 1 < results[name]["peak_mb"] < 1000
+
+
+def test_contestants_that_fail_or_lack_a_package_say_so(tmp_path):
+    commands = {
+        "A": contestant("A", tmp_path / "order"),
+        "broken": [sys.executable, "-c", "raise SystemExit('out of paint')"],
+        "lacking": contestant("C", tmp_path / "order"),
+    }
+    results = alternate(commands, 2, {"lacking": "no_such_package"})
+    assert len(results["A"]["seconds"]) == 2
+    assert results["broken"] == {"missing": "ended with status 1: out of paint"}
+    assert results["lacking"] == {"missing": "no_such_package is not installed"}
+
+
+def result(*seconds, **others):
+    return {"seconds": list(seconds), "peak_mb": 10.0, "facts": {}, **others}
+
+
+def test_ratios_are_taken_round_by_round():
+    contestants = {"ours": result(1.0, 2.0, 4.0), "plain": result(5.0, 6.0, 16.0)}
+    (line,) = table_lines([Line("step", goals={"plain": 4, "torch": 2})], contestants)
+    # 5, 3 and 4 times; not 6 / 2, the ratio of the medians
+    assert line == (
+        "| step | 2.00 s (1.00–4.00) | 6.00 s (5.00–16.0) | 4.0× (3.0–5.0) | – | – "
+        "| 4× and 2×: met |"
+    )
+
+
+@pytest.mark.parametrize(("torch", "verdict"), [(3.0, "met"), (1.5, "**missed**")])
+def test_every_goal_has_to_be_met(torch, verdict):
+    contestants = {"ours": result(1.0), "plain": result(5.0), "torch": result(torch)}
+    (line,) = table_lines([Line("step", goals={"plain": 4, "torch": 2})], contestants)
+    assert line.endswith(f"| 4× and 2×: {verdict} |")
+
+
+def test_limits_facts_and_missing_contestants():
+    contestants = {
+        "ours": result(0.05, facts={"disk_mb": 300.0}),
+        "plain": {"missing": "cv2 is not installed"},
+    }
+    lines = [
+        Line("a", limit=0.1),
+        Line("b", "per_second", {"ours": "ours"}, limit=60),
+        Line("c", "disk_mb", goals={"plain": 4}),
+        Line("d", columns={"ours": "nobody"}, limit=1),
+    ]
+    assert table_lines(lines, contestants) == [
+        "| a | 0.0500 s | cv2 is not installed | – | – | – | under 0.1: met |",
+        "| b | 20.0 /s | – | – | – | – | at least 60: **missed** |",
+        "| c | 300 MB | cv2 is not installed | – | – | – | 4× |",
+        "| d | – | – | – | – | – | under 1 |",
+    ]
+
+
+def test_rows_measured_at_different_times_keep_their_own_commit():
+    run = {"machine": "2 cores", "versions": {"keras": "3"}, "date": "today", "load": 0.1}
+    contestants = {"ours": result(1.0), "plain": result(5.0)}
+    results = {
+        name: {"contestants": contestants, "run": {**run, "commit": commit}}
+        for name, commit in (("train", "abc"), ("masks", "abc"), ("predict", "def"))
+    }
+    page = write_page(
+        {name: [Line(name)] for name in ("train", "predict", "masks", "new")}, results
+    )
+    assert "- train, masks: 2 cores; keras 3; commit abc, today; load before the run 0.1" in page
+    assert "- predict: 2 cores; keras 3; commit def" in page
+    assert "| train | 10.0 MB | 10.0 MB | – |" in page and "| new" not in page
+
+
+def test_every_row_has_contestants_that_exist(tmp_path):
+    from benchmarks import contestants
+
+    for row in make_rows(tmp_path).values():
+        for function, _ in row.contestants.values():
+            assert callable(getattr(contestants, function))
+        for line in row.lines:
+            assert set(line.goals) <= set(line.columns)
+
+
+def test_points_of_cost_survive_and_large_ones_are_left_out(tmp_path):
+    from benchmarks.cost import read_points, too_large, write_points
+
+    common = {"action": "train", "grows": "batch", "seconds": 1.5, "lowest": 1.0, "highest": 2.0}
+    memory = {1: 3000.0, 2: 5000.0}
+    points = [{**common, "x": x, "peak_mb": y, "commit": "abc"} for x, y in memory.items()]
+    assert read_points(tmp_path / "cost.csv") == []
+    write_points(tmp_path / "cost.csv", points)
+    assert read_points(tmp_path / "cost.csv") == points
+    assert not too_large(points, 9)  # 1,000 MB and 2,000 for each: 19,000
+    assert too_large(points, 10)
+    assert not too_large(points[:1], 100)
