@@ -19,9 +19,9 @@ from utils.pictures import resize_picture
 # Where things are. DeepLab and PSPNet zoom by 0.5 to 2 and train for days; in the minutes of the
 # quick preset less variation leads further, and 0.5 leaves a fifth of the pixels void.
 FLIP_SHARE = 0.5
-ZOOM = (0.8, 1.6)  # drawn on a logarithmic scale
+ZOOM = (0.9, 1.4)  # drawn on a logarithmic scale
 ASPECT = 1.1  # width against height, up to this factor either way: a slightly oblique view
-ROTATION = 8  # degrees either way: a hand-held camera; PSPNet takes 10
+ROTATION = 5  # degrees either way: a hand-held camera; PSPNet takes 10
 
 # How things look: about what exposure and white balance of a simple camera vary by.
 BRIGHTNESS = 0.2  # gain up to 20 % either way
