@@ -27,10 +27,10 @@ TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy
 def train_ours(size: tuple, batch: int) -> Task:
     """Our step, compiled as `trainer.train` does it, in the precision that is fast here."""
     from losses import PixelCrossEntropy
-    from optimizers import Adam
+    from optimizers import adam
 
     network = _our_network(size)
-    network.compile(optimizer=Adam(1e-3), loss=PixelCrossEntropy(), jit_compile=False)
+    network.compile(optimizer=adam(1e-3), loss=PixelCrossEntropy(), jit_compile=False)
     network.optimizer.build(network.trainable_variables)
     pictures, labels = _random_batch(size, batch)
     return Task(lambda: network.train_on_batch(pictures, labels))

@@ -11,7 +11,7 @@ import keras
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
 from devices import versions
 from losses import PixelCrossEntropy
-from optimizers import Adam
+from optimizers import adam
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
 from utils.history import read_rows, write_history
@@ -136,7 +136,7 @@ def train(
     """
     logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
-        optimizer=Adam(learning_rate=rate(0)),
+        optimizer=adam(rate(0)),
         loss=PixelCrossEntropy(class_weights),
         # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,

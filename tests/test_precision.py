@@ -8,7 +8,7 @@ from evaluation import build_scorer
 from losses import PixelCrossEntropy
 from metrics import scores
 from model import build_fcn
-from optimizers import Adam
+from optimizers import adam
 
 
 def squares(number, seed):
@@ -38,7 +38,7 @@ def test_training_reaches_the_same_miou_in_bfloat16():
         for layer in fcn._flatten_layers():
             if isinstance(layer, keras.layers.BatchNormalization):
                 layer.momentum = 0.9  # 0.99 needs more steps than this run has
-        fcn.compile(optimizer=Adam(1e-2), loss=PixelCrossEntropy(), jit_compile=False)
+        fcn.compile(optimizer=adam(1e-2), loss=PixelCrossEntropy(), jit_compile=False)
         for step in range(steps):
             fcn.optimizer.learning_rate = 1e-2 * (1 - step / steps)
             part = slice(step * 8 % 64, step * 8 % 64 + 8)
