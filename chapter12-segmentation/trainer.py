@@ -73,17 +73,25 @@ def describe_run(arguments: dict, classes) -> dict:
     """The configuration of a run: what it was asked, its classes, versions and commit.
 
     Args:
-        arguments: the options by name; values that JSON lacks are written as text.
+        arguments: the options by name. Of paths outside the project only the last part is kept:
+            weights are passed on, and where their author keeps files is nobody's business.
         classes: `utils.classes.Classes` of the training set.
     """
     return {
         "n_classes": len(classes),
         "class_names": list(classes.names),
         "class_colours": [list(colour) for colour in classes.colours],
-        "arguments": arguments,
+        "arguments": {name: _portable(value) for name, value in arguments.items()},
         "versions": versions(),
         "commit": _commit(),
     }
+
+
+def _portable(value):
+    if isinstance(value, str | Path) and Path(value).is_absolute():
+        path = Path(value)
+        return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
+    return [_portable(item) for item in value] if isinstance(value, list) else value
 
 
 def _commit() -> str | None:

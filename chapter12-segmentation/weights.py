@@ -48,7 +48,7 @@ def find_weights(name: str, save_dir: Path) -> Path:
             if path.is_file():
                 return path
     raise UserError(
-        f"--restore-weights {name} is neither a file nor a name in {save_dir}; "
+        f"weights {name} are neither a file nor a name in {save_dir}; "
         "train first or give the path of a .h5 or .weights.h5 file."
     )
 

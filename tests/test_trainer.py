@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -184,6 +185,18 @@ def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_pa
 def test_a_machine_without_git(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     assert describe_run({}, CLASSES)["commit"] is None
+
+
+def test_a_configuration_tells_no_folders_outside_the_project():
+    arguments = {"data_path": PROJECT / "data" / "drinks", "save_dir": Path("/home/me/secret")}
+    arguments |= {"start_from": "/home/me/a.weights.h5", "image_file": [Path("/home/me/b.jpg")]}
+    assert describe_run({**arguments, "seed": 3}, CLASSES)["arguments"] == {
+        "data_path": str(Path("data", "drinks")),
+        "save_dir": "secret",
+        "start_from": "a.weights.h5",
+        "image_file": ["b.jpg"],
+        "seed": 3,
+    }
 
 
 def test_resuming_without_the_best_weights_writes_them_anew(tmp_path):
