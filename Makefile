@@ -42,7 +42,7 @@ data-check: setup ## check the annotations and pictures of data/drinks
 sheet: setup ## draw a contact sheet of data/drinks
 	$(RUN) utils/show_dataset.py
 
-figures: setup ## draw Figures 12.5.1 to 12.5.3 and the errors of the weights in weights/
+figures: setup ## draw the reading guide's figures anew, from the weights and the history in weights/
 	$(RUN) utils/plot_history.py --chapter --history ResNet56v2-3layer-drinks-history.csv --output chapter12-segmentation/figures/curves.png
 	$(RUN) fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best-iou.weights.h5 --portrait --prediction-dir chapter12-segmentation/figures
 

@@ -44,7 +44,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
     from metrics import scores
     from trainer import describe_run, train
     from utils.classes import check_classes
-    from weights import epochs_done, find_weights, load_weights, read_classes, start_from
+    from weights import epochs_done, load_weights, read_classes, start_from
 
     store = open_data(args, args.train_labels)
     train_keys, validation_keys = split_keys(store.keys, args.validation_split, args.seed)
@@ -71,10 +71,12 @@ def train_fcn(args, files, weights: Path | None) -> None:
         class_weights = median_frequency_weights((store[key] for key in train_keys), n_classes)
 
     whole = args.height, args.width
-    plan = stages(whole, args.epochs, args.schedule_epochs, args.grow)
-    if args.verbose and args.grow:
+    # Restored weights have been small already, and are to be beaten at their own size.
+    grow = args.grow and not args.restore_weights
+    plan = stages(whole, args.epochs, args.schedule_epochs, grow)
+    if args.verbose:
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
-        print(f"Growing: {', '.join(sizes)}.")
+        print(f"Sizes: {', '.join(sizes)}; the rate falls over {args.schedule_epochs} epochs.")
     done = epochs_done(files.last) if args.resume else 0
     common = {"batch_size": args.batch_size, "workers": args.workers, "channels": args.channels}
     for stage in [stage for stage in plan if stage.end > done] or plan[-1:]:
@@ -88,7 +90,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
             pictures_per_epoch=args.pictures_per_epoch,
             **common,
         )
-        # Scored at the pictures' own sizes, so that the scores of all stages compare.
+        # The network is given pictures of the stage's size, its answer is scored at their own.
         validation_generator = DataGenerator(
             validation,
             keys=validation_keys or None,
@@ -100,7 +102,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
         if weights and done == 0:
             load_weights(fcn, weights)
         elif args.start_from and done == 0:
-            start_from(fcn, find_weights(args.start_from, args.save_dir))
+            start_from(fcn, args.start_from)
         scorer = build_scorer(fcn)
         train(
             fcn,
@@ -119,6 +121,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
             tensorboard=args.tensorboard,
             verbose=args.verbose > 0,
         )
+        if fcn.stop_training:  # by --patience
+            break
         done = stage.end
 
 

@@ -168,11 +168,13 @@ def describe_run() -> dict:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             pass
-    git = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
+    git, commit = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], ""
+    if shutil.which("git"):
+        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return {
         "machine": describe_machine(),
         "versions": versions,
-        "commit": subprocess.run(git, capture_output=True, text=True).stdout.strip(),
+        "commit": commit or "unknown",
         "date": datetime.date.today().isoformat(),
         "load": os.getloadavg()[0],
     }

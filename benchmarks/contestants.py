@@ -26,11 +26,14 @@ TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy
 
 def train_ours(size: tuple, batch: int) -> Task:
     """Our step, compiled as `trainer.train` does it, in the precision that is fast here."""
+    import keras
+
     from losses import PixelCrossEntropy
     from optimizers import adam
 
     network = _our_network(size)
-    network.compile(optimizer=adam(1e-3), loss=PixelCrossEntropy(), jit_compile=False)
+    jit = "auto" if keras.backend.backend() == "jax" else False
+    network.compile(optimizer=adam(1e-3), loss=PixelCrossEntropy(), jit_compile=jit)
     network.optimizer.build(network.trainable_variables)
     pictures, labels = _random_batch(size, batch)
     return Task(lambda: network.train_on_batch(pictures, labels))

@@ -114,6 +114,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="turns at each point (3)")
     parser.add_argument("--out", type=Path, default=HERE, help="folder of cost.csv and cost.png")
     args = parser.parse_args()
+    if args.rounds < 1:
+        parser.error("--rounds is 1 or more")
     ensure_labels(TRAIN)
     run = describe_run()
     warn_if_busy(run)

@@ -139,7 +139,7 @@ class Progress(keras.callbacks.Callback):
             whole = seconds * self.params["steps"] * epochs
             print(
                 f"\r{seconds:.2f} s a step of training: about {duration(whole)} for {epochs} "
-                "epochs, scoring not counted."
+                "epochs of this size, scoring not counted."
             )
 
     def on_epoch_end(self, epoch, logs=None):

@@ -162,8 +162,9 @@ def train(
             raise UserError(
                 f"the run in {files.last} has all of its {start} epochs; raise --epochs to go on."
             )
-        height, width = model.input_shape[1:3]
-        print(f"Going on after epoch {start} of {epochs} at {height}x{width}.")
+        if verbose:
+            height, width = model.input_shape[1:3]
+            print(f"Going on at {height}x{width} after epoch {start}, to epoch {epochs}.")
     else:
         run = files.set_aside(max((row["run"] for row in earlier), default=0))
     data.epoch = start

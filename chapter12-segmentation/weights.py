@@ -29,7 +29,9 @@ def to_json(value: dict) -> str:
 
 
 def find_weights(name: str, save_dir: Path) -> Path:
-    """The file that `--restore-weights` names: any path, or a name in `save_dir` or `weights/`.
+    """The file that `--restore-weights` or `--start-from` names.
+
+    That is any path, or a name in `save_dir` or `weights/`.
 
     The book's command says `...-best-iou.h5`, Keras 3 writes `...-best-iou.weights.h5`: either name
     finds either file.

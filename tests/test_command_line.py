@@ -300,7 +300,7 @@ def test_five_epochs_and_five_resumed_equal_ten(data, trained, tmp_path, capsys)
         run(*arguments, "--seed", "7")
     run(*arguments, "--epochs", "3")
     printed = capsys.readouterr().out
-    assert "Going on after epoch 2 of 3" in printed
+    assert "after epoch 2, to epoch 3" in printed
     assert "32x48, batch 2, float32" in printed  # remembered, not the preset's
     (history,) = folder.glob("*-history.csv")
     assert [line.split(",")[:2] for line in history.read_text().splitlines()[1:]] == [
@@ -336,7 +336,7 @@ def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, ca
     grow += ["--grow", "--schedule-epochs", "4", "--augment", "--pictures-per-epoch", "4"]
     grow += ["--batch-size", "2", "--preset", "quick", "--data-path", data]
     run("--train", *grow, "--filters", "4", "--epochs", "4", "--save-dir", tmp_path / "whole")
-    assert "at 64x64" in capsys.readouterr().out
+    assert "Going on at 64x64 after epoch 2" in capsys.readouterr().out
     run("--train", *grow, "--filters", "4", "--epochs", "1", "--save-dir", tmp_path / "parts")
     for epochs in (3, 4):
         run("--train", "--resume", "--backbone", "resnet8v1", "--layers", "1", "--epochs", epochs,
@@ -347,6 +347,19 @@ def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, ca
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
         assert one["learning_rate"] == pytest.approx(other["learning_rate"])
         assert one["chapter_miou"] == pytest.approx(other["chapter_miou"], abs=1e-5)
+
+
+def test_patience_ends_a_run_that_grows(data, tmp_path, monkeypatch):
+    flat = {"chapter_miou": 0.5, "dataset_miou": 0.5, "pixel_accuracy": 0.5}
+    monkeypatch.setattr("metrics.scores", lambda matrices: flat)
+    options = ["--grow", "--schedule-epochs", "4", "--epochs", "4", "--patience", "1"]
+    run("--train", *TINY, *options, "--data-path", data, "--save-dir", tmp_path)
+    assert len(history(tmp_path)) == 2
+
+
+def test_starting_from_weights_that_are_not_there(data, tmp_path):
+    with pytest.raises(UserError, match=r"weights no\.h5 are neither a file nor a name"):
+        run("--train", "--start-from", "no.h5", *TINY, "--data-path", data, "--save-dir", tmp_path)
 
 
 def test_starting_from_weights_of_a_narrower_head(trained, data, tmp_path, capsys):

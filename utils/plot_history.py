@@ -85,7 +85,7 @@ def plot_history(paths: list[Path | str], output: Path | str, chapter: bool = Fa
         output: the PNG; replaced whole.
         chapter: draw Figures 12.5.1 and 12.5.2, the chapter's mIoU and pixel accuracy alone, with
             the chapter's best values as dashed lines. The runs follow one another, as when
-            training begins on small pictures and goes on with larger ones.
+            one starts from the weights of another.
 
     Raises:
         UserError: a file cannot be read as a history, or `output` cannot be written.
