@@ -112,7 +112,7 @@ def _line(line: Line, contestants: dict[str, dict]) -> str:
     found = {column: contestants.get(name, {}) for column, name in line.columns.items()}
     ours = found["ours"]
     cells = [line.what, _cell(ours, line.value)]
-    goals, met = [], []
+    goals, met, unknown = [], [], []
     if line.limit is not None:
         above = line.value == "per_second"
         goals.append(f"{'at least' if above else 'under'} {line.limit:g}")
@@ -130,8 +130,12 @@ def _line(line: Line, contestants: dict[str, dict]) -> str:
                 met.append(middle >= line.goals[column])
         if column in line.goals:
             goals.append(f"{line.goals[column]:g}×")
+            if ratio == "–":
+                unknown.append({"plain": "plain Keras", "torch": "PyTorch"}[column])
         cells += [_cell(other, line.value), ratio]
     verdict = f": {'met' if all(met) else '**missed**'}" if met else ""
+    if unknown:
+        verdict += f", not measured against {' and '.join(unknown)}"
     cells.append(" and ".join(goals) + verdict)
     return "| " + " | ".join(cells) + " |"
 

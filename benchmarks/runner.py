@@ -13,6 +13,7 @@ of JSON on its standard output.
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -132,5 +133,7 @@ def _receive(name: str, running: dict) -> dict:
         return json.loads(line)
     del running[name]
     process.communicate()
+    if process.returncode == -signal.SIGKILL:
+        return {"missing": "killed by the system, as when memory runs out"}
     last = log.read_text(errors="replace").strip().splitlines()[-1:]
     return {"missing": f"ended with status {process.returncode}: {' '.join(last)}"}
