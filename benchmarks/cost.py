@@ -99,7 +99,7 @@ def draw(points: list[dict], path: Path) -> None:
         lower.set_xlabel(TITLES[grows])
     for axis in axes.flat:
         axis.set_xlim(left=0)
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.3 * axis.get_ylim()[1])  # room for the legend above the lines
         axis.legend(loc="upper left")
     axes[0, 0].set_ylabel("seconds")
     axes[1, 0].set_ylabel("peak memory, GB")
