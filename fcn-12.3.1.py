@@ -114,6 +114,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
             rate=lambda epoch: lr_scheduler(
                 epoch, args.schedule, args.schedule_epochs, args.learning_rate
             ),
+            optimizer=args.optimizer,
             class_weights=class_weights,
             resume=args.resume or done > 0,
             restored=weights is not None and done == 0,

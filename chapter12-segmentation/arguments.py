@@ -20,6 +20,7 @@ PRESETS = {
         "pictures_per_epoch": None,  # all of them
         "augment": False,
         "grow": False,
+        "optimizer": "adam",
         "learning_rate": 1e-3,
         "schedule": "book",
         "schedule_epochs": 100,
@@ -28,12 +29,13 @@ PRESETS = {
         "filters": 64,
         "height": 128,
         "width": 160,
-        "batch_size": 4,
+        "batch_size": 8,
         "epochs": 20,
-        "pictures_per_epoch": 600,
+        "pictures_per_epoch": 720,
         "augment": True,
         "grow": True,
-        "learning_rate": 2e-3,
+        "optimizer": "muon",
+        "learning_rate": 6e-3,
         "schedule": "cosine",
         "schedule_epochs": 20,
     },
@@ -63,6 +65,7 @@ FIXED = (
     "precision",
     "augment",
     "grow",
+    "optimizer",
     "learning_rate",
     "schedule",
     "schedule_epochs",
@@ -247,6 +250,12 @@ def build_parser() -> OneLineParser:
         action=argparse.BooleanOptionalAction,
         default=None,
         help="begin with pictures of half the height and width, then 3/4, then whole (quick)",
+    )
+    add(
+        "--optimizer",
+        choices=("adam", "muon"),
+        help=f"book {book['optimizer']}, quick {quick['optimizer']}; Muon needs half of the "
+        "pictures, and a learning rate of its own (6e-3 with it, 2e-3 with Adam)",
     )
     add(
         "--learning-rate",

@@ -1,8 +1,14 @@
-"""Adam as Keras has it, in one operation per weight on TensorFlow."""
+"""The optimizers by name, and Adam as Keras has it in one operation per weight on TensorFlow."""
 
 import keras
 
 import fast
+from muon import Muon
+
+
+def build_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
+    """The optimizer that `--optimizer` names: "adam" (the chapter's) or "muon"."""
+    return {"adam": adam, "muon": Muon}[name](learning_rate)
 
 
 def adam(learning_rate: float) -> keras.optimizers.Adam:

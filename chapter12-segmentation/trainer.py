@@ -11,7 +11,7 @@ import keras
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
 from devices import versions
 from losses import PixelCrossEntropy
-from optimizers import adam
+from optimizers import build_optimizer
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
 from utils.history import read_rows, write_history
@@ -112,6 +112,7 @@ def train(
     configuration: dict,
     epochs: int,
     rate: Callable[[int], float],
+    optimizer: str = "adam",
     class_weights=None,
     resume: bool = False,
     restored: bool = False,
@@ -119,7 +120,7 @@ def train(
     tensorboard: bool = False,
     verbose: bool = True,
 ) -> None:
-    """Train with Adam and pixel cross-entropy; keep the best weights and a checkpoint per epoch.
+    """Train with pixel cross-entropy; keep the best weights and a checkpoint per epoch.
 
     Listing 12.3.3. Killed at any moment, the run goes on from its last whole epoch with `resume`,
     and ends with the weights that it would have had.
@@ -132,6 +133,7 @@ def train(
         configuration: from `describe_run`.
         epochs: in all, those before an interruption included.
         rate: the learning rate of a 0-based epoch, see `callbacks.lr_scheduler`.
+        optimizer: see `optimizers.build_optimizer`.
         class_weights: (n_classes,) floats for the loss, or None.
         resume: go on from `files.last`.
         restored: the network holds trained weights, whose score is to be beaten.
@@ -144,7 +146,7 @@ def train(
     """
     logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
-        optimizer=adam(rate(0)),
+        optimizer=build_optimizer(optimizer, rate(0)),
         loss=PixelCrossEntropy(class_weights),
         # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,

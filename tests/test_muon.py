@@ -1,0 +1,94 @@
+"""Muon: what a step is made of, held against its definition in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
+from optimizers import build_optimizer
+
+
+def random_kernel(shape, seed=0):
+    return np.random.default_rng(seed).normal(0, 1, shape).astype("float32")
+
+
+def newton_schulz(matrix, steps=5):
+    """The iteration as Jordan writes it."""
+    a, b, c = QUINTIC
+    x = matrix / np.linalg.norm(matrix)
+    for _ in range(steps):
+        square = x @ x.T
+        x = a * x + (b * square + c * square @ square) @ x
+    return x
+
+
+@pytest.mark.parametrize("shape", [(9, 4), (64, 64), (144, 16)])
+def test_the_short_way_equals_the_iteration(shape):
+    matrix = random_kernel(shape)
+    result = np.asarray(orthogonalise(keras.ops.convert_to_tensor(matrix)))
+    np.testing.assert_allclose(result, newton_schulz(matrix), atol=1e-4)
+
+
+def test_singular_values_become_one_and_vectors_stay():
+    """Also for a matrix whose singular values differ a hundredfold."""
+    left, _, right = np.linalg.svd(random_kernel((40, 8)), full_matrices=False)
+    matrix = (left * np.geomspace(1, 0.01, 8)) @ right
+    result = np.asarray(orthogonalise(keras.ops.convert_to_tensor(matrix.astype("float32"))))
+    values = left.T @ result @ right.T
+    np.testing.assert_allclose(values - np.diag(np.diag(values)), 0, atol=1e-4)
+    assert 0.4 < np.diag(values).min() and np.diag(values).max() < 1.3
+
+
+def test_a_gradient_of_zero_stays_zero():
+    assert not np.asarray(orthogonalise(keras.ops.zeros((6, 3)))).any()
+
+
+@pytest.mark.parametrize("shape", [(3, 3, 8, 16), (3, 3, 16, 8), (1, 1, 8, 8)])
+def test_kernels_and_matrices(shape):
+    """A column of the matrix is a channel of the narrower side, and the way back is exact."""
+    kernel = random_kernel(shape)
+    matrix = np.asarray(kernel_to_matrix(keras.ops.convert_to_tensor(kernel)))
+    assert matrix.shape == (shape[0] * shape[1] * max(shape[2:]), min(shape[2:]))
+    first = kernel[:, :, 0, :] if shape[2] < shape[3] else kernel[:, :, :, 0]
+    np.testing.assert_array_equal(matrix[:, 0], first.ravel())
+    back = np.asarray(matrix_to_kernel(keras.ops.convert_to_tensor(matrix), shape))
+    np.testing.assert_array_equal(back, kernel)
+
+
+def test_two_steps_by_hand():
+    """Momentum 0.95 as Nesterov has it; the entries of a step have a size near 0.2 rate."""
+    start = random_kernel((3, 3, 8, 16))
+    kernel = keras.Variable(start)
+    optimizer = Muon(0.01)
+    momentum, expected = np.zeros_like(start), start.copy()
+    for seed in (1, 2):
+        gradient = random_kernel(start.shape, seed)
+        optimizer.apply([keras.ops.convert_to_tensor(gradient)], [kernel])
+        momentum = 0.95 * momentum + gradient
+        update = gradient + 0.95 * momentum
+        matrix = update.transpose(0, 1, 3, 2).reshape(-1, 8)  # (144, 8)
+        step = newton_schulz(matrix).reshape(3, 3, 16, 8).transpose(0, 1, 3, 2)
+        expected -= 0.01 * 0.2 * 12 * step
+        assert 0.6 < 12 * np.sqrt(np.mean(step**2)) < 1.2
+    np.testing.assert_allclose(np.asarray(kernel.value), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(16,), (3, 3, 3, 16), (1, 1, 4, 16), (4, 4)])
+def test_all_but_inner_kernels_are_adams(shape):
+    start = random_kernel(shape)
+    results = []
+    for optimizer in (Muon(0.01), keras.optimizers.Adam(0.01)):
+        variable = keras.Variable(start)
+        for seed in (1, 2, 3):
+            gradient = keras.ops.convert_to_tensor(random_kernel(shape, seed))
+            optimizer.apply([gradient], [variable])
+        results.append(np.asarray(variable.value))
+    np.testing.assert_allclose(*results, atol=1e-6)
+
+
+def test_an_optimizer_is_chosen_by_name_and_saved():
+    assert isinstance(build_optimizer("muon", 1e-2), Muon)
+    assert isinstance(build_optimizer("adam", 1e-2), keras.optimizers.Adam)
+    copy = keras.optimizers.deserialize(keras.optimizers.serialize(Muon(0.02)))
+    assert isinstance(copy, Muon) and float(copy.learning_rate) == pytest.approx(0.02)
+    assert copy.weight_decay is None and copy.adam_weight_decay is None
