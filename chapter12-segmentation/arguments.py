@@ -31,7 +31,7 @@ PRESETS = {
         "width": 160,
         "batch_size": 8,
         "epochs": 20,
-        "pictures_per_epoch": 720,
+        "pictures_per_epoch": 640,
         "augment": True,
         "grow": True,
         "optimizer": "muon",

@@ -8,7 +8,7 @@ Every function is pure: what is random comes from the generator `rng` alone.
 """
 
 from dataclasses import dataclass
-from math import cos, log, radians, sin
+from math import ceil, cos, log, radians, sin
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -76,6 +76,11 @@ def augment(
     view = random_view(rng)
     seen = see_picture(picture, view, size)
     return change_look(seen, rng), see_labels(labels, view, size)
+
+
+def needed_size(size: tuple[int, int]) -> tuple[int, int]:
+    """The least (H, W) of a picture that loses nothing by any view of it that has `size`."""
+    return tuple(ceil(side * ZOOM[1] * ASPECT**0.5) for side in size)
 
 
 def random_view(rng: np.random.Generator) -> View:

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import keras
 import numpy as np
 
-from augmentation import GREY_WEIGHTS, augment
+from augmentation import GREY_WEIGHTS, augment, needed_size
 from utils.errors import UserError
 from utils.labels import LabelStore
 from utils.pictures import picture_size, read_picture, resize_labels, resize_picture, same_shape
@@ -176,8 +176,9 @@ class DataGenerator(keras.utils.PyDataset):
         """Read pictures and labels by their names and stack them, Listing 12.3.4."""
         x, y = [], []
         for key, seed in zip(keys, seeds, strict=True):
-            picture = read_picture(self.store.picture_path(key))  # (h, w, 3) uint8
-            labels = self.store[key]  # (h, w) uint8
+            least = needed_size(self.size) if self.augment else None
+            picture = read_picture(self.store.picture_path(key), least)  # (h, w, 3) uint8
+            labels = self.store[key]  # (h', w') uint8
             if self.augment:
                 rng = np.random.default_rng(seed)
                 picture, labels = augment(picture, labels, rng, self.size)

@@ -46,6 +46,13 @@ def test_no_label_value_is_invented():
         assert (moved.shape, moved.dtype) == (size, np.uint8)
 
 
+def test_no_view_needs_more_than_the_needed_size():
+    needed = augmentation.needed_size((64, 96))
+    views = [augmentation.random_view(np.random.default_rng(seed)) for seed in range(300)]
+    most = np.max([view.zoom for view in views], 0) * (64, 96)
+    assert (most <= needed).all() and (most > 0.9 * np.array(needed)).all()
+
+
 @pytest.mark.parametrize("source", [(96, 128), (61, 200), (300, 240)])
 @pytest.mark.parametrize("labels_scale", [1, 2])
 def test_picture_and_labels_move_together(source, labels_scale):

@@ -117,6 +117,30 @@ def test_broken_exif_leaves_a_picture_as_it_is(tmp_path):
     assert picture_size(tmp_path / "a.jpg") == (6, 9)
 
 
+@pytest.mark.parametrize(
+    "least, size",
+    [((20, 30), (24, 32)), ((25, 30), (48, 64)), ((48, 65), (96, 128)), ((500, 500), (96, 128))],
+)
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_jpeg_no_larger_than_needed(tmp_path, least, size, orientation):
+    """At a quarter, half or whole size, upright, and the means of its blocks."""
+    y, x = np.mgrid[:96, :128]
+    waves = 128 + 60 * np.sin(x / 20) * np.cos(y / 15)
+    smooth = np.stack([waves, waves / 2, 255 - waves], axis=2).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if orientation == 6:
+        least, size = least[::-1], size[::-1]
+    path = save(tmp_path / "a.jpg", smooth, quality=95, exif=exif)
+    whole, picture = read_picture(path), read_picture(path, least)
+    assert picture.shape == (*size, 3)
+    np.testing.assert_allclose(picture.astype(int), resize_picture(whole, size), atol=6)
+
+
+def test_other_formats_come_whole(tmp_path):
+    np.testing.assert_array_equal(read_picture(save(tmp_path / "a.png", RGB), (1, 1)), RGB)
+
+
 @pytest.mark.parametrize("read", [read_picture, picture_size])
 def test_missing_and_broken_files(tmp_path, read):
     with pytest.raises(UserError, match=r"nothing\.jpg does not exist"):

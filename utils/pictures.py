@@ -28,11 +28,17 @@ UPRIGHT = {
 }
 
 
-def read_picture(path: Path | str) -> np.ndarray:
+def read_picture(path: Path | str, least: tuple[int, int] | None = None) -> np.ndarray:
     """Read a picture upright, as a browser and therefore VIA shows it.
 
     Grey pictures get three equal channels, transparency is dropped, 16-bit values lose their
     lower byte, floats count from 0 to 1, and of several frames the first is taken.
+
+    Args:
+        path: of the file.
+        least: (H, W) that will do. A JPEG is then decoded at 1/2, 1/4 or 1/8 of its size where that
+            is no smaller: each pixel is the mean of its block, and far less is computed. None:
+            every pixel.
 
     Returns:
         (H, W, 3) uint8, red, green, blue.
@@ -41,7 +47,10 @@ def read_picture(path: Path | str) -> np.ndarray:
         UserError: the file is missing, is no picture, or is damaged.
     """
     with _opened(path) as image:
-        upright = UPRIGHT.get(_orientation(image))
+        orientation = _orientation(image)
+        upright = UPRIGHT.get(orientation)
+        if least is not None:
+            image.draft(None, least if orientation >= 5 else least[::-1])
         if upright is not None:
             image = image.transpose(upright)
         return _rgb(image)
