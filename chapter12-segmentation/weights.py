@@ -18,6 +18,7 @@ import numpy as np
 from utils.classes import Classes, named
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
+from widening import head_filters, widen_head
 
 CONFIGURATION = "configuration"
 RUN = "run"
@@ -207,8 +208,9 @@ def _link(path: Path, link: Path) -> None:
 def start_from(model: keras.Model, path: Path) -> None:
     """Take from a weights file the layers that fit by name and shape; the others begin anew.
 
-    So a network for other classes, or with a wider head, begins with a backbone that has learnt
-    edges and textures already. What began anew is printed.
+    So a network for other classes begins with a backbone that has learnt edges and textures
+    already. A wider head takes over what a narrower one computes, see `widening`. What began anew
+    is printed.
 
     Raises:
         UserError: not one layer fits, or the file is none of Keras 3.
@@ -223,6 +225,11 @@ def start_from(model: keras.Model, path: Path) -> None:
                 groups[item.attrs["name"]] = [np.asarray(weight) for weight in weights]
 
         file.visititems(visit)
+    narrow = head_filters(groups)
+    filters = head_filters({layer.name: layer.weights for layer in _layers(model)})
+    if narrow and filters and filters > narrow:
+        groups = widen_head(groups, filters)
+        print(f"The head of {narrow} filters is widened to {filters}.")
     fresh, taken = [], 0
     for layer in _layers(model):
         there, here = groups.get(layer.name, []), [weight.shape for weight in layer.weights]

@@ -367,9 +367,16 @@ def test_starting_from_weights_of_a_narrower_head(trained, data, tmp_path, capsy
     options = [*TINY, "--filters", "5", "--epochs", "1", "--data-path", data]
     run("--train", "--start-from", weights, *options, "--save-dir", tmp_path)
     printed = capsys.readouterr().out
-    assert "layers start from" in printed
-    assert "tconv_up_x2" in printed.split("anew: ")[1].splitlines()[0]
-    assert "stem_conv" not in printed.split("anew: ")[1].splitlines()[0]
+    assert "The head of 4 filters is widened to 5." in printed
+    assert "anew: none." in printed
+
+
+def test_a_narrower_head_begins_anew(trained, data, tmp_path, capsys):
+    weights = next(trained[0].glob("*best-iou.weights.h5"))
+    options = [*TINY, "--filters", "3", "--epochs", "1", "--data-path", data]
+    run("--train", "--start-from", weights, *options, "--save-dir", tmp_path)
+    anew = capsys.readouterr().out.split("anew: ")[1].splitlines()[0]
+    assert "tconv_up_x2" in anew and "stem_conv" not in anew
 
 
 def test_what_fits_is_taken_and_nothing_else(tmp_path):

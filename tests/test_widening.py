@@ -1,0 +1,64 @@
+"""A widened head predicts what the narrow one did, and its copies can learn different things."""
+
+import numpy as np
+import pytest
+
+from model import build_fcn
+from weights import save_weights, start_from
+from widening import head_filters, widen_head
+
+PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
+
+
+def network(filters, n_layers=2):
+    return build_fcn((64, 64, 3), "resnet11v2", 3, n_layers, filters)
+
+
+def randomised(filters, n_layers=2):
+    """A network whose biases and moving statistics are not those of a new one."""
+    fcn, random = network(filters, n_layers), np.random.default_rng(1)
+    for weight in fcn.weights:
+        if len(weight.shape) == 1:
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
+    return fcn
+
+
+@pytest.mark.parametrize("filters, n_layers", [(16, 2), (8, 1), (11, 2), (4, 3)])
+def test_the_same_predictions(tmp_path, filters, n_layers, capsys):
+    narrow, wide = randomised(4, n_layers), network(filters, n_layers)
+    save_weights(narrow, tmp_path / "narrow.weights.h5", {})
+    start_from(wide, tmp_path / "narrow.weights.h5")
+    assert "anew: none." in capsys.readouterr().out
+    outputs = [np.asarray(fcn(PICTURES, training=False)) for fcn in (narrow, wide)]
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+    assert outputs[0].std() > 0.05
+
+
+def test_in_training_too():
+    """With the statistics of the batch, which copies share."""
+    narrow, wide = randomised(4), network(12)
+    layers = {layer.name: layer.get_weights() for layer in narrow.layers}
+    for name, weights in widen_head(layers, 12).items():
+        wide.get_layer(name).set_weights(weights)
+    outputs = [np.asarray(fcn(PICTURES, training=True)) for fcn in (narrow, wide)]
+    np.testing.assert_allclose(*outputs, atol=1e-4)
+
+
+def test_copies_share_unequally():
+    """Else their gradients would be equal, and the wide head no more than the narrow one."""
+    narrow = network(4)
+    layers = {layer.name: layer.get_weights() for layer in narrow.layers}
+    wide = widen_head(layers, 8)
+    kernel = wide["tconv_up_x4"][0]  # (3, 3, 8, 8)
+    shares = kernel[..., :4] / layers["tconv_up_x4"][0][:, :, [0, 1, 2, 3] * 2]
+    assert shares.std() > 0.05 and 0.2 < shares.min() and shares.max() < 0.8
+    np.testing.assert_allclose(
+        kernel[..., :4] + kernel[..., 4:],
+        np.tile(layers["tconv_up_x4"][0], (1, 1, 2, 1)),
+        atol=1e-6,
+    )
+
+
+def test_networks_without_the_chapters_head():
+    assert head_filters({"tconv_up_x4": []}) is None
+    assert head_filters({layer.name: layer.weights for layer in network(4).layers}) == 4
