@@ -29,7 +29,7 @@ def build_model(args, n_classes: int, size: tuple[int, int] | None = None):
 def open_data(args, labels: str):
     """The label store of the training or the test set, made from its annotations when needed."""
     from utils.files import data_folder
-    from utils.generate_gt_segmentation import ensure_labels
+    from utils.fresh_labels import ensure_labels
 
     return ensure_labels(data_folder(args.data_path) / labels, progress=args.verbose > 0)
 

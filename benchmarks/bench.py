@@ -28,7 +28,7 @@ if __package__ in (None, ""):
 from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
-from utils.generate_gt_segmentation import ensure_labels
+from utils.fresh_labels import ensure_labels
 
 HERE = Path(__file__).resolve().parent
 DRINKS = PROJECT / "data" / "drinks"

@@ -1,11 +1,11 @@
-"""utils/files.py and utils/errors.py: whole replacement, names kept inside, exit statuses."""
+"""utils/files.py and utils/errors.py: replacement, names inside, fingerprints, exit statuses."""
 
 import os
 
 import pytest
 
 from utils.errors import UserError, run
-from utils.files import PROJECT, data_folder, inside, replace_whole
+from utils.files import PROJECT, data_folder, fingerprint, inside, relative, replace_whole
 
 
 def test_replace_whole_replaces_and_leaves_nothing_else(tmp_path):
@@ -71,6 +71,32 @@ def test_data_folder_looks_here_first_and_then_in_the_project(tmp_path, monkeypa
     assert data_folder("utils").resolve() == tmp_path / "utils"
     with pytest.raises(UserError, match="nowhere"):
         data_folder("nowhere")
+
+
+def test_relative_from_wherever_one_is(tmp_path, monkeypatch):
+    (tmp_path / "x").mkdir()
+    monkeypatch.chdir(tmp_path / "x")
+    assert relative(tmp_path / "y" / "a.json", tmp_path / "x") == "../y/a.json"
+    assert relative("a.json", tmp_path) == "x/a.json"
+
+
+def test_fingerprint_of_a_file_is_that_of_its_content(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text("one")
+    one = fingerprint(path)
+    os.utime(path, (1, 1))
+    assert fingerprint(path) == one and len(one) == 64
+    path.write_text("two")
+    assert fingerprint(path) != one
+
+
+def test_fingerprint_of_a_folder_is_that_of_its_pngs(tmp_path):
+    (tmp_path / "a.PNG").write_text("one")
+    one = fingerprint(tmp_path)
+    (tmp_path / "a.txt").write_text("text")
+    assert fingerprint(tmp_path) == one
+    os.utime(tmp_path / "a.PNG", (1, 1))
+    assert fingerprint(tmp_path) != one
 
 
 def failing(error):

@@ -1,4 +1,4 @@
-"""utils/generate_gt_segmentation.py: annotations and masks to label stores, and its command."""
+"""utils/generate_gt_segmentation.py and its command, labels_from_masks.py, fresh_labels.py."""
 
 import json
 import os
@@ -12,8 +12,10 @@ from PIL import Image
 from utils.classes import named, read_classes, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.generate_gt_segmentation import ensure_labels, make_labels, make_labels_from_masks
+from utils.fresh_labels import ensure_labels
+from utils.generate_gt_segmentation import make_labels
 from utils.labels import open_labels
+from utils.labels_from_masks import make_labels_from_masks
 
 SIZE = (20, 30)
 SQUARE = {"name": "rect", "x": 5, "y": 5, "width": 4, "height": 4}  # 25 pixels

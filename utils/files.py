@@ -1,5 +1,6 @@
-"""Paths and files: the project's folder, whole replacement, names kept inside a folder."""
+"""Paths and files: the project's folder, whole replacement, names inside a folder, fingerprints."""
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -83,3 +84,30 @@ def data_folder(path: Path | str) -> Path:
         f"the data folder {path} is neither in {Path.cwd()} nor in {PROJECT}; "
         "name a folder with pictures and annotations with --data-path."
     )
+
+
+def relative(path: Path | str, start: Path) -> str:
+    """`path` as seen from the folder `start`, with forward slashes; absolute when on another drive.
+
+    Files that name each other so can move together.
+    """
+    try:
+        return Path(os.path.relpath(Path(path).resolve(), start.resolve())).as_posix()
+    except ValueError:
+        return Path(path).resolve().as_posix()
+
+
+def fingerprint(path: Path) -> str:
+    """A text, 64 hexadecimal digits, that changes when a file or the PNGs of a folder change.
+
+    Of a file the content counts (SHA-256); of PNGs, which may be many, names, sizes and times.
+
+    Raises:
+        OSError: `path` is missing or cannot be read.
+    """
+    if path.is_dir():
+        files = sorted(path.glob("*.[pP][nN][gG]"))
+        text = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
+    else:
+        text = path.read_bytes()
+    return hashlib.sha256(text).hexdigest()

@@ -7,15 +7,10 @@ one-hot masks, see `labels.py`. Training and evaluation do this themselves when 
 """
 
 import argparse
-import hashlib
-import os
 import re
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -25,74 +20,17 @@ from utils.classes import (
     MOST_CLASSES,
     VOID,
     Classes,
-    as_content,
     find_classes,
     named,
     read_classes,
     write_classes,
 )
 from utils.errors import UserError, run
-from utils.files import data_folder, inside
+from utils.files import data_folder, fingerprint, inside, relative
+from utils.labels_from_masks import make_labels_from_masks
+from utils.report import Report
 
-if TYPE_CHECKING:
-    from utils.labels import LabelStore
-
-# Kinds of notes in the order of the report; `--strict` makes those of the first group an error.
-FAULTS = {
-    "missing": "listed but not in the folder",
-    "unreadable": "not readable as a picture",
-    "unlisted": "in the folder but not listed",
-    "clipped": "partly or wholly outside the picture",
-    "swapped": "annotated with width and height exchanged",
-    "skipped": "not drawn",
-    "unknown": "of no known class, drawn as void",
-    "resized": "mask of another size than its picture",
-}
-REMARKS = {
-    "elsewhere": "not listed here but in another annotation file",
-    "merged": "listed several times, regions put together",
-    "edited": "changed since it was annotated",
-    "empty": "without regions, all background",
-    "values": "how the masks were read",
-}
 STRAY = 0.01  # share of regions without a known class up to which a data set is not refused
-LISTED = 10  # notes of a kind that are printed when labels are made on the way to something else
-
-
-@dataclass
-class Report:
-    """What making labels came to: regions per class name, picture count, and notes."""
-
-    pictures: int = 0
-    regions: Counter = field(default_factory=Counter)
-    notes: list[tuple[str, str]] = field(default_factory=list)  # kind, text
-
-    def note(self, kind: str, text: str) -> None:
-        """Keep a note; `kind` is a key of `FAULTS` or `REMARKS`."""
-        self.notes.append((kind, text))
-
-    def counts(self, kinds: Iterable[str]) -> str:
-        """How many notes there are of each kind, as in "2 clipped, 1 missing"."""
-        counted = Counter(kind for kind, _ in self.notes)
-        return ", ".join(f"{counted[kind]} {kind}" for kind in kinds if counted[kind])
-
-    def print_notes(self, most: int | None = None) -> None:
-        """Print the notes: at most `most` of each kind of fault, and a few of each remark."""
-        for kind, meaning in (FAULTS | REMARKS).items():
-            texts = [text for k, text in self.notes if k == kind]
-            shown = texts[: LISTED if kind in REMARKS else most]
-            if texts:
-                print(f"{kind} ({meaning}): {len(texts)}")
-                print("".join(f"    {text}\n" for text in shown), end="")
-                if len(texts) > len(shown):
-                    print(f"    ... and {len(texts) - len(shown)} more")
-
-    def summary(self, path: Path) -> str:
-        """One line that sums up what was made."""
-        regions = ", ".join(f"{count} {name}" for name, count in self.regions.items())
-        total = f", {sum(self.regions.values())} regions ({regions})" if self.regions else ""
-        counts = self.counts(FAULTS | REMARKS) or "nothing to remark"
-        return f"{path}: {self.pictures} pictures{total}; {counts}"
 
 
 def make_labels(
@@ -119,7 +57,7 @@ def make_labels(
         out: the `.npy`; by default beside the annotations with their stem. A file there that is
             no label store, such as the chapter's pickled one, is kept under another name.
         class_attribute: the region attribute with the class; found when not given.
-        strict: whether a note of a kind in `FAULTS` is an error; then nothing is written.
+        strict: whether a note of a kind in `report.FAULTS` is an error; then nothing is written.
         progress: whether to show a bar and print the report.
         data_path: the folder of the pictures; by default that of the annotations.
         size: (H, W) of all label maps; by default each has the size of its picture.
@@ -132,7 +70,7 @@ def make_labels(
     Raises:
         UserError: the annotations cannot be used; names file, place and cure.
     """
-    from utils.labels import write_labels
+    from utils.labels import keep_other, write_labels
     from utils.progress import progress as bar
     from utils.via import class_value, find_class_attribute, read_annotations
 
@@ -166,151 +104,23 @@ def make_labels(
     _find_unlisted(pictures, folder, source, report)
 
     made_from = {
-        "file": _relative(source, out.parent),
-        "fingerprint": _fingerprint(source),
+        "file": relative(source, out.parent),
+        "fingerprint": fingerprint(source),
         "class_attribute": class_attribute,
         "size": size,
-        "classes": _relative(classes_path, out.parent) if classes_path else None,
+        "classes": relative(classes_path, out.parent) if classes_path else None,
     }
 
     def entries() -> Iterator[tuple[str, object]]:
         drawn = _drawn(pictures, folder, classes, size, report)
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
-        _finish(out, source, report, strict, progress, most_listed)
+        report.finish(out, source, strict, progress, most_listed)
+        keep_other(out)
         if not found and len(classes) > 1:  # a file without regions would fix "no classes"
             write_classes(source.parent / FILE_NAME, classes)
 
     write_labels(out, folder, classes, entries(), made_from)
     return out
-
-
-def make_labels_from_masks(
-    masks_path: Path | str,
-    out: Path | str | None = None,
-    strict: bool = False,
-    progress: bool = True,
-    data_path: Path | str | None = None,
-    classes_path: Path | str | None = None,
-    void: int = VOID,
-    most_listed: int | None = None,
-) -> Path:
-    """Make a label store from a folder of PNG masks with the stems of their pictures.
-
-    Values are class ids, 255 is void; when the only values are 0 and 255 and there are not more
-    than two classes, 255 is class 1. Colours are read by the colours in `classes.json`, which is
-    found and written as for annotations: in the folder of the masks or one folder up.
-
-    Args:
-        masks_path: the folder of the masks.
-        out: the `.npy`; by default beside that folder, named after it.
-        data_path: the folder of the pictures; by default as `index_masks.pictures_beside`.
-        void: a value that means void besides 255; SegNet's CamVid has 11.
-        strict, progress, classes_path, most_listed: as for `make_labels`.
-
-    Returns:
-        The path of the `.npy`.
-
-    Raises:
-        UserError: a value or a colour belongs to no class, or the pictures are not found.
-    """
-    from utils.index_masks import (
-        derive_classes,
-        ids_of_mask,
-        is_black_and_white,
-        mask_files,
-        pictures_beside,
-        survey_masks,
-    )
-    from utils.labels import write_labels
-    from utils.pictures import picture_size, pictures_in, resize_labels
-    from utils.progress import progress as bar
-
-    source = Path(masks_path)
-    out = Path(out) if out else source.parent / f"{source.resolve().name}.npy"
-    folder = Path(data_path) if data_path else pictures_beside(source)
-    files = mask_files(source)
-    found = Path(classes_path) if classes_path else find_classes(source)
-    classes = read_classes(found) if found else None
-    values = survey_masks(files)
-    black_and_white = is_black_and_white(values, classes)
-    classes = classes or derive_classes(values - {void} | values & {VOID}, source)
-
-    report = Report()
-    if black_and_white:
-        report.note("values", f"only 0 and 255 occur: 255 is taken as {classes.names[1]!r}")
-    by_stem = {path.stem: path for path in pictures_in(folder)}
-    stems = {path.stem for path in files}
-    for stem, path in by_stem.items():
-        if stem not in stems:
-            report.note("unlisted", path.name)
-
-    made_from = {
-        "file": _relative(source, out.parent),
-        "fingerprint": _fingerprint(source),
-        "void": void,
-        "classes": _relative(classes_path, out.parent) if classes_path else None,
-    }
-
-    def read() -> Iterator[tuple[str, object]]:
-        for mask in files:
-            path = by_stem.get(mask.stem)
-            if path is None:
-                report.note("missing", f"the picture of {mask.name}")
-                continue
-            labels = ids_of_mask(mask, classes, black_and_white, void)
-            size = picture_size(path)
-            if labels.shape != size:
-                was, now = ("{1} x {0}".format(*shape) for shape in (labels.shape, size))
-                report.note("resized", f"{mask.name} from {was} to {now}")
-                labels = resize_labels(labels, size)
-            report.pictures += 1
-            yield path.name, labels
-        if not report.pictures:
-            raise UserError(
-                f"no picture in {folder} has the stem of a mask, such as {files[0].stem}; "
-                "name the folder of the pictures with --data-path."
-            )
-
-    def entries() -> Iterator[tuple[str, object]]:
-        yield from bar(read(), len(files), f"making {out.name}") if progress else read()
-        _finish(out, source, report, strict, progress, most_listed)
-        if not found and len(classes) > 1:  # a file without regions would fix "no classes"
-            write_classes(source.resolve().parent / FILE_NAME, classes)
-
-    write_labels(out, folder, classes, entries(), made_from)
-    return out
-
-
-def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
-    """Open a label store; make it first when it is missing or older than what it is made from.
-
-    Args:
-        path: a `.npy`, made from the `.json` or `.csv` (or folder of masks) of the same stem; or
-            such an annotation file or folder itself. A chapter's pickled `.npy` is opened as it
-            is unless its annotations are newer.
-        progress: whether to show a bar and print what was found.
-
-    Raises:
-        UserError: there is nothing to open or to make it from, or it cannot be used.
-    """
-    from utils.labels import open_labels
-
-    path = Path(path)
-    if path.is_dir():
-        source, out = path, path.resolve().with_name(path.resolve().name + ".npy")
-    elif path.suffix.lower() in (".json", ".csv"):
-        source, out = path, path.with_suffix(".npy")
-    else:
-        source, out = _source_of(path), path
-    if source and (source.exists() or not out.exists()):
-        if _is_stale(out, source):
-            _make_again(out, source, progress)
-    elif not out.exists():
-        raise UserError(
-            f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
-            "put them there, or name others with --train-labels and --test-labels."
-        )
-    return open_labels(out)
 
 
 def _derive_classes(values: list[list[str | None]], source: Path) -> Classes:
@@ -425,121 +235,6 @@ def _drawn(pictures, folder, classes, size, report) -> Iterator[tuple[str, objec
             f"none of the {len(pictures)} annotated pictures, such as {next(iter(pictures))}, is "
             f"in {folder}; name their folder with --data-path."
         )
-
-
-def _finish(out, source, report, strict, progress, most_listed) -> None:
-    """Print the report, refuse a strict run with faults, and make way for the new file."""
-    if progress:
-        report.print_notes(most_listed)
-    faults = [text for kind, text in report.notes if kind in FAULTS]
-    if strict and faults:
-        raise UserError(
-            f"{source}: --strict found {report.counts(FAULTS)} "
-            f"(first: {faults[0].rstrip('.')}) and wrote nothing; correct them or leave it out."
-        )
-    if progress:
-        print(report.summary(out))
-    _keep_other(out)
-
-
-def _keep_other(out: Path) -> None:
-    """Rename a file at `out` that is no label store, so that nothing written before is lost."""
-    from utils.labels import index_path
-
-    if not out.exists() or index_path(out).exists():
-        return
-    number = 1
-    while (kept := out.with_name(f"{out.stem}.old{number}{out.suffix}")).exists():
-        number += 1
-    out.rename(kept)
-    print(f"{out} was no label store; it is kept as {kept.name}")
-
-
-def _source_of(path: Path) -> Path | None:
-    """What a `.npy` was made from by its index, else what has its stem; None when neither is."""
-    try:
-        from_index = path.parent / _made_from(path)["file"]
-    except (UserError, KeyError, TypeError):
-        from_index = None
-    stem = path.with_suffix("")
-    candidates = [from_index, path.with_suffix(".json"), path.with_suffix(".csv"), stem]
-    return next((c for c in candidates if c is not None and c.exists()), None)
-
-
-def _made_from(out: Path) -> dict:
-    """What the index of a store says of its source; empty when there is no index."""
-    from utils.labels import read_index
-
-    return (read_index(out) or {}).get("made_from") or {}
-
-
-def _is_stale(out: Path, source: Path) -> bool:
-    """Whether the store `out` is missing, half written, or not made from `source` as it is now."""
-    from utils.labels import is_pickled, read_index
-
-    if not out.exists():
-        return True
-    if source.is_file() and source.stat().st_mtime_ns > out.stat().st_mtime_ns:
-        return True
-    try:
-        if is_pickled(out):
-            return False
-        index = read_index(out)
-    except UserError:
-        return True
-    made_from = _made_from(out)
-    if index is None or made_from.get("fingerprint") != _fingerprint(source):
-        return True
-    if made_from.get("classes"):
-        found = out.parent / made_from["classes"]
-    else:
-        found = find_classes(source if source.is_dir() else source.parent)
-    return bool(found) and as_content(read_classes(found)) != index.get("classes")
-
-
-def _make_again(out: Path, source: Path, progress: bool) -> None:
-    """Make a store with the settings that its index remembers, if any."""
-    from utils.labels import read_index
-
-    try:
-        index = read_index(out) or {}
-    except UserError:
-        index = {}
-    made_from = index.get("made_from") or {}
-    classes_path = out.parent / made_from["classes"] if made_from.get("classes") else None
-    folder = out.parent / index["folder"] if index.get("folder") else None
-    if folder is not None and not folder.is_dir():
-        folder = None
-    common = {
-        "progress": progress,
-        "data_path": folder,
-        "classes_path": classes_path,
-        "most_listed": LISTED,
-    }
-    if source.is_dir():
-        make_labels_from_masks(source, out, void=made_from.get("void", VOID), **common)
-    else:
-        size = made_from.get("size")
-        attribute = made_from.get("class_attribute")
-        make_labels(source, out, attribute, size=tuple(size) if size else None, **common)
-
-
-def _fingerprint(source: Path) -> str:
-    """Changes when an annotation file changes, or when masks of a folder do."""
-    if source.is_dir():
-        files = sorted(source.glob("*.[pP][nN][gG]"))
-        text = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
-    else:
-        text = source.read_bytes()
-    return hashlib.sha256(text).hexdigest()
-
-
-def _relative(path: Path | str, start: Path) -> str:
-    """`path` as seen from the folder `start`; absolute when on another drive."""
-    try:
-        return Path(os.path.relpath(Path(path).resolve(), start.resolve())).as_posix()
-    except ValueError:
-        return Path(path).resolve().as_posix()
 
 
 def _show(out: Path) -> Path:

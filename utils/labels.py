@@ -9,7 +9,6 @@ are read through an unpickler that admits NumPy arrays and nothing else.
 """
 
 import json
-import os
 import pickle
 import zlib
 from collections.abc import Callable, Iterable
@@ -21,7 +20,7 @@ import numpy as np
 
 from utils.classes import VOID, Classes, as_content, classes_from, find_classes, named, read_classes
 from utils.errors import UserError
-from utils.files import inside, replace_whole
+from utils.files import inside, relative, replace_whole
 
 HEADER = 128  # bytes: NumPy's version 1.0 header for every shape that occurs here
 REMAKE = "delete it and make it again with utils/generate_gt_segmentation.py"
@@ -156,7 +155,7 @@ def write_labels(
         "keys": keys,
         "sizes": None if one_size else sizes,  # else the array's own shape tells
         "classes": as_content(classes),
-        "folder": _relative(Path(folder), path.parent),
+        "folder": relative(folder, path.parent),
         "made_from": made_from,
     }
     with replace_whole(index_path(path)) as unfinished:
@@ -194,6 +193,21 @@ def is_pickled(path: Path | str) -> bool:
         UserError: the file is missing or is no `.npy`.
     """
     return _read_header(Path(path))[1].hasobject
+
+
+def keep_other(path: Path | str) -> None:
+    """Rename a file at `path` that is no label store, so that nothing written before is lost.
+
+    `train.npy` becomes `train.old1.npy`, or takes the next number that is free; a line says so.
+    """
+    path = Path(path)
+    if not path.exists() or index_path(path).exists():
+        return
+    number = 1
+    while (kept := path.with_name(f"{path.stem}.old{number}{path.suffix}")).exists():
+        number += 1
+    path.rename(kept)
+    print(f"{path} was no label store; it is kept as {kept.name}")
 
 
 def _read_map(path: Path, starts: list[int], sizes: list[tuple[int, int]], index: int):
@@ -234,14 +248,6 @@ def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
         ) from error
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not a NumPy file of label maps ({error}); {REMAKE}.") from error
-
-
-def _relative(folder: Path, start: Path) -> str:
-    """`folder` as seen from `start`, with forward slashes; absolute when on another drive."""
-    try:
-        return Path(os.path.relpath(folder.resolve(), start.resolve())).as_posix()
-    except ValueError:
-        return folder.resolve().as_posix()
 
 
 # The chapter's pickled files.

@@ -128,7 +128,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from utils.generate_gt_segmentation import ensure_labels
+    from utils.fresh_labels import ensure_labels
 
     output = args.output or Path(f"{Path(args.labels).stem}-sheet.png")
     store = ensure_labels(data_folder(args.data_path) / args.labels)

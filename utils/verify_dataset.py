@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="count remarks as faults")
     args = parser.parse_args()
 
-    from utils.generate_gt_segmentation import ensure_labels
+    from utils.fresh_labels import ensure_labels
 
     folder = data_folder(args.data_path)
     stores, surveys, findings = [], [], []
