@@ -320,6 +320,14 @@ def test_ensure_makes_again_what_is_older_than_its_annotations(tmp_path):
     assert (tmp_path / "train.npy").stat().st_mtime > 1
 
 
+@pytest.mark.parametrize("damaged", ["{", '{"made_from": "train.json"}'])
+def test_ensure_makes_again_what_has_a_damaged_index(tmp_path, damaged):
+    path = annotate(tmp_path / "train.json", {"a.jpg": entry("1")})
+    ensure_labels(path, progress=False)
+    (tmp_path / "train.index.json").write_text(damaged)
+    assert ensure_labels(path, progress=False).keys == ["a.jpg"]
+
+
 def test_ensure_notices_changes_that_times_do_not_show(tmp_path):
     path = annotate(tmp_path / "train.json", {"a.jpg": entry("1")})
     ensure_labels(path, progress=False)

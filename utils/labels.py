@@ -181,7 +181,7 @@ def read_index(path: Path | str) -> dict | None:
         return None
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is damaged ({error}); {REMAKE}.") from error
-    if not isinstance(content, dict):
+    if not (isinstance(content, dict) and isinstance(content.get("made_from") or {}, dict)):
         raise UserError(f"{path} is not the index of label maps; {REMAKE}.")
     return content
 
