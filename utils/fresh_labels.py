@@ -41,7 +41,7 @@ def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
     elif not out.exists():
         raise UserError(
             f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
-            "put them there, or name others with --train-labels and --test-labels."
+            "put them there, or name others with --labels, --train-labels or --test-labels."
         )
     return open_labels(out)
 
