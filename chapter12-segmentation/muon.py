@@ -7,8 +7,13 @@ all one, so that rare directions are learnt as fast as frequent ones. In the min
 processor has, this needs half of the pictures (see "How the quick preset was chosen").
 """
 
+from functools import cache
+
 import keras
 from keras import ops
+
+import fast
+from optimizers import apply_adam
 
 LEAST_CHANNELS = (
     8  # the first layer (3 channels) and the last (the classes) are Adam's, as in Jordan
@@ -38,13 +43,43 @@ class Muon(keras.optimizers.Muon):
     def _should_use_adamw(self, variable):
         return len(variable.shape) != 4 or min(variable.shape[-2:]) < LEAST_CHANNELS
 
+    def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
+        if _fast_tensorflow():
+            step, betas = self.iterations + 1, (self.adam_beta_1, self.adam_beta_2)
+            apply_adam(variable, m, v, gradient, learning_rate, step, betas, self.epsilon)
+        else:
+            super()._adamw_update_step(gradient, variable, learning_rate, m, v)
+
     def _muon_update_step(self, gradient, variable, lr, m):
         self.assign(m, ops.add(ops.multiply(m, self.momentum), gradient))
-        matrix = kernel_to_matrix(ops.add(gradient, ops.multiply(m, self.momentum)))
-        # Singular values of one leave the mean square of the entries at 1 / the longer side.
-        size = self.rms_rate * max(matrix.shape) ** 0.5
-        step = matrix_to_kernel(orthogonalise(matrix), variable.shape)
-        self.assign_sub(variable, ops.multiply(step, ops.cast(lr * size, variable.dtype)))
+        update = ops.add(gradient, ops.multiply(m, self.momentum))
+        step = _traced()(update) if _fast_tensorflow() else direction(update)
+        rate = ops.cast(lr * self.rms_rate, variable.dtype)
+        self.assign_sub(variable, ops.multiply(step, rate))
+
+
+def _fast_tensorflow() -> bool:
+    return fast.is_on() and keras.backend.backend() == "tensorflow"
+
+
+@cache
+def _traced():
+    """`direction`, which TensorFlow then traces once for each shape and not for each kernel.
+
+    With that, and Adam's step in one operation, the first step of training comes after 10.6 s
+    instead of 16.6 (the chapter's network, two cores of a Zen 4; 7.9 s with Adam).
+    """
+    import tensorflow as tf
+
+    return tf.function(direction, autograph=False)
+
+
+def direction(kernel):
+    """The step for what a kernel is to follow: (kh, kw, P, Q) -> the same, mean square near one."""
+    matrix = kernel_to_matrix(kernel)
+    # Singular values of one leave the mean square of the entries at 1 / the longer side.
+    size = max(matrix.shape) ** 0.5
+    return matrix_to_kernel(ops.multiply(orthogonalise(matrix), size), kernel.shape)
 
 
 def kernel_to_matrix(kernel):

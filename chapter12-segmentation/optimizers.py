@@ -1,14 +1,8 @@
-"""The optimizers by name, and Adam as Keras has it in one operation per weight on TensorFlow."""
+"""Adam as Keras has it, in one operation per weight on TensorFlow."""
 
 import keras
 
 import fast
-from muon import Muon
-
-
-def build_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """The optimizer that `--optimizer` names: "adam" (the chapter's) or "muon"."""
-    return {"adam": adam, "muon": Muon}[name](learning_rate)
 
 
 def adam(learning_rate: float) -> keras.optimizers.Adam:
@@ -31,19 +25,36 @@ class FusedAdam(keras.optimizers.Adam):
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        import tensorflow as tf
+        index = self._get_variable_index(variable)
+        slots = self._momentums[index], self._velocities[index]
+        step, betas = self.iterations + 1, (self.beta_1, self.beta_2)
+        apply_adam(variable, *slots, gradient, learning_rate, step, betas, self.epsilon)
 
-        index, dtype = self._get_variable_index(variable), variable.dtype
-        step = tf.cast(self.iterations + 1, dtype)
-        tf.raw_ops.ResourceApplyAdam(
-            var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
-            beta1_power=tf.pow(tf.cast(self.beta_1, dtype), step),
-            beta2_power=tf.pow(tf.cast(self.beta_2, dtype), step),
-            lr=tf.cast(learning_rate, dtype),
-            beta1=tf.cast(self.beta_1, dtype),
-            beta2=tf.cast(self.beta_2, dtype),
-            epsilon=tf.cast(self.epsilon, dtype),
-            grad=tf.cast(gradient, dtype),
-        )
+
+def apply_adam(variable, momentum, velocity, gradient, rate, step, betas, epsilon) -> None:
+    """One step of Adam on TensorFlow, in place.
+
+    Args:
+        variable, momentum, velocity: Keras variables of one shape.
+        gradient: a tensor of that shape.
+        rate: of learning.
+        step: number of this step, from 1.
+        betas: decay of momentum and of velocity.
+        epsilon: added to the root of the velocity.
+    """
+    import tensorflow as tf
+
+    dtype = variable.dtype
+    step, beta_1, beta_2 = (tf.cast(value, dtype) for value in (step, *betas))
+    tf.raw_ops.ResourceApplyAdam(
+        var=variable.handle,
+        m=momentum.value.handle,
+        v=velocity.value.handle,
+        beta1_power=tf.pow(beta_1, step),
+        beta2_power=tf.pow(beta_2, step),
+        lr=tf.cast(rate, dtype),
+        beta1=beta_1,
+        beta2=beta_2,
+        epsilon=tf.cast(epsilon, dtype),
+        grad=tf.cast(gradient, dtype),
+    )

@@ -11,12 +11,15 @@ import keras
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
 from devices import versions
 from losses import PixelCrossEntropy
-from optimizers import build_optimizer
+from muon import Muon
+from optimizers import adam
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
 from utils.history import read_rows, write_history
 from utils.plot_history import draw_curves
 from weights import load_checkpoint, save_checkpoint, save_weights, to_json
+
+OPTIMIZERS = {"adam": adam, "muon": Muon}
 
 
 @dataclass(frozen=True)
@@ -133,7 +136,7 @@ def train(
         configuration: from `describe_run`.
         epochs: in all, those before an interruption included.
         rate: the learning rate of a 0-based epoch, see `callbacks.lr_scheduler`.
-        optimizer: see `optimizers.build_optimizer`.
+        optimizer: "adam" (the chapter's) or "muon".
         class_weights: (n_classes,) floats for the loss, or None.
         resume: go on from `files.last`.
         restored: the network holds trained weights, whose score is to be beaten.
@@ -146,7 +149,7 @@ def train(
     """
     logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
-        optimizer=build_optimizer(optimizer, rate(0)),
+        optimizer=OPTIMIZERS[optimizer](rate(0)),
         loss=PixelCrossEntropy(class_weights),
         # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,

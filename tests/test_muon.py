@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+import fast
 from muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
-from optimizers import build_optimizer
+from trainer import OPTIMIZERS
 
 
 def random_kernel(shape, seed=0):
@@ -86,9 +87,22 @@ def test_all_but_inner_kernels_are_adams(shape):
     np.testing.assert_allclose(*results, atol=1e-6)
 
 
+@pytest.mark.parametrize("shape", [(16,), (3, 3, 8, 16), (3, 3, 16, 8)])
+def test_the_fast_path_equals_the_plain_one(shape):
+    results = []
+    for on in (True, False):
+        fast.turn(on)
+        variable, optimizer = keras.Variable(random_kernel(shape)), Muon(0.01)
+        for seed in (1, 2, 3):
+            optimizer.apply([keras.ops.convert_to_tensor(random_kernel(shape, seed))], [variable])
+        results.append(keras.ops.convert_to_numpy(variable))
+    fast.turn(True)
+    np.testing.assert_allclose(*results, atol=1e-5)
+
+
 def test_an_optimizer_is_chosen_by_name_and_saved():
-    assert isinstance(build_optimizer("muon", 1e-2), Muon)
-    assert isinstance(build_optimizer("adam", 1e-2), keras.optimizers.Adam)
+    assert isinstance(OPTIMIZERS["muon"](1e-2), Muon)
+    assert isinstance(OPTIMIZERS["adam"](1e-2), keras.optimizers.Adam)
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(Muon(0.02)))
     assert isinstance(copy, Muon) and float(copy.learning_rate) == pytest.approx(0.02)
     assert copy.weight_decay is None and copy.adam_weight_decay is None
