@@ -254,8 +254,8 @@ def build_parser() -> OneLineParser:
     add(
         "--optimizer",
         choices=("adam", "muon"),
-        help=f"book {book['optimizer']}, quick {quick['optimizer']}; Muon needs half of the "
-        "pictures, and a learning rate of its own (6e-3 with it, 2e-3 with Adam)",
+        help=f"book {book['optimizer']}, quick {quick['optimizer']}; Muon learns more from as many "
+        "pictures, at a rate of its own (6e-3; Adam takes 1e-3 to 2e-3)",
     )
     add(
         "--learning-rate",

@@ -3,8 +3,9 @@
 Keller Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024. Adam scales
 each weight by itself. A kernel is a matrix, and its gradient is mostly a few directions, which Adam
 follows again and again; Muon replaces the gradient by the nearest matrix whose singular values are
-all one, so that rare directions are learnt as fast as frequent ones. In the minutes that a
-processor has, this needs half of the pictures (see "How the quick preset was chosen").
+all one, so that rare directions are learnt as fast as frequent ones. After 4,000 pictures of
+64x96 the chapter's network has a validation mIoU of 0.70 with it and of 0.67 with Adam (see "How
+the quick preset was chosen" in the reading guide).
 """
 
 from functools import cache
