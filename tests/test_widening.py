@@ -1,5 +1,6 @@
 """A widened head predicts what the narrow one did, and its copies can learn different things."""
 
+import keras
 import numpy as np
 import pytest
 
@@ -11,6 +12,7 @@ PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("flo
 
 
 def network(filters, n_layers=2):
+    keras.utils.set_random_seed(0)
     return build_fcn((64, 64, 3), "resnet11v2", 3, n_layers, filters)
 
 
@@ -30,7 +32,8 @@ def test_the_same_predictions(tmp_path, filters, n_layers, capsys):
     start_from(wide, tmp_path / "narrow.weights.h5")
     assert "anew: none." in capsys.readouterr().out
     outputs = [np.asarray(fcn(PICTURES, training=False)) for fcn in (narrow, wide)]
-    np.testing.assert_allclose(*outputs, atol=1e-5)
+    # Other sums of other numbers: rounding alone reaches 1e-5 with some weights.
+    np.testing.assert_allclose(*outputs, atol=1e-4)
     assert outputs[0].std() > 0.05
 
 
