@@ -1,8 +1,10 @@
 """The switch of the fast path: what computes the same numbers as stock Keras in less time.
 
-It holds for `layers.BatchNormalization`, `layers.Conv2DTranspose`, `optimizers.adam` and the
-folding of evaluation. `--plain` turns it off, to compare, or to rule it out as a cause.
+It holds for `layers.BatchNormalization`, `layers.Conv2DTranspose`, `optimizers.adam`, `muon.Muon`
+and the folding of evaluation. `--plain` turns it off, to compare, or to rule it out as a cause.
 """
+
+import keras
 
 _state = {"on": True}
 
@@ -10,6 +12,11 @@ _state = {"on": True}
 def is_on() -> bool:
     """Whether the fast path is taken where there is one; True unless `turn` said otherwise."""
     return _state["on"]
+
+
+def on_tensorflow() -> bool:
+    """Whether what is fast by TensorFlow's own operations is to be taken."""
+    return is_on() and keras.backend.backend() == "tensorflow"
 
 
 def turn(on: bool) -> None:

@@ -25,10 +25,6 @@ def resize_bilinear(maps, size: tuple):
     return ops.image.resize(maps, size, interpolation="bilinear")
 
 
-def _fast_tensorflow() -> bool:
-    return fast.is_on() and keras.backend.backend() == "tensorflow"
-
-
 @keras.saving.register_keras_serializable(package="segmentation")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras' batch normalisation, same variables and numbers, in one operation on TensorFlow.
@@ -40,7 +36,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs, training=None, mask=None):
         maps = len(inputs.shape) == 4 and self.axis in (-1, 3)
-        if training and self.trainable and maps and _fast_tensorflow():
+        if training and self.trainable and maps and fast.on_tensorflow():
             return self._call_fused(inputs)
         return super().call(inputs, training=training, mask=mask)
 
@@ -82,7 +78,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         doubles = self.kernel_size == (3, 3) and self.strides == (2, 2) and self.padding == "same"
         doubles &= self.output_padding is None and self.dilation_rate == (1, 1)
         doubles &= self.data_format == "channels_last"
-        if doubles and _fast_tensorflow() and gpu_name() is None:
+        if doubles and fast.on_tensorflow() and gpu_name() is None:
             outputs = _double(inputs, self.kernel)
             if self.use_bias:
                 outputs = ops.add(outputs, self.bias)

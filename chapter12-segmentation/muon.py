@@ -45,7 +45,7 @@ class Muon(keras.optimizers.Muon):
         return len(variable.shape) != 4 or min(variable.shape[-2:]) < LEAST_CHANNELS
 
     def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
-        if _fast_tensorflow():
+        if fast.on_tensorflow():
             step, betas = self.iterations + 1, (self.adam_beta_1, self.adam_beta_2)
             apply_adam(variable, m, v, gradient, learning_rate, step, betas, self.epsilon)
         else:
@@ -54,13 +54,9 @@ class Muon(keras.optimizers.Muon):
     def _muon_update_step(self, gradient, variable, lr, m):
         self.assign(m, ops.add(ops.multiply(m, self.momentum), gradient))
         update = ops.add(gradient, ops.multiply(m, self.momentum))
-        step = _traced()(update) if _fast_tensorflow() else direction(update)
+        step = _traced()(update) if fast.on_tensorflow() else direction(update)
         rate = ops.cast(lr * self.rms_rate, variable.dtype)
         self.assign_sub(variable, ops.multiply(step, rate))
-
-
-def _fast_tensorflow() -> bool:
-    return fast.is_on() and keras.backend.backend() == "tensorflow"
 
 
 @cache

@@ -10,7 +10,7 @@ def adam(learning_rate: float) -> keras.optimizers.Adam:
 
     Keras brings a fast one for PyTorch itself, and JAX compiles the whole step.
     """
-    if fast.is_on() and keras.backend.backend() == "tensorflow":
+    if fast.on_tensorflow():
         return FusedAdam(learning_rate)
     return keras.optimizers.Adam(learning_rate)
 
