@@ -16,9 +16,8 @@ from keras import ops
 import fast
 from optimizers import apply_adam
 
-LEAST_CHANNELS = (
-    8  # the first layer (3 channels) and the last (the classes) are Adam's, as in Jordan
-)
+# The first layer (3 channels) and the last (the classes) are Adam's, as in Jordan.
+LEAST_CHANNELS = 8
 STEPS = 5
 # Of the quintic a x + b x^3 + c x^5, which draws singular values from 0.003 to 1 into about
 # 0.7 to 1.2 in five steps (Jordan).
