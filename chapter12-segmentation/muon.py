@@ -8,6 +8,7 @@ all one, so that rare directions are learnt as fast as frequent ones. After 4,00
 the quick preset was chosen" in the reading guide).
 """
 
+import re
 from functools import cache
 
 import keras
@@ -16,8 +17,10 @@ from keras import ops
 import fast
 from optimizers import apply_adam
 
-# The first layer (3 channels) and the last (the classes) are Adam's, as in Jordan.
+# The first layer and the last are Adam's, as in Jordan: the first by its 3 channels, the last by
+# its name, since there may be many classes.
 LEAST_CHANNELS = 8
+CLASSIFIER = "pre_activation"
 STEPS = 5
 # Of the quintic a x + b x^3 + c x^5, which draws singular values from 0.003 to 1 into about
 # 0.7 to 1.2 in five steps (Jordan).
@@ -28,20 +31,25 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 class Muon(keras.optimizers.Muon):
     """Keras' Muon, which takes matrices alone, for the kernels of convolutions too.
 
-    All that is no kernel between at least 8 channels gets Adam's step, as in Keras. Steps have the
-    size of Adam's (Jingyuan Liu et al., "Muon is scalable for LLM training", 2025, section 2.2).
-    Weight decay is the network's own business.
+    All that is no kernel between at least 8 channels gets Adam's step, as in Keras, and so does
+    the layer that tells the classes apart. Steps have the size of Adam's (Jingyuan Liu et al.,
+    "Muon is scalable for LLM training", 2025, section 2.2). Weight decay is the network's own
+    business. The iteration is that of `orthogonalise`, with Nesterov's momentum: Keras' options
+    `ns_steps`, `muon_a` to `muon_c` and `nesterov` change nothing.
 
     Args:
         learning_rate: for both kinds of weights.
+        options: of `keras.optimizers.Muon`.
     """
 
     def __init__(self, learning_rate: float = 6e-3, **options):
-        decay = {"weight_decay": None, "adam_weight_decay": None}
-        super().__init__(learning_rate, **decay | options)
+        ours = {"weight_decay": None, "adam_weight_decay": None, "exclude_layers": [CLASSIFIER]}
+        super().__init__(learning_rate, **ours | options)
 
     def _should_use_adamw(self, variable):
-        return len(variable.shape) != 4 or min(variable.shape[-2:]) < LEAST_CHANNELS
+        if len(variable.shape) != 4 or min(variable.shape[-2:]) < LEAST_CHANNELS:
+            return True
+        return any(re.search(name, variable.path) for name in self.exclude_layers)
 
     def _adamw_update_step(self, gradient, variable, learning_rate, m, v):
         if fast.on_tensorflow():

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import fast
+from model import build_fcn
 from muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
 from trainer import OPTIMIZERS
 
@@ -85,6 +86,16 @@ def test_all_but_inner_kernels_are_adams(shape):
             optimizer.apply([gradient], [variable])
         results.append(keras.ops.convert_to_numpy(variable))
     np.testing.assert_allclose(*results, atol=1e-6)
+
+
+def test_many_classes_leave_the_last_layer_to_adam():
+    fcn = build_fcn((32, 32, 3), "resnet20v2", n_classes=12, filters=8)
+    muon = Muon()
+    adams = [v.path for v in fcn.trainable_variables if muon._should_use_adamw(v)]
+    kernels = [v.path for v in fcn.trainable_variables if len(v.shape) == 4]
+    first, last = kernels[0], kernels[-1]
+    assert "pre_activation" in last
+    assert [path for path in kernels if path in adams] == [first, last]
 
 
 @pytest.mark.parametrize("shape", [(16,), (3, 3, 8, 16), (3, 3, 16, 8)])
