@@ -61,8 +61,9 @@ def train_fcn(args, files, weights: Path | None) -> None:
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{args.train_labels} holds no class but the background; annotate objects.")
-    if weights:
-        check_classes(read_classes(weights), weights, store.classes, args.train_labels)
+    earlier = files.last if args.resume else weights
+    if earlier:
+        check_classes(read_classes(earlier), earlier, store.classes, args.train_labels)
     if args.verbose:
         print("# of classes", n_classes)
         print("Batch size: ", args.batch_size)

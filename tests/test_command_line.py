@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 
@@ -328,6 +329,17 @@ def test_five_epochs_and_five_resumed_equal_ten(data, trained, tmp_path, capsys)
 
 def history(folder):
     return read_rows(next(folder.glob("ResNet8v1-1layer-squares*-history.csv")))
+
+
+def test_a_run_is_not_resumed_with_data_of_other_classes(data, trained, tmp_path):
+    folder, _ = trained
+    other = tmp_path / "other"
+    shutil.copytree(data, other)
+    (other / "classes.json").write_text(json.dumps(["background", "circle"]))
+    arguments = ["--train", "--resume", "--backbone", "resnet8v1", "--layers", "1"]
+    arguments += ["--save-dir", folder, "--dataset", data.name, "--data-path", other]
+    with pytest.raises(UserError, match="square.*circle"):
+        run(*arguments, "--epochs", "9")
 
 
 def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, capsys):
