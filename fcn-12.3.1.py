@@ -40,7 +40,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
     from data_generator import DataGenerator, split_keys
     from evaluation import build_scorer, confusion_matrices
     from growth import stages
-    from losses import median_frequency_weights
+    from losses import LOSSES, median_frequency_weights
     from metrics import scores
     from trainer import describe_run, train
     from utils.classes import check_classes
@@ -116,7 +116,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
                 epoch, args.schedule, args.schedule_epochs, args.learning_rate
             ),
             optimizer=args.optimizer,
-            class_weights=class_weights,
+            loss=LOSSES[args.loss](class_weights),
             resume=args.resume or done > 0,
             restored=weights is not None and done == 0,
             patience=args.patience,

@@ -116,14 +116,14 @@ def train(
     epochs: int,
     rate: Callable[[int], float],
     optimizer: str = "adam",
-    class_weights=None,
+    loss: keras.losses.Loss | None = None,
     resume: bool = False,
     restored: bool = False,
     patience: int | None = None,
     tensorboard: bool = False,
     verbose: bool = True,
 ) -> None:
-    """Train with pixel cross-entropy; keep the best weights and a checkpoint per epoch.
+    """Train; keep the best weights and a checkpoint per epoch.
 
     Listing 12.3.3. Killed at any moment, the run goes on from its last whole epoch with `resume`,
     and ends with the weights that it would have had.
@@ -137,7 +137,7 @@ def train(
         epochs: in all, those before an interruption included.
         rate: the learning rate of a 0-based epoch, see `callbacks.lr_scheduler`.
         optimizer: "adam" (the chapter's) or "muon".
-        class_weights: (n_classes,) floats for the loss, or None.
+        loss: from `losses`, the chapter's `PixelCrossEntropy` when there is none.
         resume: go on from `files.last`.
         restored: the network holds trained weights, whose score is to be beaten.
         patience: stop after so many epochs without a better one.
@@ -150,7 +150,7 @@ def train(
     logger = [_tensorboard(files)] if tensorboard else []
     model.compile(
         optimizer=OPTIMIZERS[optimizer](rate(0)),
-        loss=PixelCrossEntropy(class_weights),
+        loss=loss or PixelCrossEntropy(),
         # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
         jit_compile="auto" if keras.backend.backend() == "jax" else False,
     )

@@ -424,6 +424,22 @@ def test_start_from_goes_with_a_new_training_alone(options):
         parse_arguments([*options, "--start-from", "a.weights.h5"])
 
 
+@pytest.mark.parametrize(
+    "options, rate",
+    [
+        (["--preset", "book"], 1e-3),
+        (["--preset", "quick"], 6e-3),
+        (["--preset", "quick", "--optimizer", "adam"], 1e-3),
+        (["--preset", "book", "--optimizer", "muon"], 6e-3),
+        (["--preset", "quick", "--optimizer", "adam", "--learning-rate", "0.5"], 0.5),
+    ],
+)
+def test_each_optimizer_has_its_own_rate(options, rate):
+    args = parse_arguments(["--train", *options])
+    apply_preset(args, None)
+    assert args.learning_rate == rate
+
+
 @pytest.mark.parametrize("value", ["0", "-1", "inf", "nan", "fast"])
 def test_learning_rates_that_are_none(value, capsys):
     with pytest.raises(SystemExit):

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from losses import PixelCrossEntropy, median_frequency_weights
+from losses import LOSSES, EntropyAndIoU, PixelCrossEntropy, median_frequency_weights, soft_iou
+from metrics import chapter_miou, count_confusions
 from utils.classes import VOID
 
 
@@ -72,6 +73,58 @@ def test_certain_and_wrong_is_costly_but_finite():
     model.compile("sgd", PixelCrossEntropy())
     logits = np.array([[[[100.0, -100.0]]]], "float32")
     assert model.evaluate(logits, np.ones((1, 1, 1)), verbose=0) == pytest.approx(200, rel=1e-3)
+
+
+def naive_soft_iou(probabilities, labels):
+    """Per picture and class, by a loop over pixels."""
+    shape = probabilities.shape[0], probabilities.shape[-1]
+    both, either = np.zeros(shape), np.zeros(shape)
+    for picture, row, column in np.ndindex(labels.shape):
+        for id in range(shape[1]):
+            if labels[picture, row, column] != VOID:
+                truth = float(labels[picture, row, column] == id)
+                predicted = probabilities[picture, row, column, id]
+                both[picture, id] += truth * predicted
+                either[picture, id] += truth + predicted - truth * predicted
+    return both / either
+
+
+def test_soft_iou_equals_a_loop(example):
+    probabilities, labels = example
+    found = keras.ops.convert_to_numpy(soft_iou(labels.astype("int32"), probabilities))
+    np.testing.assert_allclose(found, naive_soft_iou(probabilities, labels), atol=1e-6)
+
+
+def test_entropy_and_iou_equals_a_loop(example):
+    probabilities, labels = example
+    labels[1][labels[1] == 2] = 0  # the second picture holds two classes alone
+    iou = naive_soft_iou(probabilities, labels)
+    expected = naive(probabilities, labels) + 0.5 * (1 - (iou[0].mean() + iou[1, :2].mean()) / 2)
+    assert float(EntropyAndIoU()(labels, probabilities)) == pytest.approx(expected, abs=1e-5)
+
+
+def test_certain_predictions_have_the_soft_iou_of_the_metric():
+    random = np.random.default_rng(1)
+    labels, predicted = random.integers(0, 3, (2, 3, 6, 7))
+    labels[0, 0] = VOID
+    certain = np.eye(3, dtype="float32")[predicted]
+    loss = float(EntropyAndIoU()(labels, certain)) - float(PixelCrossEntropy()(labels, certain))
+    matrices = keras.ops.convert_to_numpy(count_confusions(labels, predicted, 3))
+    assert loss == pytest.approx(0.5 * (1 - chapter_miou(matrices)), abs=1e-5)
+
+
+def test_a_picture_that_is_void_does_not_count_in_the_iou(example):
+    probabilities, labels = example
+    alone = float(EntropyAndIoU()(labels[1:], probabilities[1:]))
+    labels[0] = VOID
+    assert float(EntropyAndIoU()(labels, probabilities)) == pytest.approx(alone, abs=1e-5)
+    assert float(EntropyAndIoU()(np.full_like(labels, VOID), probabilities)) == 0
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_losses_are_saved_with_their_weights(name):
+    copy = keras.losses.deserialize(keras.losses.serialize(LOSSES[name]([1, 2.5])))
+    assert type(copy) is LOSSES[name] and copy.class_weights == [1.0, 2.5]
 
 
 def test_median_frequency_weights_by_hand():
