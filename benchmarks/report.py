@@ -8,7 +8,8 @@ PAGE = """# What was measured
 
 Written by `make bench`; raw numbers are in `results.json`, and `runner.py` tells how it is done.
 Medians, and in brackets the smallest and the largest value. A ratio is the median, over the rounds,
-of what the other took by what ours took in the same round. *Plain* is stock Keras in float32, or
+of what the other took by what ours took in the same round; the rounds of each row stand at the
+end, and one round has no spread. *Plain* is stock Keras in float32, or
 the chapter's way; ours is in the precision that `--precision auto` takes here; PyTorch is in
 bfloat16, channels last.
 
@@ -22,7 +23,7 @@ The most memory that each process had at once:
 |---|---:|---:|---:|
 {memory}
 
-Measured on:
+Measured on (and in brackets the rounds):
 
 {runs}
 """
@@ -63,7 +64,8 @@ def write_page(lines_of: dict[str, list[Line]], results: dict[str, dict]) -> str
         if row.startswith(("train", "predict", "evaluate")):
             cells = [_cell(contestants.get(name, {}), "peak_mb") for name in COLUMNS]
             memory.append(f"| {row} | {' | '.join(cells)} |")
-        runs.setdefault(_sentence(result["run"]), []).append(row)
+        rounds = len(contestants["ours"].get("seconds", []))
+        runs.setdefault(_sentence(result["run"]), []).append(f"{row} ({rounds})")
     return PAGE.format(
         table="\n".join(table),
         memory="\n".join(memory),
