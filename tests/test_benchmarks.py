@@ -251,7 +251,10 @@ def test_rows_measured_at_different_times_keep_their_own_commit():
     page = write_page(
         {name: [Line(name)] for name in ("train", "predict", "masks", "new")}, results
     )
-    assert "- train (1), masks (1): 2 cores; keras 3; commit abc, today; load before the run 0.1" in page
+    assert (
+        "- train (1), masks (1): 2 cores; keras 3; commit abc, today; load before the run 0.1"
+        in page
+    )
     assert "- predict (1): 2 cores; keras 3; commit def" in page
     assert "| train | 10.0 MB | 10.0 MB | – |" in page and "| new" not in page
 

@@ -4,7 +4,14 @@ import keras
 import numpy as np
 import pytest
 
-from losses import LOSSES, EntropyAndIoU, PixelCrossEntropy, median_frequency_weights, soft_iou
+from losses import (
+    IOU_WEIGHT,
+    LOSSES,
+    EntropyAndIoU,
+    PixelCrossEntropy,
+    median_frequency_weights,
+    soft_iou,
+)
 from metrics import chapter_miou, count_confusions
 from utils.classes import VOID
 
@@ -99,7 +106,9 @@ def test_entropy_and_iou_equals_a_loop(example):
     probabilities, labels = example
     labels[1][labels[1] == 2] = 0  # the second picture holds two classes alone
     iou = naive_soft_iou(probabilities, labels)
-    expected = naive(probabilities, labels) + 0.5 * (1 - (iou[0].mean() + iou[1, :2].mean()) / 2)
+    expected = naive(probabilities, labels) + IOU_WEIGHT * (
+        1 - (iou[0].mean() + iou[1, :2].mean()) / 2
+    )
     assert float(EntropyAndIoU()(labels, probabilities)) == pytest.approx(expected, abs=1e-5)
 
 
@@ -110,7 +119,7 @@ def test_certain_predictions_have_the_soft_iou_of_the_metric():
     certain = np.eye(3, dtype="float32")[predicted]
     loss = float(EntropyAndIoU()(labels, certain)) - float(PixelCrossEntropy()(labels, certain))
     matrices = keras.ops.convert_to_numpy(count_confusions(labels, predicted, 3))
-    assert loss == pytest.approx(0.5 * (1 - chapter_miou(matrices)), abs=1e-5)
+    assert loss == pytest.approx(IOU_WEIGHT * (1 - chapter_miou(matrices)), abs=1e-5)
 
 
 def test_a_picture_that_is_void_does_not_count_in_the_iou(example):
