@@ -10,6 +10,7 @@ import keras
 
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
 from devices import versions
+from feed import feed
 from losses import PixelCrossEntropy
 from muon import Muon
 from optimizers import adam
@@ -197,7 +198,9 @@ def train(
 
     with replace_whole(files.configuration) as unfinished:
         unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
+    batches, counters = feed(data)
     callbacks = [
+        *counters,
         keras.callbacks.LearningRateScheduler(lambda epoch: rate(epoch)),
         StopOnNaN(),
         accuracy,
@@ -207,7 +210,7 @@ def train(
     ]
     try:
         model.fit(
-            data,
+            batches,
             epochs=epochs,
             initial_epoch=start,
             shuffle=False,  # the data has its own order, which a resumed run has to find again

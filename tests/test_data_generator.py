@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fast
 from augmentation import augment
 from data_generator import DataGenerator, grey, split_keys
+from feed import feed
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
 from utils.labels import index_path, open_labels, write_labels
@@ -253,7 +255,7 @@ class Losses(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
-def fit(data: DataGenerator, epochs: int, initial_epoch: int = 0, shuffle=False) -> Losses:
+def fit(data: DataGenerator, epochs: int, initial_epoch=0, shuffle=False, fed=False) -> Losses:
     """`fit` a model whose loss is the mean value of the pictures and which learns nothing."""
     inputs = keras.layers.Input((24, 32, 3))
     means = keras.layers.GlobalAveragePooling2D()(inputs)
@@ -261,8 +263,9 @@ def fit(data: DataGenerator, epochs: int, initial_epoch: int = 0, shuffle=False)
     model = keras.Model(inputs, outputs)
     model.compile(keras.optimizers.SGD(0.0), loss=lambda y_true, y_pred: y_pred[:, 0])
     noted = Losses(data)
-    options = {"shuffle": shuffle, "verbose": 0, "callbacks": [noted]}
-    model.fit(data, epochs=epochs, initial_epoch=initial_epoch, **options)
+    batches, callbacks = feed(data) if fed else (data, [])
+    options = {"shuffle": shuffle, "verbose": 0, "callbacks": [*callbacks, noted]}
+    model.fit(batches, epochs=epochs, initial_epoch=initial_epoch, **options)
     return noted
 
 
@@ -277,12 +280,13 @@ def expected_losses(data: DataGenerator, epochs) -> list[float]:
     return losses
 
 
+@pytest.mark.parametrize("fed", [False, True])
 @pytest.mark.parametrize("workers", [1, 2, 4])
-def test_fit_sees_every_batch_once_in_order_and_ends(store, workers):
+def test_fit_sees_every_batch_once_in_order_and_ends(store, workers, fed):
     options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
     data = DataGenerator(store, workers=workers, **options)
     results = []
-    thread = threading.Thread(target=lambda: results.append(fit(data, 3)), daemon=True)
+    thread = threading.Thread(target=lambda: results.append(fit(data, 3, fed=fed)), daemon=True)
     thread.start()
     thread.join(120)
     assert results, "training hangs or failed"
@@ -292,22 +296,36 @@ def test_fit_sees_every_batch_once_in_order_and_ends(store, workers):
     np.testing.assert_allclose(results[0].losses, expected, rtol=1e-5)
 
 
-def test_fit_of_short_epochs_counts_them(store):
-    data = DataGenerator(store, size=(24, 32), batch_size=4, shuffle=True)  # two batches
-    assert fit(data, 3).epochs == [0, 1, 2]
+@pytest.mark.parametrize("fed", [False, True])
+@pytest.mark.parametrize("batch", [4, 7])  # two batches, the second a smaller one, and one
+def test_fit_of_short_epochs_counts_them(store, batch, fed):
+    data = DataGenerator(store, size=(24, 32), batch_size=batch, shuffle=True)
+    assert fit(data, 3, fed=fed).epochs == [0, 1, 2]
+    assert data.epoch == 3
 
 
-def test_a_resumed_fit_goes_on_as_if_never_interrupted(store):
+@pytest.mark.parametrize("fed", [False, True])
+def test_a_resumed_fit_goes_on_as_if_never_interrupted(store, fed):
     def generator():
         options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
         return DataGenerator(store, pictures_per_epoch=5, **options)
 
-    whole = fit(generator(), 4).losses
+    whole = fit(generator(), 4, fed=fed).losses
     first, second = generator(), generator()
-    losses = fit(first, 2).losses
+    losses = fit(first, 2, fed=fed).losses
     second.epoch = 2
-    losses += fit(second, 4, initial_epoch=2).losses
+    losses += fit(second, 4, initial_epoch=2, fed=fed).losses
     np.testing.assert_array_equal(losses, whole)
+
+
+def test_nothing_is_tuned_and_the_plain_way_is_that_of_keras(store):
+    data = DataGenerator(store, size=(24, 32), batch_size=2)
+    if keras.backend.backend() == "tensorflow":
+        stream, callbacks = feed(data)
+        assert stream.options().autotune.enabled is False and len(callbacks) == 1
+    fast.turn(False)
+    assert feed(data) == (data, [])
+    fast.turn(True)
 
 
 @pytest.mark.parametrize("workers", [1, 4])
@@ -351,14 +369,15 @@ def test_no_picture_at_all(store):
         DataGenerator(store, keys=[])
 
 
-def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path):
+@pytest.mark.parametrize("fed", [False, True])
+def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path, fed):
     store = make_store(tmp_path, [(24, 32)] * 5)
     content = (tmp_path / "3.png").read_bytes()
     (tmp_path / "3.png").write_bytes(content[: len(content) // 2])  # its header is whole
     data = DataGenerator(store, size=(24, 32), batch_size=1)
     assert data.failure is None
     with pytest.raises(Exception, match="3.png"):
-        fit(data, 1)
+        fit(data, 1, fed=fed)
     assert isinstance(data.failure, UserError) and "3.png" in str(data.failure)
 
 
