@@ -9,9 +9,8 @@ PAGE = """# What was measured
 Written by `make bench`; raw numbers are in `results.json`, and `runner.py` tells how it is done.
 Medians, and in brackets the smallest and the largest value. A ratio is the median, over the rounds,
 of what the other took by what ours took in the same round; the rounds of each row stand at the
-end, and one round has no spread. *Plain* is stock Keras in float32, or
-the chapter's way; ours is in the precision that `--precision auto` takes here; PyTorch is in
-bfloat16, channels last.
+end, and one round has no spread. *Plain* is stock Keras in float32, or the chapter's way; ours is
+in the precision that `--precision auto` takes here; PyTorch is in bfloat16, channels last.
 
 | what | ours | plain | ratio | PyTorch | ratio | goal |
 |---|---:|---:|---:|---:|---:|---|

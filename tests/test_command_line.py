@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from arguments import PRESETS, apply_preset, build_parser, fill, parse_arguments
+from losses import LOSSES
 from model import build_fcn
 from utils.errors import UserError
 from utils.files import PROJECT
@@ -422,6 +423,20 @@ def test_starting_from_weights_of_which_nothing_fits(tmp_path):
 def test_start_from_goes_with_a_new_training_alone(options):
     with pytest.raises(SystemExit):
         parse_arguments([*options, "--start-from", "a.weights.h5"])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_the_loss_that_is_asked_for_is_trained_with(name, data, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def train(*arguments, loss, **options):
+        assert type(loss) is LOSSES[name]
+        raise Stop
+
+    monkeypatch.setattr("trainer.train", train)
+    with pytest.raises(Stop):
+        run("--train", *TINY, "--loss", name, "--data-path", data, "--save-dir", tmp_path)
 
 
 @pytest.mark.parametrize(
