@@ -88,6 +88,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
             shuffle=True,
             seed=args.seed,
             augment=args.augment,
+            close_ups=args.close_ups,
             pictures_per_epoch=args.pictures_per_epoch,
             **common,
         )

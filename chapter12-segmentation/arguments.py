@@ -53,6 +53,7 @@ DEFAULTS = {
     "seed": 0,
     "precision": "auto",
     "validation_split": 0.1,
+    "close_ups": 0.0,
     "class_weights": "none",
 }
 NETWORK = ("backbone", "layers", "channels", "filters", "height", "width")
@@ -64,6 +65,7 @@ FIXED = (
     "seed",
     "precision",
     "augment",
+    "close_ups",
     "grow",
     "optimizer",
     "loss",
@@ -247,6 +249,13 @@ def build_parser() -> OneLineParser:
         help="vary the training pictures (book no, quick yes)",
     )
     add(
+        "--close-ups",
+        type=fraction,
+        metavar="SHARE",
+        help="with --augment: of this share of the training pictures only a part is shown, 1.4 to "
+        "2.8 times as large (0); long runs learn near things by it",
+    )
+    add(
         "--grow",
         action=argparse.BooleanOptionalAction,
         default=None,
@@ -271,8 +280,9 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--schedule",
-        choices=("book", "cosine"),
-        help="how the learning rate falls: in the book's four steps, or along a cosine (quick)",
+        choices=("book", "cosine", "linear"),
+        help="how the learning rate falls: in the book's four steps, along a cosine (quick), or "
+        "along a straight line",
     )
     add(
         "--schedule-epochs",

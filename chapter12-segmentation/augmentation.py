@@ -20,6 +20,7 @@ from utils.pictures import resize_picture
 # quick preset less variation leads further, and 0.5 leaves a fifth of the pixels void.
 FLIP_SHARE = 0.5
 ZOOM = (0.9, 1.4)  # drawn on a logarithmic scale
+CLOSE_UP = (1.4, 2.8)  # instead, for a share of the pictures that the caller chooses
 ASPECT = 1.1  # width against height, up to this factor either way: a slightly oblique view
 ROTATION = 5  # degrees either way: a hand-held camera; PSPNet takes 10
 
@@ -59,7 +60,11 @@ class View:
 
 
 def augment(
-    picture: np.ndarray, labels: np.ndarray, rng: np.random.Generator, size: tuple[int, int]
+    picture: np.ndarray,
+    labels: np.ndarray,
+    rng: np.random.Generator,
+    size: tuple[int, int],
+    close_ups: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Change a picture and its labels at random and bring both to `size`.
 
@@ -68,25 +73,28 @@ def augment(
         labels: (h', w') uint8 class ids of the same view, of any size.
         rng: gives all random numbers; equally seeded ones give equal results.
         size: (H, W) of the results.
+        close_ups: share of pictures that are seen from near, 0 to 1.
 
     Returns:
         The picture (H, W, 3) uint8 and its labels (H, W) uint8; what lies outside the source is
         its mean colour and void (255).
     """
-    view = random_view(rng)
+    view = random_view(rng, close_ups)
     seen = see_picture(picture, view, size)
     return change_look(seen, rng), see_labels(labels, view, size)
 
 
-def needed_size(size: tuple[int, int]) -> tuple[int, int]:
+def needed_size(size: tuple[int, int], close_ups: float = 0.0) -> tuple[int, int]:
     """The least (H, W) of a picture that loses nothing by any view of it that has `size`."""
-    return tuple(ceil(side * ZOOM[1] * ASPECT**0.5) for side in size)
+    most = CLOSE_UP[1] if close_ups else ZOOM[1]
+    return tuple(ceil(side * most * ASPECT**0.5) for side in size)
 
 
-def random_view(rng: np.random.Generator) -> View:
+def random_view(rng: np.random.Generator, close_ups: float = 0.0) -> View:
     """A random view; when zoomed in it lies within the source, else the source within it."""
     flip = bool(rng.random() < FLIP_SHARE)
-    zoom = np.exp(rng.uniform(log(ZOOM[0]), log(ZOOM[1])))
+    least, most = CLOSE_UP if close_ups and rng.random() < close_ups else ZOOM
+    zoom = np.exp(rng.uniform(log(least), log(most)))
     stretch = np.exp(rng.uniform(-log(ASPECT), log(ASPECT)) / 2)
     zooms = np.array([zoom / stretch, zoom * stretch])
     room = np.abs(0.5 - 0.5 / zooms)  # by which the centre may move, shares of the source

@@ -26,12 +26,13 @@ def lr_scheduler(
     schedule_epochs: int = TABLE_EPOCHS,
     highest: float = LEARNING_RATES[0],
 ) -> float:
-    """The learning rate of an epoch: the chapter's, Listing 12.3.3, or one along a cosine.
+    """The learning rate of an epoch: the chapter's, Listing 12.3.3, or a smooth one.
 
     Args:
         epoch: 0-based.
-        schedule: "book" for the table above, or "cosine" (Loshchilov and Hutter, "SGDR", 2017,
-            section 3, without restarts), whose first epoch has half the rate, to warm up.
+        schedule: "book" for the table above; "cosine" (Loshchilov and Hutter, "SGDR", 2017,
+            section 3, without restarts) or "linear" (Defazio et al., "Optimal linear decay
+            learning rate schedules", 2023), whose first epochs have half the rate, to warm up.
         schedule_epochs: epochs over which it falls; later ones keep the lowest rate.
         highest: the rate that the chapter has at 1e-3.
     """
@@ -42,7 +43,8 @@ def lr_scheduler(
     if epoch == 0:
         return highest / 2
     share = min(epoch / schedule_epochs, 1)
-    return highest * max((1 + math.cos(math.pi * share)) / 2, LOWEST)
+    left = 1 - share if schedule == "linear" else (1 + math.cos(math.pi * share)) / 2
+    return highest * max(left, LOWEST)
 
 
 class AccuracyCallback(keras.callbacks.Callback):

@@ -50,6 +50,7 @@ class DataGenerator(keras.utils.PyDataset):
         shuffle: bool = False,
         seed: int = 0,
         augment: bool = False,
+        close_ups: float = 0.0,
         pictures_per_epoch: int | None = None,
         workers: int = 4,
         channels: int = 3,
@@ -65,6 +66,7 @@ class DataGenerator(keras.utils.PyDataset):
             shuffle: take the pictures in a random order, a new one each time all were taken.
             seed: of order and augmentation, from 0 up.
             augment: change pictures and labels at random, see `augmentation`.
+            close_ups: share of the augmented pictures that are seen from near.
             pictures_per_epoch: pictures in an epoch, fewer or more than there are; the next epoch
                 goes on where one ends, so all pictures are taken equally often. None: each once.
             workers: threads that make batches, and batches that they make ahead.
@@ -89,6 +91,7 @@ class DataGenerator(keras.utils.PyDataset):
         self.shuffle = shuffle
         self.seed = seed
         self.augment = augment
+        self.close_ups = close_ups
         self.pictures_per_epoch = pictures_per_epoch or len(self.keys)
         self.channels = channels
         self.label_size = label_size
@@ -176,12 +179,12 @@ class DataGenerator(keras.utils.PyDataset):
         """Read pictures and labels by their names and stack them, Listing 12.3.4."""
         x, y = [], []
         for key, seed in zip(keys, seeds, strict=True):
-            least = needed_size(self.size) if self.augment else None
+            least = needed_size(self.size, self.close_ups) if self.augment else None
             picture = read_picture(self.store.picture_path(key), least)  # (h, w, 3) uint8
             labels = self.store[key]  # (h', w') uint8
             if self.augment:
                 rng = np.random.default_rng(seed)
-                picture, labels = augment(picture, labels, rng, self.size)
+                picture, labels = augment(picture, labels, rng, self.size, self.close_ups)
             else:
                 picture = resize_picture(picture, self.size)
                 if self.label_size == "network":

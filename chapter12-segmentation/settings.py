@@ -10,6 +10,7 @@ from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, fill_resum
 from devices import fast_precision, gpu_name
 from resnet import parse_backbone
 from trainer import RunFiles
+from utils.errors import UserError
 from weights import find_weights, read_arguments, read_run
 
 
@@ -49,6 +50,8 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
         )
 
     preset = apply_preset(args, gpu_name())
+    if args.close_ups and not args.augment:
+        raise UserError("--close-ups are a kind of augmentation; add --augment.")
     fast.turn(not args.plain)
     if args.precision == "auto":
         args.precision = fast_precision()

@@ -46,9 +46,25 @@ def test_no_label_value_is_invented():
         assert (moved.shape, moved.dtype) == (size, np.uint8)
 
 
-def test_no_view_needs_more_than_the_needed_size():
-    needed = augmentation.needed_size((64, 96))
-    views = [augmentation.random_view(np.random.default_rng(seed)) for seed in range(300)]
+def test_as_many_close_ups_as_asked():
+    far = [augmentation.random_view(np.random.default_rng(seed)) for seed in range(1000)]
+    mixed = [augmentation.random_view(np.random.default_rng(seed), 0.3) for seed in range(1000)]
+    limit = augmentation.CLOSE_UP[0]
+    near = [view for view in mixed if np.sqrt(np.prod(view.zoom)) > limit]
+    assert 250 < len(near) < 350
+    assert max(np.sqrt(np.prod(view.zoom)) for view in far) <= limit
+    assert max(np.sqrt(np.prod(view.zoom)) for view in near) <= augmentation.CLOSE_UP[1]
+    for view in near:  # what is seen lies within the picture, but for the turn
+        room = 0.5 - 0.5 / np.array(view.zoom)
+        assert (np.abs(np.array(view.centre) - 0.5) <= room + 1e-12).all()
+
+
+@pytest.mark.parametrize("close_ups", [0.0, 0.5])
+def test_no_view_needs_more_than_the_needed_size(close_ups):
+    needed = augmentation.needed_size((64, 96), close_ups)
+    views = [
+        augmentation.random_view(np.random.default_rng(seed), close_ups) for seed in range(300)
+    ]
     most = np.max([view.zoom for view in views], 0) * (64, 96)
     assert (most <= needed).all() and (most > 0.9 * np.array(needed)).all()
 

@@ -105,6 +105,13 @@ def test_the_cosine_falls_from_the_highest_rate_to_its_hundredth():
     assert rates[20:] == [2e-5] * 10
 
 
+def test_the_line_falls_evenly_from_the_highest_rate_to_its_hundredth():
+    rates = [lr_scheduler(epoch, "linear", 20, 2e-3) for epoch in range(30)]
+    assert rates[0] == 1e-3  # warming up
+    assert np.diff(rates[1:20]) == pytest.approx([-1e-4] * 18)
+    assert rates[20:] == [2e-5] * 10
+
+
 def test_the_books_table_is_scaled_by_the_highest_rate():
     rates = [lr_scheduler(epoch, "book", 100, 2e-3) for epoch in (0, 50, 70, 90)]
     assert rates == pytest.approx([2e-3, 1e-3, 2e-4, 1e-4])
