@@ -205,6 +205,15 @@ def test_augmentation_and_order_have_random_numbers_of_their_own(store):
         assert not np.array_equal(x[0], other)
 
 
+def test_close_ups_are_made_when_asked_for(store):
+    options = {"size": (24, 32), "batch_size": 7, "augment": True}
+    far, _ = DataGenerator(store, **options)[0]
+    near, _ = DataGenerator(store, close_ups=0.9, **options)[0]
+    half, _ = DataGenerator(store, close_ups=0.5, **options)[0]
+    assert not np.array_equal(far, near) and not np.array_equal(near, half)
+    assert_same([far], [DataGenerator(store, close_ups=0.0, **options)[0][0]])
+
+
 def test_augmentation_invents_no_label_value(store):
     data = DataGenerator(store, size=(24, 32), augment=True)
     values = set(np.unique(np.concatenate([y for y in served(data, range(20))[1::2]])))
