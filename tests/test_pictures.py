@@ -102,6 +102,20 @@ def test_exif_orientation(tmp_path, orientation, suffix):
     assert picture_size(path) == upright.shape[:2]
 
 
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_tiffs_of_any_mode_are_as_pngs(tmp_path, mode, orientation):
+    """Given a file's name, Pillow maps uncompressed ones, and mixes up width and height."""
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    grey = Image.fromarray(RGB[..., 0])
+    turned = save(tmp_path / "a.png", RGB[..., 0], exif=exif)
+    (grey if mode == "P" else grey.convert("RGB")).convert(mode).save(tmp_path / "a.tif", exif=exif)
+    picture = read_picture(tmp_path / "a.tif")
+    assert picture.shape[:2] == picture_size(tmp_path / "a.tif") == picture_size(turned)
+    np.testing.assert_allclose(picture.astype(int), read_picture(turned).astype(int), atol=1)
+
+
 def test_exif_orientation_of_a_jpeg(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

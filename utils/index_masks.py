@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from utils.classes import FILE_NAME, MOST_CLASSES, VOC_COLOURS, VOID, Classes, named
 from utils.errors import UserError
+from utils.pictures import opened
 
 PICTURE_ENDINGS = ("_masks", "_labels", "annot")  # the last is CamVid's `train`, `trainannot`
 
@@ -49,33 +49,39 @@ def pictures_beside(folder: Path | str) -> Path:
     )
 
 
-def read_mask(path: Path | str) -> np.ndarray:
+def read_mask(path: Path | str, classes: Classes | None = None) -> np.ndarray:
     """The values of a mask as they are stored, (H, W) integers, or (H, W, 3) uint8 colours.
 
-    Palette indices are values; equal colour channels are taken as one; transparency is dropped.
+    Palette indices are values; transparency is dropped. Three equal colour channels are taken as
+    one, unless the greys are colours of `classes` and not all of them could be ids.
 
     Raises:
         UserError: the file is missing, is no picture, or is damaged.
     """
-    try:
-        with Image.open(path) as image:
-            values = np.asarray(image)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{path} cannot be read as a mask ({error}); save it anew.") from error
+    with opened(path, "mask", "PNG") as image:
+        values = np.asarray(image)
     if values.dtype == bool:
         values = values.astype(np.uint8)
     if values.ndim == 3:
         values = values[..., :3] if values.shape[2] >= 3 else values[..., 0]
     if values.ndim == 3 and (values == values[..., :1]).all():
-        values = values[..., 0]
+        greys = values[..., 0]
+        values = values if _are_colours(np.unique(greys).tolist(), classes) else greys
     return values
 
 
-def survey_masks(files: Iterable[Path]) -> set[int]:
+def _are_colours(greys: list[int], classes: Classes | None) -> bool:
+    """Whether greys are meant as colours: all of them are a class's, and one is above all ids."""
+    if classes is None or max(greys) < len(classes):
+        return False
+    return all((grey, grey, grey) in classes.colours for grey in greys)
+
+
+def survey_masks(files: Iterable[Path], classes: Classes | None = None) -> set[int]:
     """The values that occur in any of the masks; colours are passed over."""
     values = set()
     for path in files:
-        mask = read_mask(path)
+        mask = read_mask(path, classes)
         if mask.ndim == 2:
             values.update(np.unique(mask).tolist())
     return values
@@ -90,9 +96,14 @@ def derive_classes(values: set[int], folder: Path) -> Classes:
     """Classes "background", "class 1", ... up to the largest value of masks without class names.
 
     Raises:
-        UserError: the values cannot be ids: too large, or most ids up to the largest are unused,
-            as with grey levels chosen for the eye.
+        UserError: the values cannot be ids: there are only colours, or they are too large, or most
+            ids up to the largest are unused, as with grey levels chosen for the eye.
     """
+    if not values:
+        raise UserError(
+            f"the masks in {folder} are colours; write a {FILE_NAME} beside that folder with the "
+            'name and the "colour" of each class.'
+        )
     ids = values - {VOID}
     count = max(ids, default=0) + 1
     if values == {0, VOID}:
@@ -118,7 +129,7 @@ def ids_of_mask(
     Raises:
         UserError: a value or a colour belongs to no class.
     """
-    values = read_mask(path)
+    values = read_mask(path, classes)
     if values.ndim == 3:
         return _ids_of_colours(values, classes, path)
     if black_and_white:

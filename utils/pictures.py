@@ -47,7 +47,7 @@ def read_picture(path: Path | str, least: tuple[int, int] | None = None) -> np.n
     Raises:
         UserError: the file is missing, is no picture, or is damaged.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         orientation = _orientation(image)
         upright = UPRIGHT.get(orientation)
         if least is not None:
@@ -63,7 +63,7 @@ def picture_size(path: Path | str) -> tuple[int, int]:
     Raises:
         UserError: the file is missing or is no picture.
     """
-    with _opened(path) as image:
+    with opened(path) as image:
         width, height = image.size
         return (width, height) if _orientation(image) >= 5 else (height, width)
 
@@ -113,10 +113,14 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path | str):
-    """The opened picture; every way in which reading may fail raises `UserError`."""
+def opened(path: Path | str, what: str = "picture", formats: str = "JPEG or PNG"):
+    """The opened picture (or other `what`); every way in which reading may fail is a `UserError`.
+
+    Its file is opened here: given a name, Pillow maps some uncompressed TIFFs with width and height
+    exchanged when their orientation lays them on their side.
+    """
     try:
-        with Image.open(path) as image:
+        with open(path, "rb") as file, Image.open(file) as image:
             yield image
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; correct its name or restore it.") from error
@@ -126,7 +130,7 @@ def _opened(path: Path | str):
     except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
         reason = str(error) if not isinstance(error, Image.UnidentifiedImageError) else "unknown"
         raise UserError(
-            f"{path} cannot be read as a picture ({reason}); save it anew as JPEG or PNG."
+            f"{path} cannot be read as a {what} ({reason}); save it anew as {formats}."
         ) from error
 
 
