@@ -341,6 +341,23 @@ def test_ensure_notices_changes_that_times_do_not_show(tmp_path):
     assert len(ensure_labels(path, progress=False)) == 2
 
 
+def test_pictures_that_come_later_are_labelled_then(tmp_path):
+    path = annotate(tmp_path / "train.json", {"a.jpg": entry("1"), "b.jpg": entry("1")})
+    (tmp_path / "b.jpg").write_text("half a download")
+    assert ensure_labels(path, progress=False).keys == ["a.jpg"]
+    made = (tmp_path / "train.npy").stat().st_mtime_ns
+    assert ensure_labels(path, progress=False).keys == ["a.jpg"]
+    assert (tmp_path / "train.npy").stat().st_mtime_ns == made, "nothing came, nothing to do"
+    picture(tmp_path / "b.jpg")
+    assert ensure_labels(path, progress=False).keys == ["a.jpg", "b.jpg"]
+
+
+def test_a_size_of_another_shape_is_refused(tmp_path):
+    path = annotate(tmp_path / "train.json", {"a.jpg": entry("1")})
+    with pytest.raises(UserError, match=r"--size 16x16 has other proportions than .*a\.jpg"):
+        make_labels(path, size=(16, 16), progress=False)
+
+
 def test_ensure_reads_csv_beside_the_npy(tmp_path):
     picture(tmp_path / "a.jpg")
     cells = [
@@ -458,6 +475,51 @@ def test_grey_masks_saved_in_colour_and_two_valued_ones(tmp_path):
     store = ensure_labels(folder, progress=False)
     np.testing.assert_array_equal(store["0.jpg"], [[0, 1]])
     np.testing.assert_array_equal(store["1.jpg"], [[1, 0]])
+
+
+def test_masks_whose_pictures_come_later(tmp_path):
+    folder = masks(tmp_path, [[[0, 1]], [[1, 1]]])
+    (tmp_path / "val" / "1.jpg").unlink()
+    assert ensure_labels(folder, progress=False).keys == ["0.jpg"]
+    picture(tmp_path / "val" / "1.png", (1, 2))
+    assert ensure_labels(folder, progress=False).keys == ["0.jpg", "1.png"]
+
+
+def test_masks_among_their_pictures(tmp_path):
+    folder = tmp_path / "both"
+    mask(folder / "a.png", [[0, 1]])
+    picture(folder / "a.jpg", (1, 2))
+    options = {"data_path": folder, "progress": False}
+    assert open_labels(make_labels_from_masks(folder, **options)).keys == ["a.jpg"]
+    picture(folder / "a.bmp", (1, 2))
+    with pytest.raises(UserError, match=r"a\.bmp and a\.jpg are both pictures of the mask a\.png"):
+        make_labels_from_masks(folder, **options)
+
+
+def test_a_mask_of_another_shape_is_refused(tmp_path):
+    folder = masks(tmp_path, [[[0, 1]]])
+    picture(tmp_path / "val" / "0.jpg", (2, 1))
+    with pytest.raises(UserError, match=r"0\.png is 2 x 1, but its picture 0\.jpg is 1 x 2"):
+        ensure_labels(folder, progress=False)
+
+
+def test_grey_colours_of_colour_masks(tmp_path):
+    """White ground and black roads, as in aerial pictures; one tile is all ground."""
+    colour = np.array([[255, 0]], np.uint8)[..., None].repeat(3, 2)
+    folder = masks(tmp_path, [colour, colour[:, :1].repeat(2, 1)])
+    content = [
+        {"id": 0, "name": "ground", "colour": [255, 255, 255]},
+        {"id": 1, "name": "road", "colour": [0, 0, 0]},
+    ]
+    (tmp_path / "classes.json").write_text(json.dumps(content))
+    store = ensure_labels(folder, progress=False)
+    np.testing.assert_array_equal(store["0.jpg"], [[0, 1]])
+    np.testing.assert_array_equal(store["1.jpg"], [[0, 0]])
+
+
+def test_colour_masks_need_the_colours_of_the_classes(tmp_path):
+    with pytest.raises(UserError, match='are colours; write a classes.json .* "colour"'):
+        ensure_labels(masks(tmp_path, [[[[9, 8, 7], [1, 2, 3]]]]), progress=False)
 
 
 def test_a_value_outside_the_classes_is_an_error(tmp_path):

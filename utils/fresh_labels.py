@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from utils.classes import VOID, as_content, find_classes, read_classes
 from utils.errors import UserError
-from utils.files import fingerprint
+from utils.files import fingerprint, inside
 from utils.generate_gt_segmentation import make_labels
 from utils.labels_from_masks import make_labels_from_masks
 from utils.report import LISTED
@@ -81,11 +81,31 @@ def _is_stale(out: Path, source: Path) -> bool:
     made_from = _made_from(out)
     if index is None or made_from.get("fingerprint") != fingerprint(source):
         return True
+    if made_from.get("left_out") and _has_come(made_from["left_out"], index, out, source):
+        return True
     if made_from.get("classes"):
         found = out.parent / made_from["classes"]
     else:
         found = find_classes(source if source.is_dir() else source.parent)
     return bool(found) and as_content(read_classes(found)) != index.get("classes")
+
+
+def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool:
+    """Whether a picture that was missing or unreadable when labels were made can be read now."""
+    from utils.pictures import picture_size, pictures_in
+
+    folder = out.parent / index["folder"]
+    if not folder.is_dir():
+        return False
+    if source.is_dir():  # of masks, which know the stems of their pictures only
+        return bool({path.stem for path in pictures_in(folder)} & set(left_out))
+    for name in left_out:
+        try:
+            picture_size(inside(folder, name))
+        except UserError:
+            continue
+        return True
+    return False
 
 
 def _make_again(out: Path, source: Path, progress: bool) -> None:

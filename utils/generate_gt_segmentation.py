@@ -109,10 +109,11 @@ def make_labels(
         "class_attribute": class_attribute,
         "size": size,
         "classes": relative(classes_path, out.parent) if classes_path else None,
+        "left_out": [],  # pictures that are missing or unreadable: see `fresh_labels`
     }
 
     def entries() -> Iterator[tuple[str, object]]:
-        drawn = _drawn(pictures, folder, classes, size, report)
+        drawn = _drawn(pictures, folder, classes, size, report, made_from["left_out"])
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
         report.finish(out, source, strict, progress, most_listed)
         keep_other(out)
@@ -208,21 +209,31 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
             report.note("unlisted", key)
 
 
-def _drawn(pictures, folder, classes, size, report) -> Iterator[tuple[str, object]]:
-    """Yield the name and the label map of each picture; the picture's header tells its size."""
+def _drawn(pictures, folder, classes, size, report, left_out) -> Iterator[tuple[str, object]]:
+    """Yield the name and the label map of each picture; the picture's header tells its size.
+
+    Adds to the list `left_out` the names of those that are missing or unreadable.
+    """
     from utils.masks import draw_regions
-    from utils.pictures import picture_size
+    from utils.pictures import picture_size, same_shape
 
     for key, regions in pictures.items():
         path = inside(folder, key)
         if not path.is_file():
             report.note("missing", key)
+            left_out.append(key)
             continue
         try:
             full_size = picture_size(path)
         except UserError as error:
             report.note("unreadable", str(error))
+            left_out.append(key)
             continue
+        if size and not same_shape(size, full_size):
+            raise UserError(
+                f"--size {size[0]}x{size[1]} has other proportions than {path}, which is "
+                f"{full_size[0]}x{full_size[1]}; choose a size of the same shape."
+            )
         labels, notes = draw_regions(regions, full_size, size)
         for note in notes:
             report.note(note.kind, f"{key}: {note.text}")

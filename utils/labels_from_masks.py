@@ -38,7 +38,8 @@ def make_labels_from_masks(
         The path of the `.npy`.
 
     Raises:
-        UserError: a value or a colour belongs to no class, or the pictures are not found.
+        UserError: a value or a colour belongs to no class, the pictures are not found, two have
+            one stem, or a mask has another shape than its picture.
     """
     from utils.index_masks import (
         derive_classes,
@@ -49,7 +50,7 @@ def make_labels_from_masks(
         survey_masks,
     )
     from utils.labels import keep_other, write_labels
-    from utils.pictures import picture_size, pictures_in, resize_labels
+    from utils.pictures import picture_size, pictures_in, resize_labels, same_shape
     from utils.progress import progress as bar
 
     source = Path(masks_path)
@@ -58,24 +59,34 @@ def make_labels_from_masks(
     files = mask_files(source)
     found = Path(classes_path) if classes_path else find_classes(source)
     classes = read_classes(found) if found else None
-    values = survey_masks(files)
+    values = survey_masks(files, classes)
     black_and_white = is_black_and_white(values, classes)
     classes = classes or derive_classes(values - {void} | values & {VOID}, source)
 
     report = Report()
     if black_and_white:
         report.note("values", f"only 0 and 255 occur: 255 is taken as {classes.names[1]!r}")
-    by_stem = {path.stem: path for path in pictures_in(folder)}
     stems = {path.stem for path in files}
-    for stem, path in by_stem.items():
-        if stem not in stems:
+    masks = {path.resolve() for path in files}  # which may lie among the pictures
+    by_stem = {}
+    for path in pictures_in(folder):
+        if path.resolve() in masks:
+            continue
+        if path.stem not in stems:
             report.note("unlisted", path.name)
+        elif path.stem in by_stem:
+            raise UserError(
+                f"{by_stem[path.stem]} and {path.name} are both pictures of the mask "
+                f"{path.stem}.png; keep one of them."
+            )
+        by_stem[path.stem] = path
 
     made_from = {
         "file": relative(source, out.parent),
         "fingerprint": fingerprint(source),
         "void": void,
         "classes": relative(classes_path, out.parent) if classes_path else None,
+        "left_out": [],  # stems of masks without a picture: see `fresh_labels`
     }
 
     def read() -> Iterator[tuple[str, object]]:
@@ -83,11 +94,17 @@ def make_labels_from_masks(
             path = by_stem.get(mask.stem)
             if path is None:
                 report.note("missing", f"the picture of {mask.name}")
+                made_from["left_out"].append(mask.stem)
                 continue
             labels = ids_of_mask(mask, classes, black_and_white, void)
             size = picture_size(path)
             if labels.shape != size:
                 was, now = ("{1} x {0}".format(*shape) for shape in (labels.shape, size))
+                if not same_shape(labels.shape, size):
+                    raise UserError(
+                        f"{mask} is {was}, but its picture {path.name} is {now}; was that turned "
+                        "or cut after it was masked? Give both the same proportions."
+                    )
                 report.note("resized", f"{mask.name} from {was} to {now}")
                 labels = resize_labels(labels, size)
             report.pictures += 1
