@@ -1,5 +1,6 @@
 """utils/files.py and utils/errors.py: replacement, names inside, fingerprints, exit statuses."""
 
+import errno
 import os
 
 import pytest
@@ -41,6 +42,24 @@ def test_replace_whole_in_a_place_that_is_no_folder(tmp_path):
     with pytest.raises(UserError, match="cannot be written"):
         with replace_whole(tmp_path / "file" / "a.txt"):
             pass
+
+
+def test_replace_whole_of_a_folder(tmp_path):
+    (tmp_path / "a.txt").mkdir()
+    with pytest.raises(UserError, match="a.txt cannot be written"):
+        with replace_whole(tmp_path / "a.txt") as unfinished:
+            unfinished.write_text("")
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_a_full_disk_is_one_sentence(capsys):
+    def main():
+        raise OSError(errno.ENOSPC, "No space left on device", "a.npy")
+
+    with pytest.raises(SystemExit) as stop:
+        run(main)
+    assert stop.value.code == 2
+    assert "a.npy cannot be written (No space left on device)" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "a..b.jpg", "./a.jpg"])

@@ -1,5 +1,6 @@
 """Errors that a user can cause and cure."""
 
+import errno
 import sys
 from collections.abc import Callable
 
@@ -25,6 +26,15 @@ def run(main: Callable[[], None]) -> None:
     except BrokenPipeError:  # the reader of our output went away, as in `... | head`
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise
+        print(
+            f"error: {error.filename or 'a file'} cannot be written ({error.strerror}); make room "
+            "or choose another place.",
+            file=sys.stderr,
+        )
+        sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         sys.exit(130)  # what a shell reports for Ctrl-C

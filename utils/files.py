@@ -21,7 +21,7 @@ def replace_whole(path: Path | str) -> Iterator[Path]:
     by them, and is deleted when the block fails.
 
     Raises:
-        UserError: the folder cannot be made or written.
+        UserError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
     try:
@@ -37,12 +37,17 @@ def replace_whole(path: Path | str) -> Iterator[Path]:
     unfinished = Path(name)
     try:
         yield unfinished
-        with open(unfinished, "rb") as file:
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        unfinished.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
-        os.replace(unfinished, path)
+        try:
+            with open(unfinished, "rb") as file:
+                os.fsync(file.fileno())
+            umask = os.umask(0)
+            os.umask(umask)
+            unfinished.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
+            os.replace(unfinished, path)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}); choose another name or make room."
+            ) from error
     finally:
         unfinished.unlink(missing_ok=True)
 
@@ -62,11 +67,14 @@ def inside(folder: Path | str, name: str) -> Path:
         or ".." in parts
         or PurePosixPath(name).is_absolute()
         or PureWindowsPath(name).anchor
-        or not (folder / name).resolve().is_relative_to(folder.resolve())
     )
     if outside:
         raise UserError(
             f"{name!r} leaves the data folder {folder}; name pictures inside that folder."
+        )
+    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+        raise UserError(
+            f"{name!r} is a link that leaves the data folder {folder}; put the file itself there."
         )
     return folder / name
 
@@ -95,6 +103,17 @@ def relative(path: Path | str, start: Path) -> str:
         return Path(os.path.relpath(Path(path).resolve(), start.resolve())).as_posix()
     except ValueError:
         return Path(path).resolve().as_posix()
+
+
+def portable(value: object) -> object:
+    """An option's value without folders outside the project; of such a path the last part stays.
+
+    What runs leave is passed on, and where their author keeps files is nobody's business.
+    """
+    if isinstance(value, str | Path) and Path(value).is_absolute():
+        path = Path(value)
+        return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
+    return [portable(item) for item in value] if isinstance(value, list) else value
 
 
 def fingerprint(path: Path) -> str:
