@@ -47,6 +47,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
     from weights import epochs_done, load_weights, read_classes, start_from
 
     store = open_data(args, args.train_labels)
+    if not len(store):
+        raise UserError(f"{args.train_labels} lists no picture; annotate some first.")
     train_keys, validation_keys = split_keys(store.keys, args.validation_split, args.seed)
     if args.validation_split and not validation_keys:
         raise UserError(
@@ -177,18 +179,20 @@ def main() -> None:
     import_keras()
     from settings import settle
     from summary import print_summary
-    from weights import read_configuration
+    from weights import read_arguments, read_configuration
 
     files, weights = settle(args)
     if args.summary:
         n_classes = read_configuration(weights)["n_classes"] if weights else 4  # the chapter's
         print_summary(build_model(args, n_classes), args.prediction_dir)
-    if args.evaluate and weights:
-        evaluate_fcn(args, weights)
     if args.train:
         train_fcn(args, files, weights)
-        if args.evaluate and not weights:
-            evaluate_fcn(args, files.best)
+    if args.evaluate:
+        if args.train:
+            weights = files.best
+            own = read_arguments(weights)  # of a run that grows and ended early, a smaller size
+            args.height, args.width = own["height"], own["width"]
+        evaluate_fcn(args, weights)
 
 
 if __name__ == "__main__":

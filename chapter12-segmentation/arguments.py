@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import PROJECT
+from utils.files import PROJECT, portable
 
 # What the presets set where the command line says nothing. The book's values are the chapter's.
 PRESETS = {
@@ -200,7 +200,12 @@ def build_parser() -> OneLineParser:
     )
     add("--test-labels", help="(segmentation_test.npy)")
     add("--restore-weights", metavar="FILE", help="in the folder of weights, or any path")
-    add("-e", "--evaluate", action="store_true", help="score the test pictures")
+    add(
+        "-e",
+        "--evaluate",
+        action="store_true",
+        help="score the test pictures, with --train after it",
+    )
     add(
         "--image-file",
         type=Path,
@@ -368,7 +373,9 @@ def fill_resumed(args: argparse.Namespace, remembered: dict) -> None:
     """
     for name in FIXED:
         given, then = getattr(args, name), remembered.get(name)
-        if given is not None and given != then and name in remembered:
+        if given == "auto":
+            setattr(args, name, None)
+        elif given is not None and portable(given) != then and name in remembered:
             option = "--" + name.replace("_", "-")
             raise UserError(
                 f"--resume goes on as the run began, with {option} {then}, not {given}; leave out "

@@ -21,7 +21,7 @@ from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
 from utils.files import inside
 from utils.labels import LabelStore
-from utils.pictures import list_pictures, read_picture, resize_picture
+from utils.pictures import list_pictures, read_picture, resize_labels, resize_picture
 
 
 def build_scorer(model: keras.Model) -> keras.Model:
@@ -138,6 +138,8 @@ def segment_pictures(
     """
     for name, picture, truth in pictures:
         predicted = segment_objects(model, picture)
+        if truth is not None:  # maps may be larger or smaller than their pictures
+            truth = resize_labels(truth, picture.shape[:2])
         mask = inside(folder, f"{name}-mask.png")
         figure = inside(folder, f"{name}-segmentation.png")
         write_index_png(mask, predicted, classes)

@@ -15,7 +15,7 @@ from losses import PixelCrossEntropy
 from muon import Muon
 from optimizers import adam
 from utils.errors import UserError
-from utils.files import PROJECT, replace_whole
+from utils.files import PROJECT, portable, replace_whole
 from utils.history import read_rows, write_history
 from utils.plot_history import draw_curves
 from weights import load_checkpoint, save_checkpoint, save_weights, to_json
@@ -77,25 +77,17 @@ def describe_run(arguments: dict, classes) -> dict:
     """The configuration of a run: what it was asked, its classes, versions and commit.
 
     Args:
-        arguments: the options by name. Of paths outside the project only the last part is kept:
-            weights are passed on, and where their author keeps files is nobody's business.
+        arguments: the options by name; they are kept as `utils.files.portable` gives them.
         classes: `utils.classes.Classes` of the training set.
     """
     return {
         "n_classes": len(classes),
         "class_names": list(classes.names),
         "class_colours": [list(colour) for colour in classes.colours],
-        "arguments": {name: _portable(value) for name, value in arguments.items()},
+        "arguments": {name: portable(value) for name, value in arguments.items()},
         "versions": versions(),
         "commit": _commit(),
     }
-
-
-def _portable(value):
-    if isinstance(value, str | Path) and Path(value).is_absolute():
-        path = Path(value)
-        return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
-    return [_portable(item) for item in value] if isinstance(value, list) else value
 
 
 def _commit() -> str | None:
@@ -157,6 +149,9 @@ def train(
     )
     # Else TensorFlow makes its variables while it traces the first step, and traces twice.
     model.optimizer.build(model.trainable_variables)
+    # A run that grows may have its best weights, or its end, before the whole size.
+    height, width = model.input_shape[1:3]
+    arguments = configuration["arguments"] | {"height": height, "width": width}
     earlier = read_rows(files.history)
     rows, start, best = [], 0, None
     if resume:
@@ -169,14 +164,13 @@ def train(
                 f"the run in {files.last} has all of its {start} epochs; raise --epochs to go on."
             )
         if verbose:
-            height, width = model.input_shape[1:3]
             print(f"Going on at {height}x{width} after epoch {start}, to epoch {epochs}.")
     else:
         run = files.set_aside(max((row["run"] for row in earlier), default=0))
     data.epoch = start
 
     def save_best():
-        save_weights(model, files.best, configuration)
+        save_weights(model, files.best, configuration | {"arguments": arguments})
 
     if best and not files.best.is_file():
         print(f"{files.best} is gone; the next epoch writes it anew.")

@@ -17,8 +17,9 @@ from losses import LOSSES
 from model import build_fcn
 from utils.errors import UserError
 from utils.files import PROJECT
+from utils.generate_gt_segmentation import make_labels
 from utils.history import read_rows
-from weights import save_weights, start_from
+from weights import read_arguments, save_weights, start_from
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -278,6 +279,13 @@ def test_test_pictures_of_other_classes_do_not_pick_weights(data, tmp_path):
         run("--train", *TINY, *labels, "--data-path", tmp_path, "--save-dir", tmp_path)
 
 
+def test_annotations_without_a_picture_are_refused(tmp_path):
+    via_project(tmp_path, "train", 0, 1)
+    (tmp_path / "classes.json").write_text(json.dumps(["background", "square"]))
+    with pytest.raises(UserError, match="lists no picture"):
+        run("--train", *TINY, "--data-path", tmp_path, "--save-dir", tmp_path)
+
+
 def test_data_without_objects_is_refused(tmp_path):
     via_project(tmp_path, "train", 3, 1)
     (tmp_path / "segmentation_train.json").write_text(
@@ -362,6 +370,41 @@ def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, ca
         assert one["loss"] == pytest.approx(other["loss"], abs=1e-5)
         assert one["learning_rate"] == pytest.approx(other["learning_rate"])
         assert one["chapter_miou"] == pytest.approx(other["chapter_miou"], abs=1e-5)
+
+
+def test_weights_remember_the_size_that_they_were_scored_at(data, tmp_path, capsys):
+    """A run that grows and ends early leaves a network of the small size."""
+    grow = [*TINY[:4], "--filters", "4", "--height", "96", "--width", "96", "--batch-size", "2"]
+    grow += ["--grow", "--schedule-epochs", "4", "--preset", "quick", "--data-path", data]
+    run("--train", "--evaluate", *grow, "--epochs", "1", "--save-dir", tmp_path)
+    name = f"ResNet8v1-1layer-{data.name}-best-iou.weights.h5"
+    kept = read_arguments(tmp_path / name)
+    assert (kept["height"], kept["width"]) == (64, 64)
+    assert read_arguments(tmp_path / name.replace("best-iou", "last"))["height"] == 96
+    assert "mIoU" in capsys.readouterr().out, "--evaluate after --train scores what it trained"
+
+
+def test_labels_given_by_their_whole_path_can_be_resumed(data, tmp_path):
+    labels = tmp_path / "elsewhere.json"
+    shutil.copy(data / "segmentation_train.json", labels)
+    given = ["--train-labels", labels, "--data-path", data, "--save-dir", tmp_path]
+    options = ["--backbone", "resnet8v1", "--layers", "1", "--precision", "auto"]
+    for path in data.glob("*.jpg"):
+        shutil.copy(path, tmp_path)  # pictures are looked for beside their annotations
+    shutil.copy(data / "classes.json", tmp_path)
+    run("--train", *TINY, *given, "--epochs", "1")
+    run("--train", "--resume", *options, *given, "--epochs", "2")
+    assert len(history(tmp_path)) == 2
+
+
+def test_maps_of_another_size_than_their_pictures_are_plotted(data, trained, tmp_path):
+    for path in (*data.glob("*.jpg"), data / "segmentation_test.json", data / "classes.json"):
+        shutil.copy(path, tmp_path)
+    make_labels(tmp_path / "segmentation_test.json", size=(20, 30), progress=False)
+    (weights,) = trained[0].glob("*best-iou.weights.h5")
+    run("--evaluate", "--plot", "--restore-weights", weights, "--data-path", tmp_path,
+        "--prediction-dir", tmp_path / "drawn")  # fmt: skip
+    assert len(list((tmp_path / "drawn").glob("*-segmentation.png"))) == 2
 
 
 def test_patience_ends_a_run_that_grows(data, tmp_path, monkeypatch):

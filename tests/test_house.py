@@ -14,7 +14,7 @@ MODULES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob
 
 
 def functions(tree: ast.Module):
-    """Public functions and methods of a module, with the names of their classes before them."""
+    """Public functions and classes of a module and their names."""
     for node in tree.body:
         if isinstance(node, ast.FunctionDef) and not node.name.startswith("_"):
             yield node.name, node
