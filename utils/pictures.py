@@ -5,7 +5,7 @@ does no harm.
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -113,7 +113,9 @@ def pictures_in(folder: Path) -> list[Path]:
 
 
 @contextmanager
-def opened(path: Path | str, what: str = "picture", formats: str = "JPEG or PNG"):
+def opened(
+    path: Path | str, what: str = "picture", formats: str = "JPEG or PNG"
+) -> Iterator[Image.Image]:
     """The opened picture (or other `what`); every way in which reading may fail is a `UserError`.
 
     Its file is opened here: given a name, Pillow maps some uncompressed TIFFs with width and height
