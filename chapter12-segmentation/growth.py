@@ -9,7 +9,7 @@ calls it progressive resizing.)
 from dataclasses import dataclass
 
 # From which share of the epochs on, which share of the height and of the width.
-SHARES = {0.0: 0.4, 0.5: 0.6, 0.8: 1.0}
+SHARES = {0.0: 0.4, 0.45: 0.6, 0.7: 1.0}
 MULTIPLE = 32  # the stride of the chapter's coarsest map, to which the network pads anyway
 
 

@@ -9,15 +9,15 @@ def test_without_growth_there_is_one_size():
 
 def test_sizes_grow_to_the_whole_one():
     assert stages((160, 192), 20, 20, grow=True) == [
-        Stage((64, 96), 10),
-        Stage((96, 128), 16),
+        Stage((64, 96), 9),
+        Stage((96, 128), 14),
         Stage((160, 192), 20),
     ]
 
 
 def test_a_run_that_ends_early_grows_as_a_longer_one():
     assert stages((160, 192), 5, 20, grow=True) == [Stage((64, 96), 5)]
-    assert stages((160, 192), 13, 20, grow=True) == [Stage((64, 96), 10), Stage((96, 128), 13)]
+    assert stages((160, 192), 13, 20, grow=True) == [Stage((64, 96), 9), Stage((96, 128), 13)]
     assert stages((160, 192), 50, 20, grow=True)[-1] == Stage((160, 192), 50)
 
 
