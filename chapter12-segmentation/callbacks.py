@@ -15,7 +15,7 @@ from utils.errors import UserError
 # it every 20 epochs after epoch 40; the code's factors are 1/2, 1/5 and 1/2, one epoch later.)
 LEARNING_RATES = {0: 1e-3, 41: 5e-4, 61: 1e-4, 81: 5e-5}
 TABLE_EPOCHS = 100
-LOWEST = 0.01  # of the highest rate; the last epochs of a cosine would else hardly learn
+LOWEST = 0.01  # of the highest rate; the last epochs would else hardly learn
 
 FIRST_STEPS = 6  # the first step traces the network and is left out; five give a fair time
 
@@ -32,7 +32,7 @@ def lr_scheduler(
         epoch: 0-based.
         schedule: "book" for the table above; "cosine" (Loshchilov and Hutter, "SGDR", 2017,
             section 3, without restarts) or "linear" (Defazio et al., "Optimal linear decay
-            learning rate schedules", 2023), whose first epochs have half the rate, to warm up.
+            learning rate schedules", 2023), with half the rate in the first epoch, to warm up.
         schedule_epochs: epochs over which it falls; later ones keep the lowest rate.
         highest: the rate that the chapter has at 1e-3.
     """

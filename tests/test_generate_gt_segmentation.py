@@ -490,7 +490,11 @@ def test_masks_among_their_pictures(tmp_path):
     mask(folder / "a.png", [[0, 1]])
     picture(folder / "a.jpg", (1, 2))
     options = {"data_path": folder, "progress": False}
-    assert open_labels(make_labels_from_masks(folder, **options)).keys == ["a.jpg"]
+    mask(folder / "b.png", [[0, 1]])  # without a picture
+    store = make_labels_from_masks(folder, **options)
+    made = store.stat().st_mtime_ns
+    assert ensure_labels(store, progress=False).keys == ["a.jpg"]
+    assert store.stat().st_mtime_ns == made, "its mask is no picture that has come"
     picture(folder / "a.bmp", (1, 2))
     with pytest.raises(UserError, match=r"a\.bmp and a\.jpg are both pictures of the mask a\.png"):
         make_labels_from_masks(folder, **options)

@@ -92,13 +92,16 @@ def _is_stale(out: Path, source: Path) -> bool:
 
 def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool:
     """Whether a picture that was missing or unreadable when labels were made can be read now."""
+    from utils.index_masks import mask_files
     from utils.pictures import picture_size, pictures_in
 
     folder = out.parent / index["folder"]
     if not folder.is_dir():
         return False
     if source.is_dir():  # of masks, which know the stems of their pictures only
-        return bool({path.stem for path in pictures_in(folder)} & set(left_out))
+        masks = {path.resolve() for path in mask_files(source)}  # which may lie among the pictures
+        stems = {path.stem for path in pictures_in(folder) if path.resolve() not in masks}
+        return bool(stems & set(left_out))
     for name in left_out:
         try:
             picture_size(inside(folder, name))
