@@ -381,7 +381,7 @@ def test_weights_remember_the_size_that_they_were_scored_at(data, tmp_path, caps
     kept = read_arguments(tmp_path / name)
     assert (kept["height"], kept["width"]) == (64, 64)
     assert read_arguments(tmp_path / name.replace("best-iou", "last"))["height"] == 96
-    assert "mIoU" in capsys.readouterr().out, "--evaluate after --train scores what it trained"
+    assert "mean over 2 pictures" in capsys.readouterr().out, "--evaluate scored the test pictures"
 
 
 def test_labels_given_by_their_whole_path_can_be_resumed(data, tmp_path):
