@@ -125,12 +125,15 @@ Pictures of {width}x{height} pixels that show one to four drinks of three kinds:
 | 2 | soda can: slim aluminium, red, large white lettering |
 | 3 | juice can: slim aluminium, green and yellow, fruit and small print |
 
-All else is background (0): mugs, books, boxes, drawers, toys, pens, jars, plants, glasses.
+All else is background (0): mugs, books, boxes, drawers, toys, pens, jars, plants, glasses, and
+outdoors stones, leaves, twigs and grass.
 
 - `0000001.jpg` and on: training pictures; `0010001.jpg` and on: test pictures.
 - `segmentation_train.json`, `segmentation_test.json`: projects of the VGG Image Annotator 2.x.
   Each visible piece of a drink is a polygon with the region attribute `Name` = "1", "2" or "3".
   A hole is joined to the outer edge by a slit, so that a piece is one closed line.
+  To open one in VIA: put its `via.html` into this folder and choose *Project, Load*; from
+  elsewhere, first give this folder, with a slash at its end, as *Default Path* in VIA's settings.
 - `classes.json`: names and colours of the classes.
 
 The label maps are made from the annotations by the same tool as for any other data:
@@ -147,8 +150,10 @@ numbers; [Mitsuba 3](https://mitsuba-renderer.org) traces the light, with refrac
 water, [Open Image Denoise](https://www.openimagedenoise.org) cleans the picture, and a model of a
 cheap camera adds blur, exposure and colour errors, noise, sharpening and JPEG compression. The
 renderer also says which drink each ninth of a pixel shows; the majority makes the exact mask, and
-the polygons are traced round that. Test pictures have label designs, names, fonts, textures
-and rooms of their own.
+the polygons are traced round that. Four of five training pictures, and all test pictures, show
+places as in the chapter's photographs; every fifth training picture shows drinks by themselves on a
+seamless sheet (studio), or mostly lying on the ground (litter). Test pictures have label designs,
+names, fonts, textures and rooms of their own.
 
     pip install -r requirements-render.txt
     python3 utils/render_drinks.py --out data/drinks --count {train} --test-count {test} \\
@@ -156,8 +161,9 @@ and rooms of their own.
 
 Picture by picture, the same seed and number give the same scene. `scalar_rgb` runs everywhere;
 `llvm_ad_rgb` is several times faster, differs from it in the noise only, and needs a working LLVM.
-LLVM 19 stops with "Cannot select: fminimum" on x86; these pictures were rendered with it after
-`minimum` and `maximum` had been replaced by `minnum` and `maxnum` in the library of Dr.Jit 1.5.0.
+On x86, LLVM 22 works as it is (`DRJIT_LIBLLVM_PATH` names its library). LLVM 19 stops with "Cannot
+select: fminimum", unless `minimum` and `maximum` are replaced by `minnum` and `maxnum` in the
+library of Dr.Jit 1.5.0.
 
 ## Statistics
 
