@@ -83,7 +83,7 @@ def build_fcn(
         kernel_size=1,
         padding="same",
         # The listing's he_normal takes the classes for the inputs, since a transposed kernel is
-        # (H, W, out, in), and starts at a loss of 10, where chance costs log 4 = 1.4.
+        # (H, W, out, in), and starts at a loss of 9, where chance costs log 4 = 1.4.
         kernel_initializer=keras.initializers.VarianceScaling(mode="fan_out"),
         name="pre_activation",
     )(x)  # (B, H, W, n_classes)
