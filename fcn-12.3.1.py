@@ -31,7 +31,8 @@ def open_data(args, labels: str):
     from utils.files import data_folder
     from utils.fresh_labels import ensure_labels
 
-    return ensure_labels(data_folder(args.data_path) / labels, progress=args.verbose > 0)
+    folder = data_folder(args.data_path)
+    return ensure_labels(folder / labels, progress=args.verbose > 0, pictures=folder)
 
 
 def train_fcn(args, files, weights: Path | None) -> None:
@@ -154,7 +155,8 @@ def evaluate_fcn(args, weights: Path) -> None:
     if fast.is_on():
         fcn = fold(fcn)
     if args.image_file:
-        segment_pictures(fcn, pictures_of_files(args.image_file), classes, args.prediction_dir)
+        pictures = pictures_of_files(args.image_file)
+        segment_pictures(fcn, pictures, classes, args.prediction_dir, args.verbose > 0)
         return
     store = open_data(args, args.test_labels)
     check_classes(classes, weights, store.classes, args.test_labels)
@@ -169,7 +171,8 @@ def evaluate_fcn(args, weights: Path) -> None:
     matrices = confusion_matrices(build_scorer(fcn), data)
     print_scores(store.keys, matrices, store.classes.names, verbose=args.verbose > 0)
     if args.plot:
-        segment_pictures(fcn, pictures_of_store(store), store.classes, args.prediction_dir)
+        pictures = pictures_of_store(store)
+        segment_pictures(fcn, pictures, store.classes, args.prediction_dir, args.verbose > 0)
     if args.portrait:
         draw_portrait(fcn, store, args.prediction_dir)
 

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import PROJECT, portable
+from utils.files import OUTSIDE, PROJECT, portable
 
 # What the presets set where the command line says nothing. The book's values are the chapter's.
 PRESETS = {
@@ -353,6 +353,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--resume goes with --train")
     if args.resume and (args.restore_weights or args.start_from):
         parser.error("--resume brings its own weights: leave out --restore-weights, --start-from")
+    if args.grow and args.restore_weights:
+        parser.error("--grow goes with --start-from, not with --restore-weights")
     if args.start_from and (args.restore_weights or not args.train):
         parser.error("--start-from goes with --train, and without --restore-weights")
     return args
@@ -369,7 +371,8 @@ def fill_resumed(args: argparse.Namespace, remembered: dict) -> None:
     """Take from an interrupted run what the command line left open.
 
     Raises:
-        UserError: the command line asks for another value of an option in `FIXED`.
+        UserError: the command line asks for another value of an option in `FIXED`, or lacks the
+            place of labels that were outside the project.
     """
     for name in FIXED:
         given, then = getattr(args, name), remembered.get(name)
@@ -381,7 +384,16 @@ def fill_resumed(args: argparse.Namespace, remembered: dict) -> None:
                 f"--resume goes on as the run began, with {option} {then}, not {given}; leave out "
                 f"{option}, or start a new run."
             )
-    fill(args, remembered)
+    for name in ("train_labels", "test_labels"):
+        then = remembered.get(name)
+        if getattr(args, name) is None and isinstance(then, str) and then.startswith(OUTSIDE):
+            option = "--" + name.replace("_", "-")
+            raise UserError(
+                f"--resume: {option} was {then}, a file outside the project and the data folder, "
+                f"whose place is not kept; give {option} again."
+            )
+    # What to segment afterwards is another matter than how to train.
+    fill(args, {name: value for name, value in remembered.items() if name != "image_file"})
 
 
 def apply_preset(args: argparse.Namespace, gpu: str | None) -> str:

@@ -32,7 +32,8 @@ def build_scorer(model: keras.Model) -> keras.Model:
         Only the matrices leave the device.
     """
     labels = layers.Input((None, None), dtype="uint8", name="labels")
-    matrices = ConfusionMatrices(name="confusion")([model.output, labels])
+    # In float32: rounded to bfloat16, probabilities would tie that are not equal.
+    matrices = ConfusionMatrices(name="confusion", dtype="float32")([model.output, labels])
     return keras.Model([model.input, labels], matrices, name="scorer")
 
 
@@ -124,6 +125,7 @@ def segment_pictures(
     pictures: Iterable[tuple[str, np.ndarray, np.ndarray | None]],
     classes: Classes,
     folder: Path,
+    verbose: bool = True,
 ) -> None:
     """Segment pictures; leave two PNGs of each in `folder`, as in Figure 12.5.3.
 
@@ -135,6 +137,7 @@ def segment_pictures(
         pictures: name, (h, w, 3) uint8 picture, and (h, w) label map or None.
         classes: names and colours.
         folder: made when it is missing.
+        verbose: print for each picture what it shows and what was written.
     """
     for name, picture, truth in pictures:
         predicted = segment_objects(model, picture)
@@ -144,6 +147,8 @@ def segment_pictures(
         figure = inside(folder, f"{name}-segmentation.png")
         write_index_png(mask, predicted, classes)
         segmentation_figure(figure, picture, predicted, classes, truth=truth, title=name)
+        if not verbose:
+            continue
         shares = np.bincount(predicted.ravel(), minlength=len(classes)) / predicted.size
         found = ", ".join(
             f"{label} {share:.1%}"

@@ -32,6 +32,9 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
     weights = find_weights(args.restore_weights, args.save_dir) if args.restore_weights else None
     if weights:
         remembered = read_arguments(weights)
+        if args.train:  # which a run that grows and ended early had not come to
+            height, width = remembered.get("whole_size", (None, None))
+            fill(args, {"height": height, "width": width})
         fill(args, {name: remembered.get(name) for name in NETWORK})
         if not remembered:  # a file of the book's code, whose head is the book's
             fill(args, {"filters": PRESETS["book"]["filters"]})
@@ -43,7 +46,7 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
     files = RunFiles(args.save_dir, f"ResNet{depth}v{version}-{layers}layer-{dataset}")
     if args.resume:
         fill_resumed(args, read_run(files.last))
-    if not args.train:
+    if not args.train and args.preset in (None, "auto"):
         fill(
             args,
             {name: PRESETS["book"][name] for name in ("filters", "height", "width", "batch_size")},

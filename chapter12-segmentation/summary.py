@@ -1,6 +1,7 @@
 """What a network is made of: parameters, arithmetic, receptive field and stride, stage by stage."""
 
 import math
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -150,7 +151,9 @@ def print_summary(model: keras.Model, folder: Path) -> None:
 def _draw(network: keras.Model, path: Path) -> None:
     try:
         graph = keras.utils.model_to_dot(network, show_shapes=True)
-    except ImportError:  # pydot, or Graphviz itself
+    except ImportError:
+        graph = None
+    if graph is None or not shutil.which("dot"):
         print(f"No diagram {path.name}: it needs Graphviz and requirements-diagram.txt.")
         return
     with replace_whole(path) as unfinished:

@@ -69,7 +69,7 @@ class RunFiles:
             run += 1
         for path in files:
             path.replace(kept(path))
-            print(f"The earlier {path.name} is kept as {kept(path).name}.")
+            print(f"The earlier {path.name} is kept as {kept(path).name}; name that to use it.")
         return run + 1
 
 
@@ -151,7 +151,9 @@ def train(
     model.optimizer.build(model.trainable_variables)
     # A run that grows may have its best weights, or its end, before the whole size.
     height, width = model.input_shape[1:3]
-    arguments = configuration["arguments"] | {"height": height, "width": width}
+    whole_size = [configuration["arguments"].get(side) for side in ("height", "width")]
+    reached = {"height": height, "width": width, "whole_size": whole_size}
+    arguments = configuration["arguments"] | reached
     earlier = read_rows(files.history)
     rows, start, best = [], 0, None
     if resume:

@@ -5,6 +5,7 @@ as JSON in the attribute `configuration` of its HDF5 root, so that a file alone 
 a picture. A checkpoint carries the optimizer too, and the state of the run in the attribute `run`.
 """
 
+import glob
 import json
 import os
 import tempfile
@@ -50,9 +51,12 @@ def find_weights(name: str, save_dir: Path) -> Path:
             path = folder / Path(candidate).expanduser()
             if path.is_file():
                 return path
+    start, _, rest = Path(names[-1]).name.partition("-best-iou")
+    kept = sorted(path.name for path in save_dir.glob(f"{glob.escape(start)}-run*-best-iou{rest}"))
     raise UserError(
         f"weights {name} are neither a file nor a name in {save_dir}; "
-        "train first or give the path of a .h5 or .weights.h5 file."
+        + (f"earlier runs left {', '.join(kept)} there; name one, " if kept else "train first ")
+        + "or give the path of a .h5 or .weights.h5 file."
     )
 
 

@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from arguments import PRESETS, apply_preset, build_parser, fill, parse_arguments
+from arguments import PRESETS, apply_preset, build_parser, fill, fill_resumed, parse_arguments
 from losses import LOSSES
 from model import build_fcn
+from settings import settle
 from utils.errors import UserError
 from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
 from utils.history import read_rows
-from weights import read_arguments, save_weights, start_from
+from weights import find_weights, read_arguments, save_weights, start_from
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -162,6 +163,7 @@ def test_the_command_line_goes_before_the_preset():
         "--train --layers 9",
         "--train --dataset ../elsewhere",
         "--train --resume --restore-weights x.h5",
+        "--train --grow --restore-weights x.h5",
         "",
     ],
 )
@@ -372,6 +374,21 @@ def test_a_run_that_grows_and_is_resumed_equals_one_in_one_go(data, tmp_path, ca
         assert one["chapter_miou"] == pytest.approx(other["chapter_miou"], abs=1e-5)
 
 
+def test_a_summary_is_that_of_the_preset_asked_for():
+    for asked, taken in (([], "book"), (["--preset", "quick"], "quick")):
+        args = parse_arguments(["--summary", *asked])
+        settle(args)
+        assert args.filters == PRESETS[taken]["filters"]
+        assert args.height == PRESETS[taken]["height"]
+
+
+def test_weights_that_a_later_run_set_aside_are_named(tmp_path):
+    name = "ResNet8v1-1layer-squares"
+    (tmp_path / f"{name}-run1-best-iou.weights.h5").touch()
+    with pytest.raises(UserError, match=f"{name}-run1-best-iou.weights.h5"):
+        find_weights(f"{name}-best-iou.h5", tmp_path)
+
+
 def test_weights_remember_the_size_that_they_were_scored_at(data, tmp_path, capsys):
     """A run that grows and ends early leaves a network of the small size."""
     grow = [*TINY[:4], "--filters", "4", "--height", "96", "--width", "96", "--batch-size", "2"]
@@ -381,6 +398,12 @@ def test_weights_remember_the_size_that_they_were_scored_at(data, tmp_path, caps
     kept = read_arguments(tmp_path / name)
     assert (kept["height"], kept["width"]) == (64, 64)
     assert read_arguments(tmp_path / name.replace("best-iou", "last"))["height"] == 96
+    args = parse_arguments(["--train", "--restore-weights", str(tmp_path / name)])
+    settle(args)
+    assert (args.height, args.width) == (96, 96), "training goes on at the size that was meant"
+    args = parse_arguments(["--evaluate", "--restore-weights", str(tmp_path / name)])
+    settle(args)
+    assert (args.height, args.width) == (64, 64)
     assert "mean over 2 pictures" in capsys.readouterr().out, "--evaluate scored the test pictures"
 
 
@@ -395,6 +418,37 @@ def test_labels_given_by_their_whole_path_can_be_resumed(data, tmp_path):
     run("--train", *TINY, *given, "--epochs", "1")
     run("--train", "--resume", *options, *given, "--epochs", "2")
     assert len(history(tmp_path)) == 2
+
+
+def test_labels_from_elsewhere_are_named_again_to_resume(data, tmp_path):
+    """Only their name is kept, by which the data folder may hold others."""
+    (tmp_path / "elsewhere").mkdir()
+    labels = shutil.copy(data / "segmentation_train.json", tmp_path / "elsewhere")
+    shutil.copy(data / "classes.json", tmp_path / "elsewhere")
+    given = ["--data-path", data, "--save-dir", tmp_path]
+    run("--train", *TINY, *given, "--train-labels", labels, "--epochs", "1")
+    resume = ["--train", "--resume", "--backbone", "resnet8v1", "--layers", "1", *given]
+    with pytest.raises(UserError, match="give --train-labels again"):
+        run(*resume, "--epochs", "2")
+    run(*resume, "--train-labels", labels, "--epochs", "2")
+    assert len(history(tmp_path)) == 2
+
+
+def test_what_to_segment_is_not_remembered():
+    args = parse_arguments(["--train", "--resume"])
+    fill_resumed(args, {"image_file": ["pictures"], "height": 96})
+    assert (args.image_file, args.height) == (None, 96)
+
+
+def test_pictures_in_the_data_folder_and_annotations_elsewhere(data, tmp_path):
+    (tmp_path / "annotations").mkdir()
+    shutil.copy(data / "segmentation_train.json", tmp_path / "annotations" / "mine.json")
+    shutil.copy(data / "classes.json", tmp_path / "annotations")
+    for path in data.glob("000*.jpg"):
+        shutil.copy(path, tmp_path)
+    run("--train", *TINY, "--epochs", "1", "--data-path", tmp_path, "--save-dir", tmp_path / "run",
+        "--train-labels", "annotations/mine.json")  # fmt: skip
+    assert list((tmp_path / "run").glob("*-best-iou.weights.h5"))
 
 
 def test_maps_of_another_size_than_their_pictures_are_plotted(data, trained, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from evaluation import build_scorer
 from losses import PixelCrossEntropy
-from metrics import scores
+from metrics import class_maps, count_confusions, scores
 from model import build_fcn
 from optimizers import adam
 
@@ -23,6 +23,21 @@ def squares(number, seed):
         for id in (1, 2):
             picture[label == id, id - 1] += 120
     return pictures, labels
+
+
+def test_scores_are_those_of_the_masks_in_bfloat16():
+    """The network answers in float32; rounded to bfloat16 more classes of a pixel would tie."""
+    pictures, labels = squares(8, seed=0)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        keras.utils.set_random_seed(0)
+        fcn = build_fcn((32, 48, 3), "resnet11v2", 3, n_layers=1, filters=8)
+        scored = build_scorer(fcn).predict_on_batch([pictures, labels])
+    finally:
+        keras.config.set_dtype_policy("float32")
+    maps = class_maps(fcn.predict_on_batch(pictures), labels.shape[1:])
+    expected = count_confusions(labels, maps, 3)
+    np.testing.assert_array_equal(np.asarray(scored), np.asarray(expected))
 
 
 def test_training_reaches_the_same_miou_in_bfloat16():

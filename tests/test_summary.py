@@ -59,3 +59,16 @@ def test_printing_draws_a_diagram_or_says_why_not(tmp_path, capsys):
     assert "ResNet11v2" in printed and "segmentation" in printed and "GMAC" in printed
     if not (tmp_path / "fcn.png").is_file():
         assert "No diagram fcn.png" in printed
+
+
+def test_without_graphviz_there_is_no_diagram(tmp_path, capsys, monkeypatch):
+    """pydot alone draws nothing: it calls the program `dot`."""
+
+    class Graph:
+        def write(self, path, format):
+            raise FileNotFoundError('"dot" not found in path.')
+
+    monkeypatch.setattr("keras.utils.model_to_dot", lambda *_, **__: Graph())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    print_summary(build_fcn((64, 64, 3), "resnet11v2", n_layers=1, filters=4), tmp_path)
+    assert "No diagram fcn.png" in capsys.readouterr().out

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from utils.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[1]
+OUTSIDE = ".../"  # before the name of a file whose place is not told
 
 
 @contextmanager
@@ -106,13 +107,15 @@ def relative(path: Path | str, start: Path) -> str:
 
 
 def portable(value: object) -> object:
-    """An option's value without folders outside the project; of such a path the last part stays.
+    """An option's value without folders outside the project; of such a path `.../name` stays.
 
     What runs leave is passed on, and where their author keeps files is nobody's business.
     """
     if isinstance(value, str | Path) and Path(value).is_absolute():
         path = Path(value)
-        return str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else path.name
+        return (
+            str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else OUTSIDE + path.name
+        )
     return [portable(item) for item in value] if isinstance(value, list) else value
 
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from utils.labels import LabelStore
 
 
-def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
+def ensure_labels(
+    path: Path | str, progress: bool = True, pictures: Path | None = None
+) -> "LabelStore":
     """Open a label store; make it first when it is missing or older than what it is made from.
 
     Args:
@@ -22,6 +24,7 @@ def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
             such an annotation file or folder itself. A chapter's pickled `.npy` is opened as it
             is unless its annotations are newer.
         progress: whether to show a bar and print what was found.
+        pictures: the folder to look in for annotated pictures when none is beside the annotations.
 
     Raises:
         UserError: there is nothing to open or to make it from, or it cannot be used.
@@ -37,7 +40,7 @@ def ensure_labels(path: Path | str, progress: bool = True) -> "LabelStore":
         source, out = _source_of(path), path
     if source and (source.exists() or not out.exists()):
         if _is_stale(out, source):
-            _make_again(out, source, progress)
+            _make_again(out, source, progress, pictures)
     elif not out.exists():
         raise UserError(
             f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
@@ -111,7 +114,14 @@ def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool
     return False
 
 
-def _make_again(out: Path, source: Path, progress: bool) -> None:
+def _has_pictures_beside(source: Path) -> bool:
+    """Whether any annotated picture is in the folder of the annotations."""
+    from utils.via import read_annotations
+
+    return any((source.parent / entry.file).is_file() for entry in read_annotations(source))
+
+
+def _make_again(out: Path, source: Path, progress: bool, pictures: Path | None) -> None:
     """Make a store with the settings that its index remembers, if any."""
     from utils.labels import read_index
 
@@ -124,6 +134,8 @@ def _make_again(out: Path, source: Path, progress: bool) -> None:
     folder = out.parent / index["folder"] if index.get("folder") else None
     if folder is not None and not folder.is_dir():
         folder = None
+    if folder is None and pictures and source.is_file() and not _has_pictures_beside(source):
+        folder = pictures
     common = {
         "progress": progress,
         "data_path": folder,

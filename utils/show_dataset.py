@@ -131,7 +131,8 @@ def main() -> None:
     from utils.fresh_labels import ensure_labels
 
     output = args.output or Path(f"{Path(args.labels).stem}-sheet.png")
-    store = ensure_labels(data_folder(args.data_path) / args.labels)
+    folder = data_folder(args.data_path)
+    store = ensure_labels(folder / args.labels, pictures=folder)
     shown = contact_sheet(store, output, args.count, args.columns, args.seed, args.labels)
     print(f"{len(shown)} of {len(store)} pictures: {output}")
 

@@ -289,7 +289,7 @@ def main() -> None:
     stores, surveys, findings = [], [], []
     for name, labels in (("train", args.train_labels), ("test", args.test_labels)):
         path = folder / labels
-        stores.append(ensure_labels(path))
+        stores.append(ensure_labels(path, pictures=folder))
         surveys.append(survey(name, stores[-1]))
         findings += surveys[-1].findings + without_labels(name, path, stores[-1])
         _print_survey(surveys[-1], path)
