@@ -107,7 +107,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
         if weights and done == 0:
             load_weights(fcn, weights)
         elif args.start_from and done == 0:
-            start_from(fcn, args.start_from)
+            start_from(fcn, *args.start_from)
         scorer = build_scorer(fcn)
         train(
             fcn,

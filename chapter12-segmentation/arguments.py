@@ -231,9 +231,10 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--start-from",
+        nargs="+",
         metavar="FILE",
         help="train from weights of other classes or another width: what fits is taken, the rest "
-        "begins anew",
+        "begins anew; of several files, of runs that began from one another, the average",
     )
     add(
         "--plain",

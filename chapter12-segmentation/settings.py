@@ -39,7 +39,7 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
         if not remembered:  # a file of the book's code, whose head is the book's
             fill(args, {"filters": PRESETS["book"]["filters"]})
     if args.start_from:
-        args.start_from = find_weights(args.start_from, args.save_dir)
+        args.start_from = [find_weights(name, args.save_dir) for name in args.start_from]
     depth, version = parse_backbone(args.backbone or DEFAULTS["backbone"])
     layers = args.layers or DEFAULTS["layers"]
     dataset = args.dataset or args.data_path.resolve().name

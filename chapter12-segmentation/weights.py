@@ -209,26 +209,32 @@ def _link(path: Path, link: Path) -> None:
         link.write_bytes(path.read_bytes())
 
 
-def start_from(model: keras.Model, path: Path) -> None:
-    """Take from a weights file the layers that fit by name and shape; the others begin anew.
+def start_from(model: keras.Model, *paths: Path) -> None:
+    """Take from weights files the layers that fit by name and shape; the others begin anew.
 
     So a network for other classes begins with a backbone that has learnt edges and textures
     already. A wider head takes over what a narrower one computes, see `widening`. What began anew
     is printed.
 
+    Several files are averaged; one that is named twice counts twice. Runs that began from one
+    another are often on one plain of low loss, whose middle serves unseen pictures better
+    (Wortsman et al., "Model soups", 2022); other runs have nothing in common, nor has their mean.
+
     Raises:
-        UserError: not one layer fits, or the file is none of Keras 3.
+        UserError: not one layer fits, a file is none of Keras 3, or files are of several networks.
     """
-    with _open(path) as file:
-        groups: dict[str, list] = {}
-
-        def visit(_, item: h5py.Group | h5py.Dataset) -> None:
-            # Keras 3 keeps a layer's weights by number in a group that has the layer's name.
-            if isinstance(item, h5py.Group) and "name" in item.attrs:
-                weights = [item[key] for key in sorted(item, key=int)]
-                groups[item.attrs["name"]] = [np.asarray(weight) for weight in weights]
-
-        file.visititems(visit)
+    named = ", ".join(map(str, paths))
+    files = [_layers_of(path) for path in paths]
+    shapes = [{name: [w.shape for w in layer] for name, layer in file.items()} for file in files]
+    if any(other != shapes[0] for other in shapes):
+        raise UserError(
+            f"--start-from {named}: these are weights of different networks, which have no "
+            "average; give files of one."
+        )
+    groups = {
+        name: [np.mean(same, axis=0) for same in zip(*(f[name] for f in files), strict=True)]
+        for name in files[0]
+    }
     narrow = head_filters(groups)
     filters = head_filters({layer.name: layer.weights for layer in _layers(model)})
     if narrow and filters and filters > narrow:
@@ -244,10 +250,25 @@ def start_from(model: keras.Model, path: Path) -> None:
             fresh.append(layer.name)
     if not taken:
         raise UserError(
-            f"--start-from {path} fits no layer of this network; give weights that fcn-12.3.1.py "
+            f"--start-from {named} fits no layer of this network; give weights that fcn-12.3.1.py "
             "of this project saved, and the --backbone that they were trained with."
         )
-    print(f"{taken} layers start from {path}; anew: {', '.join(fresh) or 'none'}.")
+    what = "the average of " if len(paths) > 1 else ""
+    print(f"{taken} layers start from {what}{named}; anew: {', '.join(fresh) or 'none'}.")
+
+
+def _layers_of(path: Path) -> dict[str, list[np.ndarray]]:
+    """The weights in a file of Keras 3, by the names of their layers."""
+    groups: dict[str, list[np.ndarray]] = {}
+
+    def visit(place: str, item: h5py.Group | h5py.Dataset) -> None:
+        # Keras 3 keeps a layer's weights by number in a group that has the layer's name.
+        if place.startswith("layers/") and "name" in item.attrs and len(item):
+            groups[item.attrs["name"]] = [np.asarray(item[key]) for key in sorted(item, key=int)]
+
+    with _open(path) as file:
+        file.visititems(visit)
+    return groups
 
 
 def _layers(model: keras.Model):

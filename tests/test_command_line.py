@@ -20,7 +20,7 @@ from utils.errors import UserError
 from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
 from utils.history import read_rows
-from weights import find_weights, read_arguments, save_weights, start_from
+from weights import find_weights, read_arguments, save_checkpoint, save_weights, start_from
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -505,6 +505,24 @@ def test_what_fits_is_taken_and_nothing_else(tmp_path):
     backbones = [model.get_layer("ResNet8v1").get_weights() for model in (source, target)]
     for one, other in zip(*backbones, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_average_of_several_files(tmp_path):
+    """A file that is named twice counts twice."""
+    files, models = [tmp_path / f"{name}.weights.h5" for name in "ab"], []
+    for _ in files:
+        models.append(build_fcn((32, 32, 3), "resnet8v1", 3, n_layers=1, filters=4))
+        models[-1].compile("adam", "mse")
+    save_weights(models[0], files[0], {})
+    save_checkpoint(models[1], files[1], {}, {})  # has an optimizer besides
+    target = build_fcn((32, 32, 3), "resnet8v1", 3, n_layers=1, filters=4)
+    start_from(target, files[0], files[1], files[1])
+    weights = (model.get_weights() for model in (*models, target))
+    for one, other, mean in zip(*weights, strict=True):
+        np.testing.assert_allclose(mean, (one + 2 * other) / 3, atol=1e-6)
+    save_weights(build_fcn((32, 32, 3), "resnet8v1", 3, 1, 5), tmp_path / "c.weights.h5", {})
+    with pytest.raises(UserError, match="different networks"):
+        start_from(target, files[0], tmp_path / "c.weights.h5")
 
 
 def test_starting_from_weights_of_which_nothing_fits(tmp_path):

@@ -198,12 +198,12 @@ def test_a_machine_without_git(tmp_path, monkeypatch):
 
 def test_a_configuration_tells_no_folders_outside_the_project():
     arguments = {"data_path": PROJECT / "data" / "drinks", "save_dir": Path("/home/me/secret")}
-    arguments |= {"start_from": "/home/me/a.weights.h5", "image_file": [Path("/home/me/b.jpg")]}
+    arguments |= {"start_from": ["/home/me/a.weights.h5"], "image_file": [Path("/home/me/b.jpg")]}
     assert describe_run({**arguments, "seed": 3}, CLASSES)["arguments"] == {
         "data_path": str(Path("data", "drinks")),
-        "save_dir": "secret",
-        "start_from": "a.weights.h5",
-        "image_file": ["b.jpg"],
+        "save_dir": ".../secret",
+        "start_from": [".../a.weights.h5"],
+        "image_file": [".../b.jpg"],
         "seed": 3,
     }
 
