@@ -23,14 +23,14 @@ class Camera:
 
 
 def aim(
-    rng: np.random.Generator, centre: np.ndarray, tall: float, wide: float, from_above: bool
+    rng: np.random.Generator, centre: np.ndarray, tall: float, wide: float, wall: float
 ) -> Camera:
     """A camera that looks at drinks around `centre`.
 
     Args:
         tall: height of the drinks.
         wide: width of the group of drinks.
-        from_above: look down, as somebody does who stands.
+        wall: distance that the camera need not be nearer than, from the origin.
     """
     view = rng.uniform(36, 68)
     style = rng.random()
@@ -47,9 +47,7 @@ def aim(
     distance = max(distance, 14.0)
     steep = rng.random()
     rise = rng.uniform(0, 14) if steep < 0.45 else rng.uniform(12, 32)
-    if from_above:
-        rise = rng.uniform(15, 75)
-    elif steep > 0.9:
+    if steep > 0.9:
         rise = rng.uniform(32, 60)
     heading = np.radians(rng.normal(0, 17))
     rise = np.radians(rise)

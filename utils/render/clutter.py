@@ -220,68 +220,6 @@ def plant(rng: np.random.Generator, split: str) -> Thing:
     return Thing(parts, 0, r + 3, h + reach)
 
 
-def stone(rng: np.random.Generator, split: str) -> Thing:
-    """A pebble or a handful of them."""
-    stones, reach = [], 0.0
-    for _ in range(int(rng.integers(1, 6))):
-        size = np.exp(rng.uniform(np.log(0.4), np.log(3.5)))
-        x, y = rng.normal(0, 3, 2)
-        flat = size * rng.uniform(0.35, 0.8)
-        pose = shift(x, y, flat * 0.6) @ turn("z", rng.uniform(0, 360))
-        stones.append(move(ball(1.0, 20), pose @ scale(size, size * rng.uniform(0.6, 1), flat)))
-        reach = max(reach, float(np.hypot(x, y) + size))
-    grey = rng.uniform(0.15, 0.75) * np.array([1, rng.uniform(0.9, 1), rng.uniform(0.75, 1)])
-    return Thing([(merge(stones), materials.matt(tuple(grey)))], 0, reach, 3)
-
-
-def leaf(rng: np.random.Generator, split: str) -> Thing:
-    """Fallen leaves, or scraps of paper and plastic."""
-    leaves = []
-    for _ in range(int(rng.integers(1, 7))):
-        length, t = rng.uniform(3, 10), np.linspace(0, 1, 9)[:, None]
-        wide = length * rng.uniform(0.15, 0.45) * np.sin(np.pi * t.clip(0.03, 0.97)) ** 0.8
-        high = 0.15 + length * rng.uniform(0, 0.25) * np.sin(np.pi * t) ** 2
-        spine = np.concatenate([(t - 0.5) * length, 0 * t, high], 1)
-        side = np.array([[0, 1.0, rng.uniform(-0.3, 0.5)]])
-        blade = grid(np.stack([spine - wide / 2 * side, spine + wide / 2 * side], 1))
-        x, y = rng.normal(0, 4, 2)
-        leaves.append(move(blade, shift(x, y, 0) @ turn("z", rng.uniform(0, 360))))
-    dry = np.array([[110, 70, 30], [150, 110, 40], [70, 100, 40], [90, 60, 45], [200, 200, 190]])
-    tone = materials.linear((dry[rng.integers(5)] * rng.uniform(0.6, 1.2, 3)).clip(0, 255))
-    surface = materials.sheet(materials.matt(tone))
-    return Thing([(merge(leaves), surface)], 0, 6, 2)
-
-
-def twig(rng: np.random.Generator, split: str) -> Thing:
-    """A twig or a stalk lying on the ground."""
-    length, t = rng.uniform(6, 30), np.linspace(-0.5, 0.5, 12)
-    bend = np.cumsum(rng.normal(0, 0.06, 12)) * length / 4
-    path = np.stack([t * length, bend - bend.mean(), np.full(12, 0.4)], 1)
-    pose = turn("z", rng.uniform(0, 360))
-    tone = np.array([0.25, 0.16, 0.09]) * rng.uniform(0.4, 2.2)
-    body = move(tube(path, rng.uniform(0.1, 0.4), 8), pose)
-    return Thing([(body, materials.matt(tuple(tone)))], 0, 3, 1)
-
-
-def tuft(rng: np.random.Generator, split: str) -> Thing:
-    """Blades of grass."""
-    blades, t = [], np.linspace(0, 1, 6)[:, None]
-    high = rng.uniform(3, 14)
-    for _ in range(int(rng.integers(12, 40))):
-        size, lean = high * rng.uniform(0.5, 1), rng.uniform(0.1, 0.9)
-        spine = np.concatenate([lean * size * t**2, 0 * t, size * t], 1)
-        half = rng.uniform(0.1, 0.25) * (1 - 0.9 * t)
-        side = np.array([[0, 1.0, 0]])
-        x, y = rng.normal(0, 2, 2)
-        pose = shift(x, y, 0) @ turn("z", rng.uniform(0, 360))
-        blades.append(move(grid(np.stack([spine - half * side, spine + half * side], 1)), pose))
-    green = materials.linear(np.array([75, 120, 35]) * rng.uniform(0.5, 1.5, 3))
-    return Thing([(merge(blades), materials.sheet(materials.matt(green)))], 0, 4, high)
-
-
-GROUND = [stone, stone, leaf, leaf, twig, tuft]
-
-
 def toy(rng: np.random.Generator, split: str) -> Thing:
     """Balls, bricks or a little figure."""
     style, parts = rng.random(), []

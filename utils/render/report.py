@@ -125,8 +125,7 @@ Pictures of {width}x{height} pixels that show one to four drinks of three kinds:
 | 2 | soda can: slim aluminium, red, large white lettering |
 | 3 | juice can: slim aluminium, green and yellow, fruit and small print |
 
-All else is background (0): mugs, books, boxes, drawers, toys, pens, jars, plants, glasses, and
-outdoors stones, leaves, twigs and grass.
+All else is background (0): mugs, books, boxes, drawers, toys, pens, jars, plants, glasses.
 
 - `0000001.jpg` and on: training pictures; `0010001.jpg` and on: test pictures.
 - `segmentation_train.json`, `segmentation_test.json`: projects of the VGG Image Annotator 2.x.
@@ -150,10 +149,8 @@ numbers; [Mitsuba 3](https://mitsuba-renderer.org) traces the light, with refrac
 water, [Open Image Denoise](https://www.openimagedenoise.org) cleans the picture, and a model of a
 cheap camera adds blur, exposure and colour errors, noise, sharpening and JPEG compression. The
 renderer also says which drink each ninth of a pixel shows; the majority makes the exact mask, and
-the polygons are traced round that. Four of five training pictures, and all test pictures, show
-places as in the chapter's photographs; every fifth training picture shows drinks by themselves on a
-seamless sheet (studio), or mostly lying on the ground (litter). Test pictures have label designs,
-names, fonts, textures and rooms of their own.
+the polygons are traced round that. Test pictures have label designs, names, fonts, textures
+and rooms of their own.
 
     pip install -r requirements-render.txt
     python3 utils/render_drinks.py --out data/drinks --count {train} --test-count {test} \\
@@ -161,9 +158,9 @@ names, fonts, textures and rooms of their own.
 
 Picture by picture, the same seed and number give the same scene. `scalar_rgb` runs everywhere;
 `llvm_ad_rgb` is several times faster, differs from it in the noise only, and needs a working LLVM.
-On x86, LLVM 22 works as it is (`DRJIT_LIBLLVM_PATH` names its library). LLVM 19 stops with "Cannot
-select: fminimum", unless `minimum` and `maximum` are replaced by `minnum` and `maxnum` in the
-library of Dr.Jit 1.5.0.
+On x86, LLVM 22 works as it is (`DRJIT_LIBLLVM_PATH` names its library). LLVM 19, with which these
+pictures were rendered, stops with "Cannot select: fminimum", unless `minimum` and `maximum` are
+replaced by `minnum` and `maxnum` in the library of Dr.Jit 1.5.0.
 
 ## Statistics
 

@@ -13,11 +13,10 @@ from utils.render import clutter, materials
 from utils.render.camera import Camera, aim, compress, develop, project, undistorted
 from utils.render.meshes import Mesh, merge, shift, write_ply
 from utils.render.objects import BOTTLE, JUICE, SODA, Thing, lay_down, make_drink, place
-from utils.render.rooms import BARE, INDOORS_MOSTLY, Room, make_room
+from utils.render.rooms import Room, make_room
 
 SPLITS = ("train", "test")
 FINE = 3  # a pixel belongs to what most of its FINE x FINE sub-pixels show
-EVERY_BARE = 5  # training pictures one of which shows a bare sheet or the ground
 MOST_TRIES = 8  # arrangements of a picture before one with few drinks in view is taken
 DEPTH = 12  # surfaces that a path of light may meet; a full bottle alone has eight
 
@@ -73,7 +72,7 @@ def render_picture(
     """
     for attempt in range(MOST_TRIES):
         rng = np.random.default_rng([seed, SPLITS.index(split), number, attempt])
-        room, drinks, camera = compose(rng, split, shares_of_rooms(split, number))
+        room, drinks, camera = compose(rng, split)
         with tempfile.TemporaryDirectory() as folder:
             scene, owners = _load(mi, room, drinks, Path(folder))
         objects = _object_map(mi, scene, owners, camera, size)
@@ -96,24 +95,15 @@ def render_picture(
 # --- arrangement ------------------------------------------------------------------------------
 
 
-def shares_of_rooms(split: str, number: int) -> dict[str, float]:
-    """The kinds of rooms that picture `number`, from 1, of a split is taken from, and how often."""
-    return BARE if split == "train" and number % EVERY_BARE == 0 else INDOORS_MOSTLY
-
-
-def compose(
-    rng: np.random.Generator, split: str, shares: dict[str, float]
-) -> tuple[Room, list[Thing], Camera]:
-    """A room of one of `shares`, one to four drinks standing or lying in it, and a camera."""
-    room = make_room(rng, split, shares)
+def compose(rng: np.random.Generator, split: str) -> tuple[Room, list[Thing], Camera]:
+    """A room, one to four drinks standing or lying in it, and a camera."""
+    room = make_room(rng, split)
     drinks, spots = _drinks(rng, split, room)
     middles = np.array([s[:2] for s in spots])
     tall = max(d.height for d in drinks)
     wide = np.ptp(middles[:, 0]) + 8
     centre = np.array([*middles.mean(axis=0), tall * 0.47])
-    if room.from_above:  # the depth of the group is seen as height
-        tall = max(tall, 0.6 * wide)
-    camera = aim(rng, centre, tall, wide, room.from_above)
+    camera = aim(rng, centre, tall, wide, room.wall)
     room.things += _scatter(rng, split, room, spots, camera)
     return room, drinks, camera
 
@@ -131,7 +121,7 @@ def _drinks(
     spread = rng.uniform(0.5, 1.5)
     for kind in kinds[:count]:
         drink = make_drink(kind, rng, split)
-        lying = rng.random() < room.lying
+        lying = rng.random() < (0.35 if room.name == "outside" else 0.09)
         if lying:
             drink = lay_down(drink, rng, drink.radius)
         for attempt in range(60):
@@ -152,16 +142,13 @@ def _scatter(
     """Clutter on the table round the drinks; little of it before them, no glass before them."""
     things, taken = [], list(spots)
     nearest = min(y for _, y, _ in spots)
-    front = -30 if room.from_above else -16
-    count = int(rng.poisson(room.clutter))
+    count = int(rng.poisson(1.5 if room.name == "outside" else 4.0))
     for _ in range(count):
-        fitting = rng.random() < 0.7 or room.from_above
-        maker = materials.pick(rng, room.makers if fitting else clutter.SMALL)
+        maker = materials.pick(rng, room.makers if rng.random() < 0.7 else clutter.SMALL)
         thing = maker(rng, split)
         for _ in range(25):
-            x = rng.normal(0, room.spread)
-            y = rng.uniform(front, min(room.wall, 45) - thing.radius - 3)
-            before = y < nearest + 3 and not room.from_above
+            x, y = rng.normal(0, 22), rng.uniform(-16, min(room.wall, 45) - thing.radius - 3)
+            before = y < nearest + 3
             if before and (maker is clutter.tumbler or thing.height > 14 or rng.random() < 0.6):
                 continue
             clear = np.hypot(x - camera.position[0], y - camera.position[1]) > thing.radius + 14
