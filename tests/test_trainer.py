@@ -147,7 +147,8 @@ def test_a_run_leaves_weights_configuration_history_and_curves(tmp_path):
     configuration = json.loads(files.configuration.read_text())
     assert configuration["class_names"] == list(CLASSES.names)
     assert configuration["versions"]["keras"] == keras.__version__
-    size = {"height": 32, "width": 32}  # of the network that was scored, see below
+    # Of the network that was scored, and of the whole run, which has no options here.
+    size = {"height": 32, "width": 32, "whole_size": [None, None]}
     configuration["arguments"] |= size
     assert read_configuration(files.best) == configuration
     assert read_classes(files.best) == CLASSES
