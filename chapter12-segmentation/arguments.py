@@ -390,8 +390,8 @@ def fill_resumed(args: argparse.Namespace, remembered: dict) -> None:
         if getattr(args, name) is None and isinstance(then, str) and then.startswith(OUTSIDE):
             option = "--" + name.replace("_", "-")
             raise UserError(
-                f"--resume: {option} was {then}, a file outside the project and the data folder, "
-                f"whose place is not kept; give {option} again."
+                f"--resume: {option} was {then}, a file outside the project, whose "
+                f"place is not kept; give {option} again."
             )
     # What to segment afterwards is another matter than how to train.
     fill(args, {name: value for name, value in remembered.items() if name != "image_file"})

@@ -434,6 +434,14 @@ def test_labels_from_elsewhere_are_named_again_to_resume(data, tmp_path):
     assert len(history(tmp_path)) == 2
 
 
+def test_pictures_are_segmented_without_a_word(data, trained, tmp_path, capsys):
+    (weights,) = trained[0].glob("*best-iou.weights.h5")
+    run("--evaluate", "--restore-weights", weights, "--image-file", data / "0000001.jpg",
+        "--prediction-dir", tmp_path, "--verbose", "0")  # fmt: skip
+    assert not capsys.readouterr().out
+    assert (tmp_path / "0000001.jpg-mask.png").is_file()
+
+
 def test_what_to_segment_is_not_remembered():
     args = parse_arguments(["--train", "--resume"])
     fill_resumed(args, {"image_file": ["pictures"], "height": 96})

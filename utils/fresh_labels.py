@@ -134,7 +134,8 @@ def _make_again(out: Path, source: Path, progress: bool, pictures: Path | None) 
     folder = out.parent / index["folder"] if index.get("folder") else None
     if folder is not None and not folder.is_dir():
         folder = None
-    if folder is None and pictures and source.is_file() and not _has_pictures_beside(source):
+    elsewhere = pictures and pictures != source.parent and source.is_file()
+    if folder is None and elsewhere and not _has_pictures_beside(source):
         folder = pictures
     common = {
         "progress": progress,
