@@ -50,7 +50,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
     store = open_data(args, args.train_labels)
     if not len(store):
         raise UserError(f"{args.train_labels} lists no picture; annotate some first.")
-    train_keys, validation_keys = split_keys(store.keys, args.validation_split, args.seed)
+    train_keys, validation_keys = split_keys(store.keys, args.validation_split)
     if args.validation_split and not validation_keys:
         raise UserError(
             f"{args.train_labels} holds one picture, which cannot be divided into training and "

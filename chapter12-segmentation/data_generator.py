@@ -195,20 +195,22 @@ class DataGenerator(keras.utils.PyDataset):
         return (grey(x) if self.channels == 1 else x), y
 
 
-def split_keys(keys: Sequence[str], share: float, seed: int) -> tuple[list[str], list[str]]:
+def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]:
     """Divide pictures at random into those to train on and those to pick the best weights by.
+
+    The same keys are always divided alike, whatever the seed of the run: who trains on from weights
+    of another seed would else pick the best by pictures that those weights were trained on.
 
     Args:
         keys: names of pictures.
         share: of the second part, from 0 (which leaves it empty) to less than 1.
-        seed: the same one always divides alike.
 
     Returns:
         Two lists, each in the order of `keys`. With two pictures or more and a share above 0
         neither is empty.
     """
     count = min(max(1, round(share * len(keys))), len(keys) - 1) if share > 0 else 0
-    chosen = set(np.random.default_rng(seed).permutation(len(keys))[:count].tolist())
+    chosen = set(np.random.default_rng(0).permutation(len(keys))[:count].tolist())
     first = [key for index, key in enumerate(keys) if index not in chosen]
     return first, [keys[index] for index in sorted(chosen)]
 
