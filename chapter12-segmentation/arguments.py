@@ -242,7 +242,7 @@ def build_parser() -> OneLineParser:
         help="stock Keras layers and updates instead of the fast ones, which give the same numbers",
     )
     add("--resume", action="store_true", help="go on with the run that was interrupted")
-    add("--seed", type=whole_number(0, 2**32 - 1), help="of first weights, order and augmentation (0)")
+    add("--seed", type=whole_number(0, 2**32 - 1), help="of weights, order and augmentation (0)")
     add(
         "--precision",
         choices=("auto", "float32", "bfloat16", "float16"),
