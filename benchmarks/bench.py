@@ -1,6 +1,6 @@
 """Measure every row of results.md on this machine: `make bench`.
 
-python3 benchmarks/bench.py                        # a quarter of an hour on two cores
+python3 benchmarks/bench.py                        # half an hour on two cores
 python3 benchmarks/bench.py --rows predict start   # some rows; the others keep their numbers
 python3 benchmarks/bench.py --try                  # only see whether every row runs
 
@@ -48,11 +48,13 @@ class Row:
         contestants: a function of `contestants.py` and its options, by the contestant's name.
         lines: of the table.
         rounds: turns of each contestant; half as many with --quick.
+        together: whether all fit into the memory at once, see `runner.alternate`.
     """
 
     contestants: dict[str, tuple[str, dict]]
     lines: list[Line]
     rounds: int
+    together: bool = True
 
 
 def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
@@ -73,7 +75,9 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     def train(size: list[int], batch: int, plain: float, torch: float, rounds: int) -> Row:
         what = f"training step, {size[0]}×{size[1]}, batch {batch}"
         goals = {"plain": plain, "torch": torch}
-        return Row(versus("train", ALL, size=size, batch=batch), [Line(what, goals=goals)], rounds)
+        together = size[0] * size[1] * batch < 1e6  # plain Keras needs 25 GB for 1.2 megapixels
+        contestants = versus("train", ALL, size=size, batch=batch)
+        return Row(contestants, [Line(what, goals=goals)], rounds, together)
 
     def generator(workers: int, per: str) -> tuple[str, dict]:
         options = {"size": large, "batch": 4, "batches": batches, "workers": workers, "per": per}
@@ -85,8 +89,8 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     step = ("train_ours", {"size": large, "batch": 4})
     our_start = start(
         *(PROJECT / "fcn-12.3.1.py", "--train", "--save-dir", ".", "--batch-size", 4),
-        # The same network and size for both.
-        *("--height", small[0], "--width", small[1], "--filters", 256, "--no-grow"),
+        # The same network, size, loss and optimiser for both.
+        *("--preset", "book", "--height", small[0], "--width", small[1]),
     )
     plain_start = start(HERE / "plain_train.py", *small, 4, pickled)
     return {
@@ -149,7 +153,7 @@ def prepare(scratch: Path, chosen: list[str], tiny: bool) -> None:
         (scratch / "segmentation_train.json").write_text(json.dumps(project))
 
 
-def measure(row: Row, rounds: int) -> dict[str, dict]:
+def measure(row: Row, rounds: int, gpu: str | None) -> dict[str, dict]:
     """Let the contestants of a row take turns; see `runner.alternate` for what comes of it."""
     commands, needs = {}, {}
     for name, (function, options) in row.contestants.items():
@@ -157,27 +161,75 @@ def measure(row: Row, rounds: int) -> dict[str, dict]:
         commands[name] = [sys.executable, program, function, json.dumps(options)]
         if function in NEEDS:
             needs[name] = NEEDS[function]
-    return alternate(commands, rounds, needs)
+    return alternate(commands, rounds, needs, row.together, same_device(gpu))
+
+
+def same_device(gpu: str | None) -> dict[str, str]:
+    """Variables that put every contestant where Keras runs: on the GPU, or on the CPU.
+
+    Contestants are alive side by side, so none may take the whole memory of a GPU.
+    """
+    if gpu is None:
+        return {"BENCHMARK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        "BENCHMARK_DEVICE": "cuda",
+        "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+    }
+
+
+def find_device() -> tuple[str | None, str]:
+    """The GPU that Keras sees, or None, and the precision that it takes by itself.
+
+    In a process of its own: a backend that looks for a GPU keeps it.
+    """
+    code = (
+        "import sys, json; sys.path[:0] = sys.argv[1:]\n"
+        "from startup import import_keras; import_keras()\n"
+        "from devices import fast_precision, gpu_name\n"
+        "print(json.dumps([gpu_name(), fast_precision()]))"
+    )
+    folders = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
+    command = [sys.executable, "-c", code, *folders]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    gpu, precision = json.loads(answer.splitlines()[-1])
+    return gpu, precision
 
 
 def describe_run() -> dict:
-    """Machine, versions, commit, date, and how busy the machine is without us."""
+    """Machine, precision, versions, commit, date, and how busy the machine is without us."""
+    load = os.getloadavg()[0]
+    gpu, precision = find_device()
     versions = {"Python": platform.python_version()}
     for package in PACKAGES:
         try:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             pass
-    git, commit = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"], ""
-    if shutil.which("git"):
-        commit = subprocess.run(git, capture_output=True, text=True).stdout.strip()
     return {
-        "machine": describe_machine(),
+        "machine": describe_machine(gpu),
+        "gpu": gpu,
+        "precision": precision,
         "versions": versions,
-        "commit": commit or "unknown",
+        "commit": describe_commit(),
         "date": datetime.date.today().isoformat(),
-        "load": os.getloadavg()[0],
+        "load": load,
     }
+
+
+def describe_commit() -> str:
+    """The commit, and whether files differ from it; results of an earlier run do not count."""
+    if not shutil.which("git"):
+        return "unknown"
+
+    def git(*arguments: str) -> subprocess.CompletedProcess:
+        command = ["git", "-C", str(PROJECT), *arguments]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    commit = git("describe", "--always").stdout.strip()
+    results = [f":(exclude)benchmarks/{name}" for name in ("results.*", "cost.*")]
+    changed = git("diff", "--quiet", "HEAD", "--", ".", *results).returncode
+    return commit + ("-dirty" if commit and changed else "") or "unknown"
 
 
 def warn_if_busy(run: dict) -> None:
@@ -186,8 +238,8 @@ def warn_if_busy(run: dict) -> None:
         print(f"The load is {run['load']:.1f}: other programs are running and will be measured.")
 
 
-def describe_machine() -> str:
-    """Processor, cores, its instructions that matter here, and the GPU if there is one."""
+def describe_machine(gpu: str | None) -> str:
+    """Processor, cores, memory, its instructions that matter here, and the GPU if there is one."""
     processor, flags = platform.processor(), ""
     information = Path("/proc/cpuinfo")
     if information.exists():  # Linux
@@ -195,11 +247,13 @@ def describe_machine() -> str:
         found = re.search(r"model name\s*: (.*)", text)
         processor = found[1] if found else platform.machine()
         flags = " ".join(flag for flag in FLAGS if flag in text)
-    parts = [f"{os.cpu_count()} cores of {processor}", flags]
-    if shutil.which("nvidia-smi"):
-        query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-        parts.append(subprocess.run(query, capture_output=True, text=True).stdout.strip())
+    parts = [f"{os.cpu_count()} cores of {processor}", flags, f"{memory_mb() / 1000:.0f} GB", gpu]
     return ", ".join(part for part in parts if part)
+
+
+def memory_mb() -> float:
+    """The memory of this machine, in MB (10^6 bytes)."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 def main() -> None:
@@ -212,7 +266,7 @@ def main() -> None:
         "--try", dest="tiny", action="store_true", help="tiny pictures, one round, nothing written"
     )
     args = parser.parse_args()
-    run = describe_run()
+    run = describe_run() | {"quick": args.quick}
     warn_if_busy(run)
     if "torch" not in run["versions"]:
         print("PyTorch is measured too after: pip install -r requirements-benchmark.txt")
@@ -223,7 +277,7 @@ def main() -> None:
         for name in args.rows:
             row = rows[name]
             rounds = 1 if args.tiny else math.ceil(row.rounds / (2 if args.quick else 1))
-            contestants = measure(row, rounds)
+            contestants = measure(row, rounds, run["gpu"])
             print(*table_lines(row.lines, contestants), sep="\n", flush=True)
             if not args.tiny:
                 keep(name, {"contestants": contestants, "run": run}, rows)

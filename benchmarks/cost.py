@@ -17,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bench import describe_run, warn_if_busy
+from benchmarks.bench import describe_run, memory_mb, same_device, warn_if_busy
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
 from utils.fresh_labels import ensure_labels
@@ -26,7 +26,7 @@ HERE = Path(__file__).resolve().parent
 TRAIN = PROJECT / "data" / "drinks" / "segmentation_train.npy"
 SIZES = ((128, 160), (240, 320), (480, 640), (720, 960), (960, 1280))
 SMALL = SIZES[0]
-MOST_MEMORY = 20_000  # MB; a point that would need more is left out
+MOST_MEMORY = 0.8  # of the machine's; a point that would need more is left out
 COUNTS = (10, 100, 1000)  # pictures to evaluate
 # By action and what grows: the value on the x axis and the options of the contestant, ascending.
 POINTS = {
@@ -44,14 +44,14 @@ TITLES = {
     "pictures": "number of pictures, {}×{}".format(*SMALL),
 }
 NUMBERS = ("x", "seconds", "lowest", "highest", "peak_mb")
-COLUMNS = ("action", "grows", *NUMBERS, "commit")
+COLUMNS = ("action", "grows", *NUMBERS, "commit", "machine")
 
 
-def measure(action: str, options: dict, rounds: int) -> dict:
+def measure(action: str, options: dict, rounds: int, gpu: str | None) -> dict:
     """Turns of our contestant alone; see `runner.alternate` for what comes of it."""
     program = str(HERE / "contestants.py")
     command = [sys.executable, program, f"{action}_ours", json.dumps(options)]
-    return alternate({"ours": command}, rounds, {})["ours"]
+    return alternate({"ours": command}, rounds, {}, environment=same_device(gpu))["ours"]
 
 
 def read_points(path: Path) -> list[dict]:
@@ -71,12 +71,12 @@ def write_points(path: Path, points: list[dict]) -> None:
             writer.writerows(points)
 
 
-def too_large(points: list[dict], x: float) -> bool:
-    """Whether the next point of a series would pass `MOST_MEMORY`, on the line of the last two."""
+def too_large(points: list[dict], x: float, most: float) -> bool:
+    """Whether the next point of a series would need more MB than `most`, by the last two."""
     if len(points) < 2:
         return False
     (x1, y1), (x2, y2) = ((point["x"], point["peak_mb"]) for point in points[-2:])
-    return y2 + (y2 - y1) / (x2 - x1) * (x - x2) > MOST_MEMORY
+    return y2 + (y2 - y1) / (x2 - x1) * (x - x2) > most
 
 
 def draw(points: list[dict], path: Path) -> None:
@@ -126,15 +126,17 @@ def main() -> None:
             done = [p for p in points if (p["action"], p["grows"]) == (action, grows)]
             if any(math.isclose(point["x"], x, rel_tol=0.01) for point in done):
                 continue
-            if too_large(done, x):
+            if too_large(done, x, MOST_MEMORY * memory_mb()):
                 print(f"{action}, {grows} {x:g}: left out, it would need too much memory")
                 continue
-            result = measure(action, options, 1 if x == COUNTS[-1] else args.rounds)
-            if "missing" in result:
-                sys.exit(f"{action} at {grows} {x:g}: {result['missing']}")
+            result = measure(action, options, 1 if x == COUNTS[-1] else args.rounds, run["gpu"])
+            if "missing" in result:  # larger ones would not run either
+                print(f"{action} at {grows} {x:g}: {result['missing']}")
+                break
             times = result["seconds"]
             spread = {"lowest": min(times), "highest": max(times)}
-            point = {"action": action, "grows": grows, "x": x, "commit": run["commit"]}
+            point = {"action": action, "grows": grows, "x": x}
+            point |= {"commit": run["commit"], "machine": run["machine"]}
             point |= {"seconds": statistics.median(times), **spread, "peak_mb": result["peak_mb"]}
             points.append({k: round(v, 4) if k in NUMBERS else v for k, v in point.items()})
             write_points(path, points)

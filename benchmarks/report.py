@@ -10,7 +10,8 @@ Written by `make bench`; raw numbers are in `results.json`, and `runner.py` tell
 Medians, and in brackets the smallest and the largest value. A ratio is the median, over the rounds,
 of what the other took by what ours took in the same round; the rounds of each row stand at the
 end, and one round has no spread. *Plain* is stock Keras in float32, or the chapter's way; ours is
-in the precision that `--precision auto` takes here; PyTorch is in bfloat16, channels last.
+in the precision that `--precision auto` takes, named at the end; PyTorch is in bfloat16 (which
+processors without it emulate), channels last, as it comes: without `torch.compile`.
 
 | what | ours | plain | ratio | PyTorch | ratio | goal |
 |---|---:|---:|---:|---:|---:|---|
@@ -93,7 +94,7 @@ def _values(result: dict, value: str) -> list[float]:
 
 def _cell(result: dict, value: str) -> str:
     if "seconds" not in result:
-        return result.get("missing", "–")
+        return result.get("missing", "–").replace("|", "/")
     values = _values(result, value)
     middle = _number(statistics.median(values), value)
     if len(values) == 1:
@@ -104,47 +105,50 @@ def _cell(result: dict, value: str) -> str:
 
 def _number(number: float, value: str, unit: bool = True) -> str:
     """Three digits and a unit."""
-    digits = f"{number:#.3g}".rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
     name = {"seconds": " s", "per_second": " /s"}.get(value, " MB")
-    return digits + name if unit else digits
+    return _digits(number) + name if unit else _digits(number)
+
+
+def _digits(number: float) -> str:
+    """Three of them, or all of a large whole number."""
+    return f"{number:#.3g}".rstrip(".") if abs(number) < 1000 else f"{number:,.0f}"
 
 
 def _line(line: Line, contestants: dict[str, dict]) -> str:
     found = {column: contestants.get(name, {}) for column, name in line.columns.items()}
     ours = found["ours"]
     cells = [line.what, _cell(ours, line.value)]
-    goals, met, unknown = [], [], []
+    goals = []  # each with what became of it
     if line.limit is not None:
-        above = line.value == "per_second"
-        goals.append(f"{'at least' if above else 'under'} {line.limit:g}")
+        above, verdict = line.value == "per_second", "not measured"
         if "seconds" in ours:
             middle = statistics.median(_values(ours, line.value))
-            met.append(middle >= line.limit if above else middle < line.limit)
+            verdict = _verdict(middle >= line.limit if above else middle < line.limit)
+        goals.append(f"{'at least' if above else 'under'} {line.limit:g}: {verdict}")
     for column in ("plain", "torch"):
-        other, ratio = found.get(column, {}), "–"
+        other, ratio, verdict = found.get(column, {}), "–", "not measured"
         if "seconds" in ours and "seconds" in other:
             all_ratios = ratios(_values(ours, line.value), _values(other, line.value))
             middle, low, high = statistics.median(all_ratios), min(all_ratios), max(all_ratios)
-            spread = f" ({low:.1f}–{high:.1f})" if len(all_ratios) > 1 else ""
-            ratio = f"{middle:.1f}×{spread}"
-            if column in line.goals:
-                met.append(middle >= line.goals[column])
+            spread = f" ({_digits(low)}–{_digits(high)})" if len(all_ratios) > 1 else ""
+            ratio = f"{_digits(middle)}×{spread}"
+            verdict = _verdict(middle >= line.goals.get(column, 0))
         if column in line.goals:
-            goals.append(f"{line.goals[column]:g}×")
-            if ratio == "–":
-                unknown.append({"plain": "plain Keras", "torch": "PyTorch"}[column])
+            goals.append(f"{line.goals[column]:g}×: {verdict}")
         cells += [_cell(other, line.value), ratio]
-    verdict = f": {'met' if all(met) else '**missed**'}" if met else ""
-    if unknown:
-        verdict += f", not measured against {' and '.join(unknown)}"
-    cells.append(" and ".join(goals) + verdict)
+    cells.append("; ".join(goals))
     return "| " + " | ".join(cells) + " |"
+
+
+def _verdict(met: bool) -> str:
+    return "met" if met else "**missed**"
 
 
 def _sentence(run: dict) -> str:
     """What is known of a run, as a sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
+    quick = ", half the rounds" if run.get("quick") else ""
     return (
-        f"{run['machine']}; {versions}; commit {run['commit']}, {run['date']}; "
-        f"load before the run {run['load']:.1f}"
+        f"{run['machine']}, ours in {run['precision']}; {versions}; commit {run['commit']}, "
+        f"{run['date']}; load before the run {run['load']:.1f}{quick}"
     )

@@ -71,7 +71,11 @@ def peak_memory() -> float:
 
 
 def alternate(
-    commands: dict[str, list[str]], rounds: int, needs: dict[str, str]
+    commands: dict[str, list[str]],
+    rounds: int,
+    needs: dict[str, str],
+    together: bool = True,
+    environment: dict[str, str] | None = None,
 ) -> dict[str, dict]:
     """Start the contestants, then let them take turns.
 
@@ -79,39 +83,70 @@ def alternate(
         commands: the program of each contestant and its arguments, by the contestant's name.
         rounds: turns of each.
         needs: a package that a contestant cannot do without, by the contestant's name.
+        together: start all, then let them take turns; False starts and ends each one for every
+            turn, for those that would not fit into the memory beside each other.
+        environment: variables of the contestants besides those of this process.
 
     Returns:
         By contestant `{"seconds": [one a turn], "peak_mb": float, "facts": {...}}`, or
         `{"missing": reason}` for one that lacks its package or failed.
     """
     results, running = {}, {}
+    variables = {**os.environ, **(environment or {})}
     with tempfile.TemporaryDirectory() as logs:
+
+        def start(name: str) -> None:
+            log = Path(logs) / name
+            with open(log, "w") as errors:
+                pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
+                process = subprocess.Popen(commands[name], text=True, env=variables, **pipes)
+            running[name] = process, log
+            answer = _receive(name, running)
+            if "missing" in answer:
+                results[name] = answer
+            else:
+                results.setdefault(name, {"seconds": [], **answer})
+
+        def turn(name: str) -> None:
+            answer = _ask(name, running)
+            if "missing" in answer:
+                results[name] = answer
+            else:
+                result = results[name]
+                result["seconds"].append(answer["seconds"])
+                result["peak_mb"] = max(answer["peak_mb"], result.get("peak_mb", 0.0))
+
+        for name in commands:
+            package = needs.get(name)
+            if package and importlib.util.find_spec(package) is None:
+                results[name] = {
+                    "missing": f"{package} is not installed; see requirements-benchmark.txt"
+                }
         try:
-            for name, command in commands.items():
-                package = needs.get(name)
-                if package and importlib.util.find_spec(package) is None:
-                    results[name] = {"missing": f"{package} is not installed"}
-                    continue
-                log = Path(logs) / name
-                with open(log, "w") as errors:
-                    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-                    running[name] = subprocess.Popen(command, text=True, **pipes), log
-                # One after the other: two that warm up at once would need the memory of both.
-                answer = _receive(name, running)
-                results[name] = answer if "missing" in answer else {"seconds": [], **answer}
+            # One after the other: two that warm up at once disturb each other.
+            for name in commands if together else ():
+                if name not in results:
+                    start(name)
             for _ in range(rounds):
-                for name in list(running):
-                    answer = _ask(name, running)
-                    if "missing" in answer:
-                        results[name] = answer
-                    else:
-                        results[name]["seconds"].append(answer["seconds"])
-                        results[name]["peak_mb"] = answer["peak_mb"]
+                for name in commands:
+                    if not together and "missing" not in results.get(name, {}):
+                        start(name)
+                    if name in running:
+                        turn(name)
+                    if not together:
+                        _end(name, running)
         finally:
-            for process, _ in running.values():
-                process.kill()
-                process.communicate()
+            for name in list(running):
+                _end(name, running)
     return results
+
+
+def _end(name: str, running: dict) -> None:
+    """End a contestant, if it has not ended by itself."""
+    if name in running:
+        process, _ = running.pop(name)
+        process.kill()
+        process.communicate()
 
 
 def _ask(name: str, running: dict) -> dict:

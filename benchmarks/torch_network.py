@@ -8,15 +8,16 @@ PyTorch goes its own way here, which saves it copies. With `as_keras` it goes Ke
 comparing numbers.
 """
 
-import keras
+import os
+
 import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
-from resnet import L2
-
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# No Keras here: it would count as PyTorch's memory. Where the others run, `runner.alternate` says.
+DEVICE = os.environ.get("BENCHMARK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+L2 = 1e-4  # that of `resnet.py`, the chapter's
 
 
 class Network(nn.Module):
@@ -161,9 +162,9 @@ def segment(network: Network, picture: np.ndarray) -> np.ndarray:
         return network(as_input(picture[None]))[0].argmax(0).cpu().numpy()
 
 
-def copy_weights(model: keras.Model, network: Network) -> None:
-    """Give `network` the weights of the Keras model, layer by layer."""
-    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+def copy_weights(model, network: Network) -> None:
+    """Give `network` the weights of a Keras model, layer by layer."""
+    backbone = next(layer for layer in model.layers if hasattr(layer, "layers"))
     keras_layers = {layer.name: layer for layer in [*backbone.layers, *model.layers]}
     for name, module in network.of.items():
         weights = [torch.from_numpy(weight) for weight in keras_layers[name].get_weights()]
