@@ -53,10 +53,13 @@ def _gpu_has_bfloat16() -> bool:
     if keras.backend.backend() == "jax":
         import jax
 
-        return float(getattr(jax.devices()[0], "compute_capability", 0)) >= 8.0
+        try:
+            return float(getattr(jax.devices()[0], "compute_capability", 0)) >= 8.0
+        except ValueError:  # AMD's have names in place of numbers
+            return False
     import torch
 
-    return torch.cuda.is_bf16_supported()
+    return torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def versions() -> dict[str, str]:

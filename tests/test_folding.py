@@ -6,6 +6,7 @@ import pytest
 from keras import layers
 
 import folding
+from benchmarks.plain import build_plain
 from folding import fold
 from losses import PixelCrossEntropy
 from model import build_fcn
@@ -270,3 +271,19 @@ def test_bfloat16_agrees_on_the_shipped_network():
         )
 
     assert argmax_agreement(build, lambda model: load_weights(model, SHIPPED), pictures) >= 0.995
+
+
+@pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
+def test_the_shipped_network_predicts_what_stock_keras_does():
+    """In float32, folded as `--evaluate` does it, against the same weights in stock layers."""
+    arguments, (height, width) = read_arguments(SHIPPED), (96, 128)
+    path = list_pictures([PROJECT / "data" / "drinks"])[-1]
+    picture = resize_picture(read_picture(path), (height, width))[None]
+    sizes = {"n_classes": len(read_classes(SHIPPED)), "filters": arguments["filters"]}
+    model = build_fcn((height, width, 3), n_layers=arguments["layers"], **sizes)
+    load_weights(model, SHIPPED)
+    stock = build_plain((height, width, 3), n_layers=arguments["layers"], **sizes)
+    stock.set_weights(model.get_weights())
+    expected = stock.predict_on_batch(picture / 255)
+    assert (expected.max(-1) > 0.9).mean() > 0.5  # no uniform guess, on which all would agree
+    np.testing.assert_allclose(fold(model).predict_on_batch(picture), expected, atol=1e-4)
