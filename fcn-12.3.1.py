@@ -81,8 +81,15 @@ def train_fcn(args, files, weights: Path | None) -> None:
     if args.verbose:
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
         print(f"Sizes: {', '.join(sizes)}; the rate falls over {args.schedule_epochs} epochs.")
+        if args.epochs > args.schedule_epochs:
+            print(
+                "After these it stays where it is: for a longer run rather than a few epochs more, "
+                f"--schedule-epochs {args.epochs}."
+            )
     done = epochs_done(files.last) if args.resume else 0
     common = {"batch_size": args.batch_size, "workers": args.workers, "channels": args.channels}
+    # Once, before the run replaces files: of those in the repository the commit would be "dirty".
+    configuration = describe_run(vars(args), store.classes)
     for stage in [stage for stage in plan if stage.end > done] or plan[-1:]:
         train_generator = DataGenerator(
             store,
@@ -114,7 +121,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
             train_generator,
             score=lambda: scores(confusion_matrices(scorer, validation_generator)),  # noqa: B023
             files=files,
-            configuration=describe_run(vars(args), store.classes),
+            configuration=configuration,
             epochs=stage.end,
             rate=lambda epoch: lr_scheduler(
                 epoch, args.schedule, args.schedule_epochs, args.learning_rate
@@ -123,7 +130,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
             loss=LOSSES[args.loss](class_weights),
             resume=args.resume or done > 0,
             restored=weights is not None and done == 0,
-            patience=args.patience,
+            patience=args.patience if stage is plan[-1] else None,
+            patient_from=plan[-2].end if len(plan) > 1 else 0,
             tensorboard=args.tensorboard,
             verbose=args.verbose > 0,
         )
@@ -151,6 +159,8 @@ def evaluate_fcn(args, weights: Path) -> None:
 
     classes = read_classes(weights)
     fcn = build_model(args, len(classes))
+    if args.verbose:
+        print(f"Weights {weights}, {args.height}x{args.width}, {args.precision}")
     load_weights(fcn, weights)
     if fast.is_on():
         fcn = fold(fcn)

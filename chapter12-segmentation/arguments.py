@@ -104,6 +104,11 @@ def whole_number(least: int, most: int = 2**31 - 1):
     return parse
 
 
+def path(text: str) -> Path:
+    """Type of an option: a path; after `=` it is not the shell that replaces a leading `~`."""
+    return Path(text).expanduser()
+
+
 def fraction(text: str) -> float:
     """Type of an option: a number from 0 up to, but not including, 1."""
     try:
@@ -171,7 +176,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--save-dir",
-        type=Path,
+        type=path,
         default=PROJECT / "weights",
         help="folder of weights, history and curves (weights/ beside this program)",
     )
@@ -189,7 +194,7 @@ def build_parser() -> OneLineParser:
     add("--channels", type=int, choices=(1, 3), help="colour channels (3)")
     add(
         "--data-path",
-        type=Path,
+        type=path,
         default=PROJECT / "data" / "drinks",
         help="folder of pictures and labels (data/drinks beside this program)",
     )
@@ -208,7 +213,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--image-file",
-        type=Path,
+        type=path,
         nargs="+",
         metavar="FILE",
         help="with --evaluate: segment these pictures, or those of a folder, instead",
@@ -296,7 +301,11 @@ def build_parser() -> OneLineParser:
         help="epochs over which it falls, whenever --epochs ends the run "
         f"(book {book['schedule_epochs']}, quick {quick['schedule_epochs']})",
     )
-    add("--patience", type=whole_number(1), help="stop after so many epochs without a better one")
+    add(
+        "--patience",
+        type=whole_number(1),
+        help="stop after so many epochs without a better one, of those at the whole size",
+    )
     add("--tensorboard", action="store_true", help="write logs for TensorBoard into --save-dir")
     add(
         "--filters",
@@ -327,7 +336,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--prediction-dir",
-        type=Path,
+        type=path,
         default=Path("prediction"),
         help="folder for segmented pictures (prediction/ in the current folder)",
     )

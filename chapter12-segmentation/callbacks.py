@@ -54,6 +54,7 @@ class AccuracyCallback(keras.callbacks.Callback):
         score: returns the scores of the network as it is, see `metrics.scores`.
         save_best: called when the chapter's mIoU is higher than ever before.
         patience: stop after so many epochs without a better one; None never stops.
+        patient_from: the 0-based epoch from which these are counted.
         best: the highest chapter mIoU so far and its 0-based epoch, when a run goes on.
     """
 
@@ -62,10 +63,12 @@ class AccuracyCallback(keras.callbacks.Callback):
         score: Callable[[], dict],
         save_best: Callable[[], None],
         patience: int | None = None,
+        patient_from: int = 0,
         best: tuple[float, int] = (-math.inf, -1),
     ):
         super().__init__()
-        self.score, self.save_best, self.patience = score, save_best, patience
+        self.score, self.save_best = score, save_best
+        self.patience, self.patient_from = patience, patient_from
         self.best, self.best_epoch = best
 
     def on_epoch_end(self, epoch, logs=None):
@@ -74,12 +77,13 @@ class AccuracyCallback(keras.callbacks.Callback):
         if math.isnan(logs["chapter_miou"]):
             raise UserError(
                 "the pictures that pick the best weights hold no labelled pixel; label some, or "
-                "choose others with --validation-split or --seed."
+                "choose others with --validation-split."
             )
         if logs["chapter_miou"] > self.best:
             self.best, self.best_epoch = logs["chapter_miou"], epoch
             self.save_best()
-        if self.patience and epoch - self.best_epoch >= self.patience:
+        since = max(self.best_epoch, self.patient_from - 1)
+        if self.patience and epoch - since >= self.patience:
             model.stop_training = True
 
     def on_train_end(self, logs=None):

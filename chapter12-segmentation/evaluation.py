@@ -1,5 +1,6 @@
 """Scores of a network on a data set, and the segmentation of single pictures: section 12.5."""
 
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -21,7 +22,13 @@ from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
 from utils.files import inside
 from utils.labels import LabelStore
-from utils.pictures import list_pictures, read_picture, resize_labels, resize_picture
+from utils.pictures import (
+    list_pictures,
+    of_other_kinds,
+    read_picture,
+    resize_labels,
+    resize_picture,
+)
 
 
 def build_scorer(model: keras.Model) -> keras.Model:
@@ -104,14 +111,41 @@ def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:
 
 
 def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
-    """(name, picture, no truth) of every picture among files and folders; names are told apart."""
+    """(name, picture, no truth) of every picture among files and folders; names are told apart.
+
+    What cannot be read is named and passed over, so that one damaged file does not cost the others.
+
+    Raises:
+        UserError: a path does not exist, or, after the last picture, some could not be read.
+    """
     seen: set[str] = set()
-    for path in list_pictures(paths):
+    files, unread = list_pictures(paths), []
+    others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
+    if others:
+        print(
+            f"passed over: {len(others)} files such as {others[0]}, of a kind that is not read "
+            "here; save them as JPEG or PNG.",
+            file=sys.stderr,
+        )
+    for path in files:
         name = path.name
         while name in seen:
             name = f"{path.resolve().parent.name}-{name}"
         seen.add(name)
-        yield name, read_picture(path), None
+        try:
+            picture = read_picture(path)
+        except UserError as error:
+            if len(files) == 1:
+                raise
+            print(f"passed over: {error}", file=sys.stderr)
+            unread.append(name)
+            continue
+        yield name, picture, None
+    if unread:
+        raise UserError(
+            f"{len(unread)} of {len(files)} pictures could not be read, {unread[0]} among them; "
+            "the others are segmented."
+        )
 
 
 def pictures_of_store(store: LabelStore) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:

@@ -33,7 +33,7 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
     if weights:
         remembered = read_arguments(weights)
         if args.train:  # which a run that grows and ended early had not come to
-            height, width = remembered.get("whole_size", (None, None))
+            height, width = remembered.get("whole_size") or (None, None)
             fill(args, {"height": height, "width": width})
         fill(args, {name: remembered.get(name) for name in NETWORK})
         if not remembered:  # a file of the book's code, whose head is the book's

@@ -69,7 +69,11 @@ class RunFiles:
             run += 1
         for path in files:
             path.replace(kept(path))
-            print(f"The earlier {path.name} is kept as {kept(path).name}; name that to use it.")
+            use = "name that to use it"
+            if path == self.last:
+                dataset = f"{self.name.partition('layer-')[2]}-run{run}"
+                use = f"--resume --dataset {dataset} goes on with it"
+            print(f"The earlier {path.name} is kept as {kept(path).name}; {use}.")
         return run + 1
 
 
@@ -113,6 +117,7 @@ def train(
     resume: bool = False,
     restored: bool = False,
     patience: int | None = None,
+    patient_from: int = 0,
     tensorboard: bool = False,
     verbose: bool = True,
 ) -> None:
@@ -134,6 +139,7 @@ def train(
         resume: go on from `files.last`.
         restored: the network holds trained weights, whose score is to be beaten.
         patience: stop after so many epochs without a better one.
+        patient_from: the 0-based epoch from which these are counted.
         tensorboard: write logs for TensorBoard.
         verbose: print a line per epoch, a bar in a terminal, and what was left where.
 
@@ -181,7 +187,7 @@ def train(
         best = score()["chapter_miou"], -1
         print(f"The restored weights have a chapter mIoU of {best[0]:.4f}.")
         save_best()
-    accuracy = AccuracyCallback(score, save_best, patience, *([best] if best else []))
+    accuracy = AccuracyCallback(score, save_best, patience, patient_from, *([best] if best else []))
 
     def record(epoch: int, logs: dict):
         row = {"run": run, "epoch": epoch + 1}

@@ -23,6 +23,7 @@ from widening import head_filters, widen_head
 
 CONFIGURATION = "configuration"
 RUN = "run"
+LEAST = {"layers": 1, "channels": 1, "filters": 1, "height": 32, "width": 32}  # of a network
 
 
 def to_json(value: dict) -> str:
@@ -33,7 +34,7 @@ def to_json(value: dict) -> str:
 def find_weights(name: str, save_dir: Path) -> Path:
     """The file that `--restore-weights` or `--start-from` names.
 
-    That is any path, or a name in `save_dir` or `weights/`.
+    That is a name in `save_dir`, any path, or a name in `weights/`.
 
     The book's command says `...-best-iou.h5`, Keras 3 writes `...-best-iou.weights.h5`: either name
     finds either file.
@@ -47,7 +48,7 @@ def find_weights(name: str, save_dir: Path) -> Path:
     elif name.endswith(".h5"):
         names.append(name.removesuffix(".h5") + ".weights.h5")
     for candidate in names:
-        for folder in (Path(), save_dir, PROJECT / "weights", PROJECT):
+        for folder in (save_dir, Path(), PROJECT / "weights", PROJECT):
             path = folder / Path(candidate).expanduser()
             if path.is_file():
                 return path
@@ -107,10 +108,10 @@ def read_configuration(path: Path) -> dict:
     """What was written beside the weights; {"n_classes": ...} alone for a file of the book's code.
 
     Raises:
-        UserError: `path` is no weights file of this network.
+        UserError: `path` is no weights file of this network, or its configuration is damaged.
     """
     configuration = _attribute(path, CONFIGURATION)
-    if not isinstance(configuration.get("arguments", {}), dict):
+    if not _is_sound(configuration):
         raise UserError(f"{path} has a broken {CONFIGURATION}; fetch the file again.")
     if "n_classes" not in configuration:
         n_classes = _count_classes(path)
@@ -121,6 +122,27 @@ def read_configuration(path: Path) -> dict:
             )
         configuration["n_classes"] = n_classes
     return configuration
+
+
+def _is_sound(configuration: dict) -> bool:
+    """Whether what a network is built from has the types and the sizes that it must have."""
+
+    def is_number(value, least: int) -> bool:
+        return value is None or (type(value) is int and value >= least)
+
+    arguments, names = configuration.get("arguments", {}), configuration.get("class_names")
+    if not isinstance(arguments, dict) or not is_number(configuration.get("n_classes"), 1):
+        return False
+    if isinstance(names, list) and len(names) != configuration.get("n_classes", len(names)):
+        return False
+    whole = arguments.get("whole_size") or [None, None]
+    if not (isinstance(whole, list) and len(whole) == 2):
+        return False
+    return (
+        isinstance(arguments.get("backbone", ""), str)
+        and all(is_number(arguments.get(name), least) for name, least in LEAST.items())
+        and all(is_number(side, LEAST["height"]) for side in whole)
+    )
 
 
 def read_arguments(path: Path) -> dict:
@@ -264,7 +286,8 @@ def _layers_of(path: Path) -> dict[str, list[np.ndarray]]:
     def visit(place: str, item: h5py.Group | h5py.Dataset) -> None:
         # Keras 3 keeps a layer's weights by number in a group that has the layer's name.
         if place.startswith("layers/") and "name" in item.attrs and len(item):
-            groups[item.attrs["name"]] = [np.asarray(item[key]) for key in sorted(item, key=int)]
+            keys = sorted((key for key in item if key.isdecimal()), key=int)
+            groups[item.attrs["name"]] = [np.asarray(item[key]) for key in keys]
 
     with _open(path) as file:
         file.visititems(visit)
@@ -278,7 +301,7 @@ def _layers(model: keras.Model):
 
 def epochs_done(checkpoint: Path) -> int:
     """The epochs that the run of a checkpoint has behind it."""
-    return len(_attribute(checkpoint, RUN).get("rows", []))
+    return len(_read_state(checkpoint)["rows"])
 
 
 def load_checkpoint(model: keras.Model, path: Path) -> dict:
@@ -291,6 +314,19 @@ def load_checkpoint(model: keras.Model, path: Path) -> dict:
     Raises:
         UserError: there is no checkpoint, or it does not fit the network.
     """
-    run = _attribute(path, RUN)
+    state = _read_state(path)
     _load(model, path, f"{path} does not fit this network")
-    return run
+    return state
+
+
+def _read_state(checkpoint: Path) -> dict:
+    """The state of the run in a checkpoint: its number, the rows of its history, and its best."""
+    state = _attribute(checkpoint, RUN)
+    run, rows, best = (state.get(name) for name in ("run", "rows", "best"))
+    sound = type(run) is int and isinstance(rows, list) and isinstance(best, list)
+    if not sound or len(best) != 2 or not all(isinstance(row, dict) for row in rows):
+        raise UserError(
+            f"{checkpoint} holds no state of a run to go on with; begin with --restore-weights or "
+            "--start-from in place of --resume."
+        )
+    return state

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import h5py
 import keras
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import fast
 from arguments import PRESETS, apply_preset, build_parser, fill, fill_resumed, parse_arguments
 from losses import LOSSES
 from model import build_fcn
@@ -20,7 +22,14 @@ from utils.errors import UserError
 from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
 from utils.history import read_rows
-from weights import find_weights, read_arguments, save_checkpoint, save_weights, start_from
+from weights import (
+    find_weights,
+    read_arguments,
+    read_configuration,
+    save_checkpoint,
+    save_weights,
+    start_from,
+)
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -434,6 +443,64 @@ def test_labels_from_elsewhere_are_named_again_to_resume(data, tmp_path):
     assert len(history(tmp_path)) == 2
 
 
+def test_what_cannot_be_read_costs_no_other_picture(trained, tmp_path, capsys):
+    (weights,) = trained[0].glob("*-best-iou.weights.h5")
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name in ("a.png", "c.png"):
+        Image.new("RGB", (33, 47)).save(pictures / name)
+    (pictures / "b.png").write_bytes((pictures / "a.png").read_bytes()[:60])
+    (pictures / "d.HEIC").touch()
+    arguments = ["--evaluate", "--restore-weights", weights, "--prediction-dir", tmp_path / "out"]
+    with pytest.raises(UserError, match=r"1 of 3 pictures could not be read, b\.png"):
+        run(*arguments, "--image-file", pictures)
+    assert (tmp_path / "out" / "c.png-mask.png").is_file()
+    printed = capsys.readouterr().err
+    assert "b.png cannot be read" in printed and "1 files such as d.HEIC" in printed
+
+
+def test_the_weights_that_are_scored_are_named(trained, data, tmp_path, capsys):
+    (weights,) = trained[0].glob("*-best-iou.weights.h5")
+    arguments = ["--evaluate", "--restore-weights", weights.name, "--save-dir", weights.parent]
+    run(*arguments, "--data-path", data)
+    assert f"Weights {weights}, " in capsys.readouterr().out
+
+
+def test_plain_layers_give_the_same_scores(trained, data, capsys):
+    (weights,) = trained[0].glob("*-best-iou.weights.h5")
+    arguments = ["--evaluate", "--restore-weights", weights, "--data-path", data]
+    printed = []
+    for options in ([], ["--plain"]):
+        run(*arguments, *options, "--precision", "float32")
+        assert fast.is_on() != bool(options)
+        printed.append(capsys.readouterr().out)
+    fast.turn(True)
+    assert printed[0] == printed[1] and "dataset mIoU" in printed[0]
+
+
+def test_a_folder_after_an_equals_sign_may_begin_at_home():
+    args = parse_arguments(["--train", "--save-dir=~/runs", "--data-path=~/photographs"])
+    assert args.save_dir == Path.home() / "runs"
+    assert args.data_path == Path.home() / "photographs"
+
+
+def test_more_epochs_than_the_rate_falls_over_are_pointed_out(data, tmp_path, capsys):
+    options = [*TINY, "--epochs", "3", "--schedule-epochs", "2", "--data-path", data]
+    run("--train", *options, "--save-dir", tmp_path)
+    assert "--schedule-epochs 3" in capsys.readouterr().out
+
+
+def test_the_commit_is_that_before_the_run_replaced_files(data, tmp_path, monkeypatch):
+    """Of a run in several sizes: files of the repository count as changed after the first."""
+    commits = iter(["clean", "dirty"])
+    monkeypatch.setattr("trainer._commit", lambda: next(commits))
+    options = [*TINY, "--height", "64", "--width", "64", "--grow", "--preset", "quick"]
+    options += ["--epochs", "4", "--schedule-epochs", "4", "--data-path", data]
+    run("--train", *options, "--save-dir", tmp_path)
+    (weights,) = tmp_path.glob("*-last.weights.h5")
+    assert read_configuration(weights)["commit"] == "clean"
+
+
 def test_pictures_are_segmented_without_a_word(data, trained, tmp_path, capsys):
     (weights,) = trained[0].glob("*best-iou.weights.h5")
     run("--evaluate", "--restore-weights", weights, "--image-file", data / "0000001.jpg",
@@ -472,9 +539,11 @@ def test_maps_of_another_size_than_their_pictures_are_plotted(data, trained, tmp
 def test_patience_ends_a_run_that_grows(data, tmp_path, monkeypatch):
     flat = {"chapter_miou": 0.5, "dataset_miou": 0.5, "pixel_accuracy": 0.5}
     monkeypatch.setattr("metrics.scores", lambda matrices: flat)
-    options = ["--grow", "--schedule-epochs", "4", "--epochs", "4", "--patience", "1"]
+    options = ["--grow", "--schedule-epochs", "8", "--epochs", "8", "--patience", "1"]
+    options += ["--height", "64", "--width", "64"]
     run("--train", *TINY, *options, "--data-path", data, "--save-dir", tmp_path)
-    assert len(history(tmp_path)) == 2
+    # Small ones come to epoch 5 of 8, where the best is the first; patience begins with the sixth.
+    assert len(history(tmp_path)) == 7
 
 
 def test_starting_from_weights_that_are_not_there(data, tmp_path):

@@ -415,7 +415,13 @@ def masks(folder, arrays, pictures="val"):
 
 @pytest.mark.parametrize(
     ("name", "pictures"),
-    [("val_masks", "val"), ("valannot", "val"), ("val_labels", "val"), ("masks", "images")],
+    [
+        ("val_masks", "val"),
+        ("valannot", "val"),
+        ("val_labels", "val"),
+        ("masks", "images"),
+        ("masks", "masks"),
+    ],
 )
 def test_masks_find_their_pictures(tmp_path, name, pictures):
     masks(tmp_path, [[[0, 1], [2, 255]]], pictures).rename(tmp_path / name)

@@ -23,6 +23,7 @@ from utils.errors import UserError
 from utils.files import PROJECT
 from utils.history import read_rows, write_history
 from weights import (
+    epochs_done,
     find_weights,
     load_weights,
     read_arguments,
@@ -181,6 +182,14 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert [(row["run"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (2, 2)]
 
 
+def test_what_was_set_aside_can_be_gone_on_with(tmp_path, capsys):
+    name = "ResNet8v1-1layer-squares"
+    (tmp_path / f"{name}-last.weights.h5").touch()
+    RunFiles(tmp_path, name).set_aside(1)
+    assert (tmp_path / f"{name}-run1-last.weights.h5").exists()
+    assert "--resume --dataset squares-run1 goes on with it" in capsys.readouterr().out
+
+
 def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_path):
     _, files = run(tmp_path, 1)
     first = files.best.read_bytes()
@@ -317,6 +326,24 @@ def test_patience(tmp_path):
     assert len(read_rows(files.history)) == 3
 
 
+def test_patience_begins_where_it_is_told_to(tmp_path):
+    """The best is that of the first epoch; waiting for a better one begins with the fifth."""
+    flat = {"chapter_miou": 0.5, "dataset_miou": 0.5, "pixel_accuracy": 0.5}
+    files = RunFiles(tmp_path, "tiny")
+    train(
+        tiny_network(),
+        Toy(),
+        score=lambda: dict(flat),
+        files=files,
+        configuration=describe_run({}, CLASSES),
+        epochs=9,
+        rate=lambda epoch: lr_scheduler(epoch, schedule_epochs=9),
+        patience=2,
+        patient_from=4,
+    )
+    assert len(read_rows(files.history)) == 6
+
+
 def test_history_of_another_program_is_refused(tmp_path):
     path = tmp_path / "history.csv"
     path.write_text("a,b\n1,2\n")
@@ -360,11 +387,46 @@ def test_broken_weights_are_refused(tmp_path):
         load_weights(tiny_network(), tmp_path / "a.weights.h5")
 
 
-@pytest.mark.parametrize("configuration", [[], {"n_classes": 3, "arguments": 3}, "text"])
+@pytest.mark.parametrize(
+    "configuration",
+    [
+        [],
+        "text",
+        {"n_classes": 3, "arguments": 3},
+        {"n_classes": "3"},
+        {"n_classes": 3, "class_names": ["background", "thing"]},
+        {"n_classes": 3, "arguments": {"backbone": 5}},
+        {"n_classes": 3, "arguments": {"height": "480"}},
+        {"n_classes": 3, "arguments": {"width": -5}},
+        {"n_classes": 3, "arguments": {"layers": True}},
+        {"n_classes": 3, "arguments": {"whole_size": [32]}},
+        {"n_classes": 3, "arguments": {"whole_size": [32, "32"]}},
+    ],
+)
 def test_a_damaged_configuration_is_refused(tmp_path, configuration):
     save_weights(tiny_network(), tmp_path / "a.weights.h5", configuration)
     with pytest.raises(UserError, match="a.weights.h5 has a broken configuration"):
         read_arguments(tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize("state", [{}, {"run": 1, "rows": 5}, {"run": 1, "rows": [], "best": 1}])
+def test_a_checkpoint_without_the_state_of_a_run_is_not_resumed(tmp_path, state):
+    model = tiny_network()
+    model.compile("adam", "mse")
+    save_checkpoint(model, tmp_path / "tiny-last.weights.h5", {}, state)
+    with pytest.raises(UserError, match="no state of a run"):
+        epochs_done(tmp_path / "tiny-last.weights.h5")
+    with pytest.raises(UserError, match="no state of a run"):
+        run(tmp_path, 1, resume=True)
+
+
+def test_a_bare_name_is_looked_for_in_the_runs_own_folder_first(tmp_path, monkeypatch):
+    for folder in ("here", "runs"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "x.h5").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    assert find_weights("x.h5", tmp_path / "runs") == tmp_path / "runs" / "x.h5"
+    assert find_weights("x.h5", tmp_path / "nowhere") == Path("x.h5")
 
 
 def test_classes_are_counted_without_a_configuration(tmp_path):

@@ -10,7 +10,7 @@ import numpy as np
 
 from utils.classes import FILE_NAME, MOST_CLASSES, VOC_COLOURS, VOID, Classes, named
 from utils.errors import UserError
-from utils.pictures import opened
+from utils.pictures import opened, pictures_in
 
 PICTURE_ENDINGS = ("_masks", "_labels", "annot")  # the last is CamVid's `train`, `trainannot`
 
@@ -30,7 +30,8 @@ def mask_files(folder: Path | str) -> list[Path]:
 
 def pictures_beside(folder: Path | str) -> Path:
     """The folder with the pictures of a folder of masks: `val` for `val_masks`, `val_labels` and
-    `valannot`, otherwise `images` beside it.
+    `valannot`, otherwise `images` beside it, otherwise the folder itself when it holds others than
+    PNGs.
 
     Raises:
         UserError: there is no such folder.
@@ -43,6 +44,8 @@ def pictures_beside(folder: Path | str) -> Path:
     pictures = folder.with_name("images")
     if pictures.is_dir() and pictures != folder:
         return pictures
+    if any(path.suffix.lower() != ".png" for path in pictures_in(folder)):
+        return folder
     raise UserError(
         f"the pictures of the masks in {folder} are not beside it; name both folders with "
         "utils/generate_gt_segmentation.py --masks and --data-path."

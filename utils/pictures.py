@@ -16,6 +16,9 @@ from utils.errors import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
 
+# Kinds of photographs that Pillow does not read, or reads as a small preview.
+OTHER_SUFFIXES = {".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf"}
+
 # What shows a picture upright for each EXIF orientation but 1; from the EXIF standard 2.3.
 UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -105,10 +108,19 @@ def list_pictures(paths: Iterable[Path | str]) -> list[Path]:
 
 def pictures_in(folder: Path) -> list[Path]:
     """The files of a folder whose names end as pictures do, sorted; hidden ones are passed over."""
+    return _files_of(folder, SUFFIXES)
+
+
+def of_other_kinds(folder: Path) -> list[Path]:
+    """The files of a folder that are photographs of kinds that are not read, sorted."""
+    return _files_of(folder, OTHER_SUFFIXES)
+
+
+def _files_of(folder: Path, suffixes: set[str]) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file()
+        if path.suffix.lower() in suffixes and not path.name.startswith(".") and path.is_file()
     )
 
 
