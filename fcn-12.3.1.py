@@ -153,6 +153,7 @@ def evaluate_fcn(args, weights: Path) -> None:
         segment_pictures,
     )
     from folding import fold
+    from mirroring import mirrored
     from portrait import draw_portrait
     from utils.classes import check_classes
     from weights import load_weights, read_classes
@@ -164,6 +165,8 @@ def evaluate_fcn(args, weights: Path) -> None:
     load_weights(fcn, weights)
     if fast.is_on():
         fcn = fold(fcn)
+    if args.mirror:
+        fcn = mirrored(fcn)
     if args.image_file:
         pictures = pictures_of_files(args.image_file)
         segment_pictures(fcn, pictures, classes, args.prediction_dir, args.verbose > 0)

@@ -335,6 +335,12 @@ def build_parser() -> OneLineParser:
         "best, median and worst pictures, printed and drawn into --prediction-dir",
     )
     add(
+        "--mirror",
+        action="store_true",
+        help="with --evaluate: the mean of the answers to a picture and to its mirror image; "
+        "better, and takes twice as long",
+    )
+    add(
         "--prediction-dir",
         type=path,
         default=Path("prediction"),
@@ -359,6 +365,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--plot goes with --evaluate, and --image-file draws anyway")
     if args.portrait and (args.image_file or not args.evaluate):
         parser.error("--portrait goes with --evaluate of the test pictures")
+    if args.mirror and not args.evaluate:
+        parser.error("--mirror goes with --evaluate")
     if args.resume and not args.train:
         parser.error("--resume goes with --train")
     if args.resume and (args.restore_weights or args.start_from):

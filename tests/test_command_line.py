@@ -168,6 +168,7 @@ def test_the_command_line_goes_before_the_preset():
         "--train --image-file x.jpg",
         "--evaluate --resume --restore-weights x.h5",
         "--train --plot",
+        "--train --mirror",
         "--train --seed 4294967296",
         "--train --layers 9",
         "--train --dataset ../elsewhere",
@@ -462,7 +463,7 @@ def test_what_cannot_be_read_costs_no_other_picture(trained, tmp_path, capsys):
 def test_the_weights_that_are_scored_are_named(trained, data, tmp_path, capsys):
     (weights,) = trained[0].glob("*-best-iou.weights.h5")
     arguments = ["--evaluate", "--restore-weights", weights.name, "--save-dir", weights.parent]
-    run(*arguments, "--data-path", data)
+    run(*arguments, "--data-path", data, "--mirror")
     assert f"Weights {weights}, " in capsys.readouterr().out
 
 
