@@ -81,7 +81,7 @@ def train_fcn(args, files, weights: Path | None) -> None:
     if args.verbose:
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
         print(f"Sizes: {', '.join(sizes)}; the rate falls over {args.schedule_epochs} epochs.")
-        if args.epochs > args.schedule_epochs:
+        if args.epochs > args.schedule_epochs and not args.resume:
             print(
                 "After these it stays where it is: for a longer run rather than a few epochs more, "
                 f"--schedule-epochs {args.epochs}."
@@ -130,8 +130,8 @@ def train_fcn(args, files, weights: Path | None) -> None:
             loss=LOSSES[args.loss](class_weights),
             resume=args.resume or done > 0,
             restored=weights is not None and done == 0,
-            patience=args.patience if stage is plan[-1] else None,
-            patient_from=plan[-2].end if len(plan) > 1 else 0,
+            patience=args.patience if stage.size == whole else None,
+            patient_from=max((small.end for small in plan if small.size != whole), default=0),
             tensorboard=args.tensorboard,
             verbose=args.verbose > 0,
         )

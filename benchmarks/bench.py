@@ -167,7 +167,7 @@ def measure(row: Row, rounds: int, gpu: str | None) -> dict[str, dict]:
 def same_device(gpu: str | None) -> dict[str, str]:
     """Variables that put every contestant where Keras runs: on the GPU, or on the CPU.
 
-    Contestants are alive side by side, so none may take the whole memory of a GPU.
+    Most are alive side by side, so none may take the whole memory of a GPU.
     """
     if gpu is None:
         return {"BENCHMARK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}

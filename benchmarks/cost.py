@@ -130,9 +130,11 @@ def main() -> None:
                 print(f"{action}, {grows} {x:g}: left out, it would need too much memory")
                 continue
             result = measure(action, options, 1 if x == COUNTS[-1] else args.rounds, run["gpu"])
-            if "missing" in result:  # larger ones would not run either
+            if result.get("missing", "").startswith("killed"):  # and larger ones would be too
                 print(f"{action} at {grows} {x:g}: {result['missing']}")
                 break
+            if "missing" in result:
+                sys.exit(f"{action} at {grows} {x:g}: {result['missing']}")
             times = result["seconds"]
             spread = {"lowest": min(times), "highest": max(times)}
             point = {"action": action, "grows": grows, "x": x}

@@ -148,7 +148,9 @@ def _sentence(run: dict) -> str:
     """What is known of a run, as a sentence."""
     versions = ", ".join(f"{name} {version}" for name, version in run["versions"].items())
     quick = ", half the rounds" if run.get("quick") else ""
+    # Rows that were measured before these were noted have none.
+    precision = f", ours in {run['precision']}" if "precision" in run else ""
     return (
-        f"{run['machine']}, ours in {run['precision']}; {versions}; commit {run['commit']}, "
+        f"{run['machine']}{precision}; {versions}; commit {run['commit']}, "
         f"{run['date']}; load before the run {run['load']:.1f}{quick}"
     )

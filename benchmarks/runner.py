@@ -4,7 +4,8 @@ Two runs of a program minutes apart differ by more than what is to be measured: 
 and go, the processor heats up and slows down. So the contestants are all started and warmed up
 first, and then take turns, A B C A B C. What slows the machine for a while slows them all, and the
 ratio of neighbouring turns says what a ratio of two averages does not. Each has its own process,
-since threads, precision and peak memory belong to a process.
+since threads, precision and peak memory belong to a process. Only those that would not fit into the
+memory together are started, warmed up and ended one by one, in every round.
 
 A contestant is a program that calls `serve`; it answers each line on its standard input with a line
 of JSON on its standard output.

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# No Keras here: it would count as PyTorch's memory. Where the others run, `runner.alternate` says.
+# No Keras here: it would count as PyTorch's memory. `bench.same_device` says where the others run.
 DEVICE = os.environ.get("BENCHMARK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
 L2 = 1e-4  # that of `resnet.py`, the chapter's
 

@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import OUTSIDE, PROJECT, portable
+from utils.files import OUTSIDE, PROJECT, at_home, portable
 
 # What the presets set where the command line says nothing. The book's values are the chapter's.
 PRESETS = {
@@ -104,11 +104,6 @@ def whole_number(least: int, most: int = 2**31 - 1):
     return parse
 
 
-def path(text: str) -> Path:
-    """Type of an option: a path; after `=` it is not the shell that replaces a leading `~`."""
-    return Path(text).expanduser()
-
-
 def fraction(text: str) -> float:
     """Type of an option: a number from 0 up to, but not including, 1."""
     try:
@@ -176,7 +171,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--save-dir",
-        type=path,
+        type=at_home,
         default=PROJECT / "weights",
         help="folder of weights, history and curves (weights/ beside this program)",
     )
@@ -194,7 +189,7 @@ def build_parser() -> OneLineParser:
     add("--channels", type=int, choices=(1, 3), help="colour channels (3)")
     add(
         "--data-path",
-        type=path,
+        type=at_home,
         default=PROJECT / "data" / "drinks",
         help="folder of pictures and labels (data/drinks beside this program)",
     )
@@ -213,7 +208,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--image-file",
-        type=path,
+        type=at_home,
         nargs="+",
         metavar="FILE",
         help="with --evaluate: segment these pictures, or those of a folder, instead",
@@ -342,7 +337,7 @@ def build_parser() -> OneLineParser:
     )
     add(
         "--prediction-dir",
-        type=path,
+        type=at_home,
         default=Path("prediction"),
         help="folder for segmented pictures (prediction/ in the current folder)",
     )

@@ -123,8 +123,8 @@ def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None
     others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
     if others:
         print(
-            f"passed over: {len(others)} files such as {others[0]}, of a kind that is not read "
-            "here; save them as JPEG or PNG.",
+            f"passed over: {others[0]}, in all {len(others)} of kinds that are not read here; "
+            "save them as JPEG or PNG.",
             file=sys.stderr,
         )
     for path in files:
@@ -144,7 +144,7 @@ def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None
     if unread:
         raise UserError(
             f"{len(unread)} of {len(files)} pictures could not be read, {unread[0]} among them; "
-            "the others are segmented."
+            "save them anew. What could be read is segmented."
         )
 
 

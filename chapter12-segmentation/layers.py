@@ -32,14 +32,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
     Keras 3 computes mean, variance and the normalised map in separate passes over the map.
     TensorFlow has them fused, forward and backward (`FusedBatchNormV3`): a training step of the
     chapter's network with four pictures of 128x160 takes 0.85 s with it and 1.28 s without
-    (bfloat16, two cores of a Zen 4). In prediction, where Keras computes in float32 whatever the
-    precision, (1, 480, 640, 64) takes a third of the time, see `folding.fold`. Other backends, and
-    maps that are not (B, H, W, C), take Keras' own way; a test holds the two against each other.
+    (bfloat16, two cores of a Zen 4). In prediction, which scores the pictures of validation, a map
+    of (1, 480, 640, 64) takes a third of the time in bfloat16, half in float32 (`folding.fold`).
+    Other backends, maps that are not (B, H, W, C), masks and synchronised statistics take Keras'
+    own way; a test holds the two against each other.
     """
 
     def call(self, inputs, training=None, mask=None):
-        maps = len(inputs.shape) == 4 and self.axis in (-1, 3) and mask is None
-        if maps and not self.synchronized and fast.on_tensorflow():
+        maps = len(inputs.shape) == 4 and self.axis in (-1, 3)
+        usual = mask is None and not self.synchronized
+        if maps and usual and fast.on_tensorflow():
             return self._call_fused(inputs, bool(training and self.trainable))
         return super().call(inputs, training=training, mask=mask)
 

@@ -7,9 +7,9 @@ from keras import layers
 def mirrored(model: keras.Model) -> keras.Model:
     """The mean of a network's answers to a picture and, mirrored back, to its mirror image.
 
-    Half of the training pictures are mirrored, so that the network knows both; what it gets wrong
-    by chance in one of them averages out (Simonyan and Zisserman, "Very Deep Convolutional
-    Networks", 2015, section 3.2). Takes twice as long.
+    With `--augment` half of the training pictures are mirrored, so that the network knows both;
+    what it gets wrong by chance in one of them averages out (Simonyan and Zisserman, "Very Deep
+    Convolutional Networks", 2015, section 3.2). Takes twice as long.
 
     Args:
         model: from pictures (B, H, W, channels) to probabilities (B, H, W, C).

@@ -72,7 +72,7 @@ class RunFiles:
             use = "name that to use it"
             if path == self.last:
                 dataset = f"{self.name.partition('layer-')[2]}-run{run}"
-                use = f"--resume --dataset {dataset} goes on with it"
+                use = f"the same command with --resume --dataset {dataset} would go on with it"
             print(f"The earlier {path.name} is kept as {kept(path).name}; {use}.")
         return run + 1
 

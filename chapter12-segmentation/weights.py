@@ -16,14 +16,21 @@ import h5py
 import keras
 import numpy as np
 
-from utils.classes import Classes, named
+from utils.classes import MOST_CLASSES, Classes, named
 from utils.errors import UserError
-from utils.files import PROJECT, replace_whole
+from utils.files import PROJECT, at_home, replace_whole
 from widening import head_filters, widen_head
 
 CONFIGURATION = "configuration"
 RUN = "run"
-LEAST = {"layers": 1, "channels": 1, "filters": 1, "height": 32, "width": 32}  # of a network
+# What a network may have, from and to.
+LIMITS = {
+    "layers": (1, 8),
+    "channels": (1, 3),
+    "filters": (1, 2**31),
+    "height": (32, 2**31),
+    "width": (32, 2**31),
+}
 
 
 def to_json(value: dict) -> str:
@@ -34,7 +41,7 @@ def to_json(value: dict) -> str:
 def find_weights(name: str, save_dir: Path) -> Path:
     """The file that `--restore-weights` or `--start-from` names.
 
-    That is a name in `save_dir`, any path, or a name in `weights/`.
+    That is any path, or a name in `save_dir` or `weights/`.
 
     The book's command says `...-best-iou.h5`, Keras 3 writes `...-best-iou.weights.h5`: either name
     finds either file.
@@ -48,8 +55,8 @@ def find_weights(name: str, save_dir: Path) -> Path:
     elif name.endswith(".h5"):
         names.append(name.removesuffix(".h5") + ".weights.h5")
     for candidate in names:
-        for folder in (save_dir, Path(), PROJECT / "weights", PROJECT):
-            path = folder / Path(candidate).expanduser()
+        for folder in (Path(), save_dir, PROJECT / "weights", PROJECT):
+            path = folder / at_home(candidate)
             if path.is_file():
                 return path
     start, _, rest = Path(names[-1]).name.partition("-best-iou")
@@ -127,21 +134,22 @@ def read_configuration(path: Path) -> dict:
 def _is_sound(configuration: dict) -> bool:
     """Whether what a network is built from has the types and the sizes that it must have."""
 
-    def is_number(value, least: int) -> bool:
-        return value is None or (type(value) is int and value >= least)
+    def is_number(value, least: int, most: int) -> bool:
+        return value is None or (type(value) is int and least <= value <= most)
 
-    arguments, names = configuration.get("arguments", {}), configuration.get("class_names")
-    if not isinstance(arguments, dict) or not is_number(configuration.get("n_classes"), 1):
+    arguments, names = configuration.get("arguments", {}), configuration.get("class_names", [])
+    n_classes = configuration.get("n_classes", 1)
+    if not isinstance(arguments, dict) or not isinstance(names, list) or n_classes is None:
         return False
-    if isinstance(names, list) and len(names) != configuration.get("n_classes", len(names)):
+    if not is_number(n_classes, 1, MOST_CLASSES) or (names and len(names) != n_classes):
         return False
     whole = arguments.get("whole_size") or [None, None]
     if not (isinstance(whole, list) and len(whole) == 2):
         return False
     return (
         isinstance(arguments.get("backbone", ""), str)
-        and all(is_number(arguments.get(name), least) for name, least in LEAST.items())
-        and all(is_number(side, LEAST["height"]) for side in whole)
+        and all(is_number(arguments.get(name), *limits) for name, limits in LIMITS.items())
+        and all(is_number(side, *LIMITS["height"]) for side in whole)
     )
 
 

@@ -457,16 +457,45 @@ def test_what_cannot_be_read_costs_no_other_picture(trained, tmp_path, capsys):
         run(*arguments, "--image-file", pictures)
     assert (tmp_path / "out" / "c.png-mask.png").is_file()
     printed = capsys.readouterr().err
-    assert "b.png cannot be read" in printed and "1 files such as d.HEIC" in printed
+    assert "b.png cannot be read" in printed and "d.HEIC" in printed
 
 
 def test_the_weights_that_are_scored_are_named(trained, data, tmp_path, capsys):
     (weights,) = trained[0].glob("*-best-iou.weights.h5")
     arguments = ["--evaluate", "--restore-weights", weights.name, "--save-dir", weights.parent]
-    run(*arguments, "--data-path", data, "--mirror")
+    run(*arguments, "--data-path", data)
     assert f"Weights {weights}, " in capsys.readouterr().out
 
 
+def test_mirroring_is_asked_for(trained, data, monkeypatch):
+    seen = []
+    monkeypatch.setattr("mirroring.mirrored", lambda model: seen.append(model) or model)
+    (weights,) = trained[0].glob("*-best-iou.weights.h5")
+    arguments = ["--evaluate", "--restore-weights", weights, "--data-path", data]
+    run(*arguments)
+    assert not seen
+    run(*arguments, "--mirror")
+    assert len(seen) == 1
+
+
+def test_what_was_set_aside_can_be_gone_on_with(data, tmp_path, capsys):
+    options = [*TINY, "--schedule-epochs", "2", "--data-path", data, "--save-dir", tmp_path]
+    for _ in range(2):
+        run("--train", *options, "--epochs", "1")
+    asked = f"--resume --dataset {data.name}-run1"
+    assert asked in capsys.readouterr().out
+    run("--train", *options, "--epochs", "2", *asked.split())
+    rows = read_rows(tmp_path / f"ResNet8v1-1layer-{data.name}-run1-history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2]
+
+
+@pytest.fixture
+def fast_again():
+    yield
+    fast.turn(True)
+
+
+@pytest.mark.usefixtures("fast_again")
 def test_plain_layers_give_the_same_scores(trained, data, capsys):
     (weights,) = trained[0].glob("*-best-iou.weights.h5")
     arguments = ["--evaluate", "--restore-weights", weights, "--data-path", data]
@@ -475,7 +504,6 @@ def test_plain_layers_give_the_same_scores(trained, data, capsys):
         run(*arguments, *options, "--precision", "float32")
         assert fast.is_on() != bool(options)
         printed.append(capsys.readouterr().out)
-    fast.turn(True)
     assert printed[0] == printed[1] and "dataset mIoU" in printed[0]
 
 
@@ -483,6 +511,8 @@ def test_a_folder_after_an_equals_sign_may_begin_at_home():
     args = parse_arguments(["--train", "--save-dir=~/runs", "--data-path=~/photographs"])
     assert args.save_dir == Path.home() / "runs"
     assert args.data_path == Path.home() / "photographs"
+    args = parse_arguments(["--evaluate", "--restore-weights=x.h5", "--image-file", "~nobody.jpg"])
+    assert args.image_file == [Path("~nobody.jpg")]
 
 
 def test_more_epochs_than_the_rate_falls_over_are_pointed_out(data, tmp_path, capsys):
@@ -543,8 +573,8 @@ def test_patience_ends_a_run_that_grows(data, tmp_path, monkeypatch):
     options = ["--grow", "--schedule-epochs", "8", "--epochs", "8", "--patience", "1"]
     options += ["--height", "64", "--width", "64"]
     run("--train", *TINY, *options, "--data-path", data, "--save-dir", tmp_path)
-    # Small ones come to epoch 5 of 8, where the best is the first; patience begins with the sixth.
-    assert len(history(tmp_path)) == 7
+    # The best is the first epoch; patience begins after the fourth, the last of small pictures.
+    assert len(history(tmp_path)) == 5
 
 
 def test_starting_from_weights_that_are_not_there(data, tmp_path):

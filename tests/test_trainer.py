@@ -182,14 +182,6 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert [(row["run"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (2, 2)]
 
 
-def test_what_was_set_aside_can_be_gone_on_with(tmp_path, capsys):
-    name = "ResNet8v1-1layer-squares"
-    (tmp_path / f"{name}-last.weights.h5").touch()
-    RunFiles(tmp_path, name).set_aside(1)
-    assert (tmp_path / f"{name}-run1-last.weights.h5").exists()
-    assert "--resume --dataset squares-run1 goes on with it" in capsys.readouterr().out
-
-
 def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_path):
     _, files = run(tmp_path, 1)
     first = files.best.read_bytes()
@@ -394,6 +386,10 @@ def test_broken_weights_are_refused(tmp_path):
         "text",
         {"n_classes": 3, "arguments": 3},
         {"n_classes": "3"},
+        {"n_classes": None},
+        {"n_classes": 1000},
+        {"n_classes": 3, "class_names": "abc"},
+        {"n_classes": 3, "arguments": {"layers": 60}},
         {"n_classes": 3, "class_names": ["background", "thing"]},
         {"n_classes": 3, "arguments": {"backbone": 5}},
         {"n_classes": 3, "arguments": {"height": "480"}},
@@ -418,15 +414,6 @@ def test_a_checkpoint_without_the_state_of_a_run_is_not_resumed(tmp_path, state)
         epochs_done(tmp_path / "tiny-last.weights.h5")
     with pytest.raises(UserError, match="no state of a run"):
         run(tmp_path, 1, resume=True)
-
-
-def test_a_bare_name_is_looked_for_in_the_runs_own_folder_first(tmp_path, monkeypatch):
-    for folder in ("here", "runs"):
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "x.h5").touch()
-    monkeypatch.chdir(tmp_path / "here")
-    assert find_weights("x.h5", tmp_path / "runs") == tmp_path / "runs" / "x.h5"
-    assert find_weights("x.h5", tmp_path / "nowhere") == Path("x.h5")
 
 
 def test_classes_are_counted_without_a_configuration(tmp_path):

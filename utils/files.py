@@ -53,6 +53,14 @@ def replace_whole(path: Path | str) -> Iterator[Path]:
         unfinished.unlink(missing_ok=True)
 
 
+def at_home(text: str) -> Path:
+    """A path whose leading `~` is the home folder; after `=` no shell replaces it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:  # there is no such user: a file may be called so
+        return Path(text)
+
+
 def inside(folder: Path | str, name: str) -> Path:
     """The path of `name` in `folder`; sub-folders are allowed, leaving the folder is not.
 

@@ -15,9 +15,10 @@ from PIL import Image
 from utils.errors import UserError
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm"}
+SUFFIXES |= {".avif"}
 
-# Kinds of photographs that Pillow does not read, or reads as a small preview.
-OTHER_SUFFIXES = {".heic", ".heif", ".avif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf"}
+# Kinds of photographs that Pillow does not read, or of which it reads a small preview.
+OTHER_SUFFIXES = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf"}
 
 # What shows a picture upright for each EXIF orientation but 1; from the EXIF standard 2.3.
 UPRIGHT = {
