@@ -75,7 +75,7 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     def train(size: list[int], batch: int, plain: float, torch: float, rounds: int) -> Row:
         what = f"training step, {size[0]}×{size[1]}, batch {batch}"
         goals = {"plain": plain, "torch": torch}
-        together = size[0] * size[1] * batch < 1e6  # plain Keras needs 25 GB for 1.2 megapixels
+        together = size[0] * size[1] * batch < 1e6  # plain Keras needs 22 GB for 1.2 megapixels
         contestants = versus("train", ALL, size=size, batch=batch)
         return Row(contestants, [Line(what, goals=goals)], rounds, together)
 

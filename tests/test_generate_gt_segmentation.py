@@ -405,12 +405,12 @@ def mask(path, array, mode=None):
     return path
 
 
-def masks(folder, arrays, pictures="val"):
-    """A folder `val_masks` of masks and the pictures beside it."""
+def masks(folder, arrays, pictures="val", name="val_masks"):
+    """A folder of masks, and the folder of their pictures beside it or the same."""
     for i, array in enumerate(arrays):
-        mask(folder / "val_masks" / f"{i}.png", array)
+        mask(folder / name / f"{i}.png", array)
         picture(folder / pictures / f"{i}.jpg", np.shape(array)[:2])
-    return folder / "val_masks"
+    return folder / name
 
 
 @pytest.mark.parametrize(
@@ -424,8 +424,7 @@ def masks(folder, arrays, pictures="val"):
     ],
 )
 def test_masks_find_their_pictures(tmp_path, name, pictures):
-    masks(tmp_path, [[[0, 1], [2, 255]]], pictures).rename(tmp_path / name)
-    store = ensure_labels(tmp_path / name, progress=False)
+    store = ensure_labels(masks(tmp_path, [[[0, 1], [2, 255]]], pictures, name), progress=False)
     assert store.keys == ["0.jpg"] and store.folder == tmp_path / pictures
     np.testing.assert_array_equal(store["0.jpg"], [[0, 1], [2, 255]])
     assert (tmp_path / f"{name}.npy").exists()
