@@ -19,7 +19,7 @@ import numpy as np
 from utils.classes import MOST_CLASSES, Classes, named
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
-from widening import head_filters, widen_head
+from widening import head_filters, narrow_head, widen_head
 
 CONFIGURATION = "configuration"
 RUN = "run"
@@ -243,8 +243,8 @@ def start_from(model: keras.Model, *paths: Path) -> None:
     """Take from weights files the layers that fit by name and shape; the others begin anew.
 
     So a network for other classes begins with a backbone that has learnt edges and textures
-    already. A wider head takes over what a narrower one computes, see `widening`. What began anew
-    is printed.
+    already. A wider head takes over what a narrower one computes, and a narrower one what a wider
+    was made from, see `widening`. What began anew is printed.
 
     Several files are averaged; one that is named twice counts twice. Runs that began from one
     another are often on one plain of low loss, whose middle serves unseen pictures better
@@ -270,6 +270,9 @@ def start_from(model: keras.Model, *paths: Path) -> None:
     if narrow and filters and filters > narrow:
         groups = widen_head(groups, filters)
         print(f"The head of {narrow} filters is widened to {filters}.")
+    elif narrow and filters and filters < narrow and (narrowed := narrow_head(groups, filters)):
+        groups = narrowed
+        print(f"The head of {narrow} filters, a widened one, is narrowed to {filters}.")
     fresh, taken = [], 0
     for layer in _layers(model):
         there, here = groups.get(layer.name, []), [weight.shape for weight in layer.weights]

@@ -6,7 +6,7 @@ import pytest
 
 from model import build_fcn
 from weights import save_weights, start_from
-from widening import head_filters, widen_head
+from widening import head_filters, narrow_head, widen_head
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
 
@@ -65,3 +65,32 @@ def test_copies_share_unequally():
 def test_networks_without_the_chapters_head():
     assert head_filters({"tconv_up_x4": []}) is None
     assert head_filters({layer.name: layer.weights for layer in network(4).layers}) == 4
+
+
+@pytest.mark.parametrize("filters, n_layers", [(16, 2), (8, 1), (11, 2), (4, 3)])
+def test_a_widened_head_is_narrowed_back(tmp_path, filters, n_layers, capsys):
+    first, wide, narrow = randomised(3, n_layers), network(filters, n_layers), network(3, n_layers)
+    save_weights(first, tmp_path / "narrow.weights.h5", {})
+    start_from(wide, tmp_path / "narrow.weights.h5")
+    save_weights(wide, tmp_path / "wide.weights.h5", {})
+    start_from(narrow, tmp_path / "wide.weights.h5")
+    assert capsys.readouterr().out.count("anew: none.") == 2
+    for one, other in zip(first.weights, narrow.weights, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_a_head_that_learnt_wide_is_not_narrowed(tmp_path, capsys):
+    """Each kind of weight by itself: a copy that differs is more than a copy."""
+    wide = network(12)
+    layers = {layer.name: layer.get_weights() for layer in randomised(4).layers}
+    layers = widen_head(layers, 12)
+    assert narrow_head(layers, 4) and not narrow_head(layers, 3)
+    for name in ("conv_fcn_8", "bn_fcn_16", "bn_up_x2", "tconv_up_x2", "tconv_up_x4"):
+        for place, weight in enumerate(layers[name]):
+            changed = weight.copy()
+            changed[(..., 11, 0) if name.startswith("tconv") and not place else (..., 11)] += 0.1
+            weights = [*layers[name][:place], changed, *layers[name][place + 1 :]]
+            assert narrow_head(layers | {name: weights}, 4) is None, (name, place)
+    save_weights(wide, tmp_path / "wide.weights.h5", {})
+    start_from(network(4), tmp_path / "wide.weights.h5")
+    assert "anew: " in capsys.readouterr().out
