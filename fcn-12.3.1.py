@@ -99,7 +99,6 @@ def train_fcn(args, files, weights: Path | None) -> None:
             seed=args.seed,
             augment=args.augment,
             close_ups=args.close_ups,
-            recolour=args.recolour,
             pictures_per_epoch=args.pictures_per_epoch,
             **common,
         )

@@ -54,7 +54,6 @@ DEFAULTS = {
     "precision": "auto",
     "validation_split": 0.1,
     "close_ups": 0.0,
-    "recolour": 0.0,
     "class_weights": "none",
 }
 NETWORK = ("backbone", "layers", "channels", "filters", "height", "width")
@@ -67,7 +66,6 @@ FIXED = (
     "precision",
     "augment",
     "close_ups",
-    "recolour",
     "grow",
     "optimizer",
     "loss",
@@ -262,13 +260,6 @@ def build_parser() -> OneLineParser:
         metavar="SHARE",
         help="with --augment: of this share of the training pictures only a part is shown, 1.4 to "
         "2.8 times as large (0); long runs learn near things by it",
-    )
-    add(
-        "--recolour",
-        type=fraction,
-        metavar="SHARE",
-        help="with --augment: in this share of the training pictures all but the objects takes "
-        "other colours (0), so that shape and design tell them apart",
     )
     add(
         "--grow",

@@ -8,7 +8,7 @@ Every function is pure: what is random comes from the generator `rng` alone.
 """
 
 from dataclasses import dataclass
-from math import ceil, cos, log, pi, radians, sin
+from math import ceil, cos, log, radians, sin
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -31,14 +31,6 @@ GAMMA = 1.25  # exponent from 1/1.25 to 1.25
 WHITE_BALANCE = 0.06  # gain of each channel
 SATURATION = 0.3
 HUE = 8  # degrees about the grey axis; more would turn one brand of drink into another
-
-# What else is around them, for a share of the pictures that the caller chooses: every hue.
-RECOLOUR_SATURATION = (0.0, 1.8)
-RECOLOUR_GAIN = 0.4  # brightness, up to 40 % either way
-RECOLOUR_CONTRAST = 0.4
-RECOLOUR_GAMMA = 1.6
-RECOLOUR_TINT = 0.2
-RECOLOUR_EDGE = (0.5, 1.5)  # pixels over which the two pictures blend: a sharp seam gives them away
 
 # How well they are seen. Rare, since most pictures that will be segmented are clear.
 BLUR_SHARE = 0.1
@@ -73,7 +65,6 @@ def augment(
     rng: np.random.Generator,
     size: tuple[int, int],
     close_ups: float = 0.0,
-    recolour: float = 0.0,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Change a picture and its labels at random and bring both to `size`.
 
@@ -83,17 +74,14 @@ def augment(
         rng: gives all random numbers; equally seeded ones give equal results.
         size: (H, W) of the results.
         close_ups: share of pictures that are seen from near, 0 to 1.
-        recolour: share of pictures whose background takes other colours, 0 to 1.
 
     Returns:
         The picture (H, W, 3) uint8 and its labels (H, W) uint8; what lies outside the source is
         its mean colour and void (255).
     """
     view = random_view(rng, close_ups)
-    seen, seen_labels = see_picture(picture, view, size), see_labels(labels, view, size)
-    if recolour and rng.random() < recolour:
-        seen = recolour_background(seen, seen_labels, rng)
-    return change_look(seen, rng), seen_labels
+    seen = see_picture(picture, view, size)
+    return change_look(seen, rng), see_labels(labels, view, size)
 
 
 def needed_size(size: tuple[int, int], close_ups: float = 0.0) -> tuple[int, int]:
@@ -189,37 +177,6 @@ def change_look(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         pivot=float(picture[::4, ::4].mean()),
     )
     return np.array(image.point(curves.ravel().tolist()))
-
-
-def recolour_background(
-    picture: np.ndarray, labels: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Give everything but the objects other colours: red walls become green, wood turns blue.
-
-    Where each kind of object has its colours, a network takes any surface of such a colour for
-    it. In these pictures only shape and design tell the objects from what is around them.
-
-    Args:
-        picture: (H, W, 3) uint8.
-        labels: (H, W) uint8; what is 0 changes.
-        rng: gives all random numbers.
-
-    Returns:
-        (H, W, 3) uint8.
-    """
-    image = Image.fromarray(picture)
-    matrix = colour_matrix(rng.uniform(*RECOLOUR_SATURATION), rng.uniform(-pi, pi))
-    curves = tone_curves(
-        gains=(1 + rng.uniform(-RECOLOUR_GAIN, RECOLOUR_GAIN))
-        * (1 + rng.uniform(-RECOLOUR_TINT, RECOLOUR_TINT, 3)),
-        contrast=1 + rng.uniform(-RECOLOUR_CONTRAST, RECOLOUR_CONTRAST),
-        gamma=float(np.exp(rng.uniform(-log(RECOLOUR_GAMMA), log(RECOLOUR_GAMMA)))),
-        pivot=128.0,
-    )
-    other = image.convert("RGB", matrix).point(curves.ravel().tolist())
-    background = Image.fromarray(np.uint8(255) * (labels == 0))
-    blend = background.filter(ImageFilter.GaussianBlur(rng.uniform(*RECOLOUR_EDGE)))
-    return np.array(Image.composite(other, image, blend))
 
 
 def add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:

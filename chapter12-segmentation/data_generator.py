@@ -51,7 +51,6 @@ class DataGenerator(keras.utils.PyDataset):
         seed: int = 0,
         augment: bool = False,
         close_ups: float = 0.0,
-        recolour: float = 0.0,
         pictures_per_epoch: int | None = None,
         workers: int = 4,
         channels: int = 3,
@@ -68,7 +67,6 @@ class DataGenerator(keras.utils.PyDataset):
             seed: of order and augmentation, from 0 up.
             augment: change pictures and labels at random, see `augmentation`.
             close_ups: share of the augmented pictures that are seen from near.
-            recolour: share of the augmented pictures whose background takes other colours.
             pictures_per_epoch: pictures in an epoch, fewer or more than there are; the next epoch
                 goes on where one ends, so all pictures are taken equally often. None: each once.
             workers: threads that make batches, and batches that they make ahead.
@@ -94,7 +92,6 @@ class DataGenerator(keras.utils.PyDataset):
         self.seed = seed
         self.augment = augment
         self.close_ups = close_ups
-        self.recolour = recolour
         self.pictures_per_epoch = pictures_per_epoch or len(self.keys)
         self.channels = channels
         self.label_size = label_size
@@ -187,9 +184,7 @@ class DataGenerator(keras.utils.PyDataset):
             labels = self.store[key]  # (h', w') uint8
             if self.augment:
                 rng = np.random.default_rng(seed)
-                picture, labels = augment(
-                    picture, labels, rng, self.size, self.close_ups, self.recolour
-                )
+                picture, labels = augment(picture, labels, rng, self.size, self.close_ups)
             else:
                 picture = resize_picture(picture, self.size)
                 if self.label_size == "network":

@@ -55,8 +55,6 @@ def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:
     preset = apply_preset(args, gpu_name())
     if args.close_ups and not args.augment:
         raise UserError("--close-ups are a kind of augmentation; add --augment.")
-    if args.recolour and not args.augment:
-        raise UserError("--recolour is a kind of augmentation; add --augment.")
     fast.turn(not args.plain)
     if args.precision == "auto":
         args.precision = fast_precision()

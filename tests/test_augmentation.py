@@ -162,55 +162,6 @@ def test_views_keep_the_source_in_sight():
                 assert first <= 1e-9 and last >= 1 - 1e-9
 
 
-def test_recolouring_leaves_objects_and_void_as_they_are():
-    labels = regions(60, 80)
-    labels[:, :6] = VOID
-    picture = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
-    near_objects = interior(labels, 5) & (labels > 0) & (labels < VOID)
-    ground = interior(labels, 5) & (labels == 0)
-    void = np.zeros_like(ground)
-    void[:, :1] = True  # the blend reaches over the border
-    assert near_objects.sum() > 300 and ground.sum() > 300
-    changes = []
-    for seed in range(30):
-        rng = np.random.default_rng(seed)
-        changed = augmentation.recolour_background(picture, labels, rng)
-        assert (changed.shape, changed.dtype) == (picture.shape, np.uint8)
-        difference = np.abs(changed.astype(int) - picture)
-        assert difference[near_objects | void].max() <= 1
-        changes.append(difference[ground].mean())
-    assert min(changes) > 5 and np.mean(changes) > 30
-
-
-def test_recolouring_reaches_every_hue():
-    """Red ground comes in thirds nearest to red, green and blue."""
-    red = np.zeros((8, 8, 3), np.uint8) + np.array([200, 40, 40], np.uint8)
-    strongest = []
-    for seed in range(300):
-        rng = np.random.default_rng(seed)
-        changed = augmentation.recolour_background(red, np.zeros((8, 8), np.uint8), rng)
-        strongest.append(int(changed[4, 4].argmax()))
-    assert (np.bincount(strongest, minlength=3) > 60).all()
-
-
-def test_as_many_recoloured_as_asked(monkeypatch):
-    labels = regions(30, 40)
-    recoloured = []
-    monkeypatch.setattr(
-        augmentation,
-        "recolour_background",
-        lambda picture, labels, rng: recoloured.append(1) or picture,
-    )
-    counts = {}
-    for share in (0.0, 0.3):
-        recoloured.clear()
-        for seed in range(400):
-            rng = np.random.default_rng(seed)
-            augmentation.augment(COLOURS[labels], labels, rng, (30, 40), recolour=share)
-        counts[share] = len(recoloured)
-    assert counts[0.0] == 0 and 90 < counts[0.3] < 150
-
-
 def test_the_same_random_numbers_give_the_same_result():
     labels = regions(40, 50)
     results = [

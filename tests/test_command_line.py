@@ -163,7 +163,6 @@ def test_the_command_line_goes_before_the_preset():
         "--train --precision float8",
         "--train --validation-split 1",
         "--train --close-ups 2",
-        "--train --recolour 1",
         "--train --unheard-of",
         "--evaluate",
         "--train --image-file x.jpg",
@@ -211,7 +210,6 @@ def test_help_imports_nothing_heavy():
         (["--evaluate", "--restore-weights", "none.h5"], "none.h5"),
         (["--train", "--resume", "--dataset", "never-trained"], "finds no .*never-trained"),
         (["--train", "--close-ups", "0.2", "--no-augment"], "add --augment"),
-        (["--train", "--recolour", "0.2", "--no-augment"], "add --augment"),
     ],
 )
 def test_what_is_missing_is_named(arguments, names, tmp_path):

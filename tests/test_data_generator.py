@@ -214,15 +214,6 @@ def test_close_ups_are_made_when_asked_for(store):
     assert_same([far], [DataGenerator(store, close_ups=0.0, **options)[0][0]])
 
 
-def test_backgrounds_are_recoloured_when_asked_for(store):
-    options = {"size": (24, 32), "batch_size": 7, "augment": True}
-    (plain, labels), (changed, same_labels) = (
-        DataGenerator(store, recolour=share, **options)[0] for share in (0.0, 0.99)
-    )
-    assert not np.array_equal(plain, changed)
-    np.testing.assert_array_equal(labels, same_labels)  # the view is drawn before
-
-
 def test_augmentation_invents_no_label_value(store):
     data = DataGenerator(store, size=(24, 32), augment=True)
     values = set(np.unique(np.concatenate([y for y in served(data, range(20))[1::2]])))
