@@ -265,14 +265,14 @@ def start_from(model: keras.Model, *paths: Path) -> None:
         name: [np.mean(same, axis=0) for same in zip(*(f[name] for f in files), strict=True)]
         for name in files[0]
     }
-    narrow = head_filters(groups)
+    stored = head_filters(groups)
     filters = head_filters({layer.name: layer.weights for layer in _layers(model)})
-    if narrow and filters and filters > narrow:
+    if stored and filters and filters > stored:
         groups = widen_head(groups, filters)
-        print(f"The head of {narrow} filters is widened to {filters}.")
-    elif narrow and filters and filters < narrow and (narrowed := narrow_head(groups, filters)):
+        print(f"The head of {stored} filters is widened to {filters}.")
+    elif stored and filters and filters < stored and (narrowed := narrow_head(groups, filters)):
         groups = narrowed
-        print(f"The head of {narrow} filters, a widened one, is narrowed to {filters}.")
+        print(f"The head of {stored} filters, a widened one, is narrowed to {filters}.")
     fresh, taken = [], 0
     for layer in _layers(model):
         there, here = groups.get(layer.name, []), [weight.shape for weight in layer.weights]

@@ -93,4 +93,4 @@ def test_a_head_that_learnt_wide_is_not_narrowed(tmp_path, capsys):
             assert narrow_head(layers | {name: weights}, 4) is None, (name, place)
     save_weights(wide, tmp_path / "wide.weights.h5", {})
     start_from(network(4), tmp_path / "wide.weights.h5")
-    assert "anew: " in capsys.readouterr().out
+    assert "anew: conv_fcn_8, " in capsys.readouterr().out
