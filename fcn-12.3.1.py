@@ -11,8 +11,8 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
 
-from arguments import parse_arguments  # noqa: E402
-from startup import import_keras  # noqa: E402
+from engine.arguments import parse_arguments  # noqa: E402
+from engine.startup import import_keras  # noqa: E402
 from utils.errors import UserError, run  # noqa: E402
 
 # keras takes seconds to import, `--help` is to answer at once: the functions import what they need.
@@ -29,7 +29,7 @@ def build_model(args, n_classes: int, size: tuple[int, int] | None = None):
 def open_data(args, labels: str):
     """The label store of the training or the test set, made from its annotations when needed."""
     from utils.files import data_folder
-    from utils.fresh_labels import ensure_labels
+    from utils.label_maps.fresh import ensure_labels
 
     folder = data_folder(args.data_path)
     return ensure_labels(folder / labels, progress=args.verbose > 0, pictures=folder)
@@ -39,13 +39,13 @@ def train_fcn(args, files, weights: Path | None) -> None:
     """Train the network and leave the run in `files`; `train` of Listing 12.3.3."""
     from callbacks import lr_scheduler
     from data_generator import DataGenerator, split_keys
+    from engine.growth import stages
+    from engine.trainer import describe_run, train
+    from engine.weights import epochs_done, load_weights, read_classes, start_from
     from evaluation import build_scorer, confusion_matrices
-    from growth import stages
     from losses import LOSSES, median_frequency_weights
     from metrics import scores
-    from trainer import describe_run, train
     from utils.classes import check_classes
-    from weights import epochs_done, load_weights, read_classes, start_from
 
     store = open_data(args, args.train_labels)
     if not len(store):
@@ -144,6 +144,7 @@ def evaluate_fcn(args, weights: Path) -> None:
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
     import fast
     from data_generator import DataGenerator
+    from engine.weights import load_weights, read_classes
     from evaluation import (
         build_scorer,
         confusion_matrices,
@@ -152,11 +153,10 @@ def evaluate_fcn(args, weights: Path) -> None:
         print_scores,
         segment_pictures,
     )
-    from folding import fold
-    from mirroring import mirrored
-    from portrait import draw_portrait
+    from fast.folding import fold
+    from tools.portrait import draw_portrait
+    from tools.views import mirrored
     from utils.classes import check_classes
-    from weights import load_weights, read_classes
 
     classes = read_classes(weights)
     fcn = build_model(args, len(classes))
@@ -193,9 +193,9 @@ def evaluate_fcn(args, weights: Path) -> None:
 def main() -> None:
     args = parse_arguments()
     import_keras()
-    from settings import settle
-    from summary import print_summary
-    from weights import read_arguments, read_configuration
+    from engine.settings import settle
+    from engine.weights import read_arguments, read_configuration
+    from tools.summary import print_summary
 
     files, weights = settle(args)
     if args.summary:

@@ -28,7 +28,7 @@ if __package__ in (None, ""):
 from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
-from utils.fresh_labels import ensure_labels
+from utils.label_maps.fresh import ensure_labels
 
 HERE = Path(__file__).resolve().parent
 DRINKS = PROJECT / "data" / "drinks"
@@ -269,7 +269,7 @@ def main() -> None:
     run = describe_run() | {"quick": args.quick}
     warn_if_busy(run)
     if "torch" not in run["versions"]:
-        print("PyTorch is measured too after: pip install -r requirements-benchmark.txt")
+        print("PyTorch is measured too after: pip install -r requirements/benchmark.txt")
 
     with tempfile.TemporaryDirectory() as folder:
         prepare(Path(folder), args.rows, args.tiny)

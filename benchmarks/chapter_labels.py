@@ -18,7 +18,7 @@ from skimage.io import imread
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.labels import open_labels
+from utils.label_maps.store import open_labels
 
 
 def draw_masks(annotations: Path, folder: Path) -> dict[str, np.ndarray]:
@@ -57,7 +57,7 @@ def save(masks: dict[str, np.ndarray], path: Path) -> None:
 
 def load(path: Path) -> dict[str, np.ndarray]:
     """Read such a file as the chapter does, whole. For files of our own making only: a pickle
-    from elsewhere can run code, and `utils.labels.open_labels` reads it safely.
+    from elsewhere can run code, and `utils.label_maps.store.open_labels` reads it safely.
     """
     return np.load(path, allow_pickle=True).item()
 

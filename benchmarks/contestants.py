@@ -28,8 +28,8 @@ def train_ours(size: tuple, batch: int) -> Task:
     """Our step, compiled as `trainer.train` does it, in the precision that is fast here."""
     import keras
 
+    from fast.adam import adam
     from losses import PixelCrossEntropy
-    from optimizers import adam
 
     network = _our_network(size)
     jit = "auto" if keras.backend.backend() == "jax" else False
@@ -68,7 +68,7 @@ def train_torch(size: tuple, batch: int) -> Task:
 def predict_ours(size: tuple) -> Task:
     """As `--evaluate --image-file` does it."""
     from evaluation import segment_objects
-    from folding import fold
+    from fast.folding import fold
 
     network = fold(_our_network(size))
     picture = _random_batch(size, 1)[0][0]
@@ -98,12 +98,12 @@ def predict_torch(size: tuple) -> Task:
 
 def evaluate_ours(size: tuple, pictures: int, labels: str = str(TEST)) -> Task:
     """As `--evaluate` does it."""
-    from arguments import PRESETS
     from data_generator import DataGenerator
+    from engine.arguments import PRESETS
     from evaluation import build_scorer, confusion_matrices
-    from folding import fold
+    from fast.folding import fold
     from metrics import scores
-    from utils.labels import open_labels
+    from utils.label_maps.store import open_labels
 
     store = open_labels(labels)
     scorer = build_scorer(fold(_our_network(size)))
@@ -123,7 +123,7 @@ def evaluate_plain(size: tuple, pictures: int) -> Task:
     """As the chapter does it, whose masks wait in memory."""
     from benchmarks.chapter_labels import one_hot
     from benchmarks.plain import build_plain, evaluate
-    from utils.labels import open_labels
+    from utils.label_maps.store import open_labels
     from utils.pictures import resize_labels
 
     store = open_labels(TEST)
@@ -142,7 +142,7 @@ def evaluate_plain(size: tuple, pictures: int) -> Task:
 def generator(size: tuple, batch: int, batches: int, workers: int, per: str) -> Task:
     """The training data of preset `book`; seconds are per "batch" or per "picture"."""
     from data_generator import DataGenerator
-    from utils.labels import open_labels
+    from utils.label_maps.store import open_labels
 
     data = DataGenerator(
         open_labels(TRAIN),
@@ -162,7 +162,7 @@ def generator(size: tuple, batch: int, batches: int, workers: int, per: str) -> 
 
 def labels_ours() -> Task:
     """Opening a label store and reading a map. Every map is read once before, for the memory."""
-    from utils.labels import index_path, open_labels
+    from utils.label_maps.store import index_path, open_labels
 
     def read_all():
         store = open_labels(TRAIN)
@@ -214,7 +214,7 @@ def _our_network(size: tuple):
     """The network as `settings.settle` and `fcn-12.3.1.py` make it."""
     import keras
 
-    from devices import fast_precision
+    from fast.devices import fast_precision
     from model import build_fcn
 
     precision = fast_precision()

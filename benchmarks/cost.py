@@ -20,7 +20,7 @@ if __package__ in (None, ""):
 from benchmarks.bench import describe_run, memory_mb, same_device, warn_if_busy
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
-from utils.fresh_labels import ensure_labels
+from utils.label_maps.fresh import ensure_labels
 
 HERE = Path(__file__).resolve().parent
 TRAIN = PROJECT / "data" / "drinks" / "segmentation_train.npy"

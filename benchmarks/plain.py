@@ -13,7 +13,7 @@ from skimage.util import img_as_float
 
 from benchmarks.chapter_labels import one_hot
 from resnet import L2
-from utils.labels import LabelStore
+from utils.label_maps.store import LabelStore
 from utils.pictures import read_picture, resize_picture
 
 

@@ -121,7 +121,7 @@ def alternate(
             package = needs.get(name)
             if package and importlib.util.find_spec(package) is None:
                 results[name] = {
-                    "missing": f"{package} is not installed; see requirements-benchmark.txt"
+                    "missing": f"{package} is not installed; see requirements/benchmark.txt"
                 }
         try:
             # One after the other: two that warm up at once disturb each other.

@@ -9,7 +9,7 @@ import numpy as np
 
 from augmentation import GREY_WEIGHTS, augment, needed_size
 from utils.errors import UserError
-from utils.labels import LabelStore
+from utils.label_maps.store import LabelStore
 from utils.pictures import picture_size, read_picture, resize_labels, resize_picture, same_shape
 
 AUGMENTATION = 1  # sets the random numbers of augmentation apart from those of the order

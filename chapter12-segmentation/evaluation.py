@@ -21,7 +21,7 @@ from utils.classes import Classes
 from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
 from utils.files import inside
-from utils.labels import LabelStore
+from utils.label_maps.store import LabelStore
 from utils.pictures import (
     list_pictures,
     of_other_kinds,

@@ -15,7 +15,23 @@ import keras
 import numpy as np
 from keras import ops
 
-from layers import resize_bilinear
+
+def resize_bilinear(maps, size: tuple):
+    """Resize maps bilinearly with half-pixel centres, as `UpSampling2D` does.
+
+    Args:
+        maps: (B, H, W, C) floats.
+        size: (height, width), numbers or, while TensorFlow builds a graph, scalar tensors, which
+            Keras' own function does not take.
+
+    Returns:
+        (B, height, width, C).
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.image.resize(maps, size)
+    return ops.image.resize(maps, size, interpolation="bilinear")
 
 
 def class_maps(probabilities, size: tuple | None = None):

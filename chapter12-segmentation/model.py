@@ -12,7 +12,7 @@ order are the listing's.
 import keras
 from keras import layers
 
-from layers import BatchNormalization, Conv2DTranspose
+from fast.layers import BatchNormalization, Conv2DTranspose
 from resnet import build_resnet, conv_layer
 
 

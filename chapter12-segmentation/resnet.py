@@ -11,7 +11,7 @@ import re
 import keras
 from keras import layers
 
-from layers import BatchNormalization
+from fast.layers import BatchNormalization
 from utils.errors import UserError
 
 L2 = 1e-4  # weight decay of the backbone's convolutions; the pyramid and the head have none

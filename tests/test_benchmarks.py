@@ -19,7 +19,7 @@ from resnet import L2
 from utils.classes import named
 from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
-from utils.labels import open_labels, write_labels
+from utils.label_maps.store import open_labels, write_labels
 
 SIZE = (32, 64)
 

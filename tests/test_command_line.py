@@ -14,15 +14,16 @@ import pytest
 from PIL import Image
 
 import fast
-from arguments import PRESETS, apply_preset, build_parser, fill, fill_resumed, parse_arguments
-from losses import LOSSES
-from model import build_fcn
-from settings import settle
-from utils.errors import UserError
-from utils.files import PROJECT
-from utils.generate_gt_segmentation import make_labels
-from utils.history import read_rows
-from weights import (
+from engine.arguments import (
+    PRESETS,
+    apply_preset,
+    build_parser,
+    fill,
+    fill_resumed,
+    parse_arguments,
+)
+from engine.settings import settle
+from engine.weights import (
     find_weights,
     read_arguments,
     read_configuration,
@@ -30,6 +31,12 @@ from weights import (
     save_weights,
     start_from,
 )
+from losses import LOSSES
+from model import build_fcn
+from utils.errors import UserError
+from utils.files import PROJECT
+from utils.generate_gt_segmentation import make_labels
+from utils.history import read_rows
 
 SCRIPT = PROJECT / "fcn-12.3.1.py"
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
@@ -469,7 +476,7 @@ def test_the_weights_that_are_scored_are_named(trained, data, tmp_path, capsys):
 
 def test_mirroring_is_asked_for(trained, data, monkeypatch):
     seen = []
-    monkeypatch.setattr("mirroring.mirrored", lambda model: seen.append(model) or model)
+    monkeypatch.setattr("tools.views.mirrored", lambda model: seen.append(model) or model)
     (weights,) = trained[0].glob("*-best-iou.weights.h5")
     arguments = ["--evaluate", "--restore-weights", weights, "--data-path", data]
     run(*arguments)
@@ -524,7 +531,7 @@ def test_more_epochs_than_the_rate_falls_over_are_pointed_out(data, tmp_path, ca
 def test_the_commit_is_that_before_the_run_replaced_files(data, tmp_path, monkeypatch):
     """Of a run in several sizes: files of the repository count as changed after the first."""
     commits = iter(["clean", "dirty"])
-    monkeypatch.setattr("trainer._commit", lambda: next(commits))
+    monkeypatch.setattr("engine.trainer._commit", lambda: next(commits))
     options = [*TINY, "--height", "64", "--width", "64", "--grow", "--preset", "quick"]
     options += ["--epochs", "4", "--schedule-epochs", "4", "--data-path", data]
     run("--train", *options, "--save-dir", tmp_path)
@@ -659,7 +666,7 @@ def test_the_loss_that_is_asked_for_is_trained_with(name, data, tmp_path, monkey
         assert type(loss) is LOSSES[name]
         raise Stop
 
-    monkeypatch.setattr("trainer.train", train)
+    monkeypatch.setattr("engine.trainer.train", train)
     with pytest.raises(Stop):
         run("--train", *TINY, "--loss", name, "--data-path", data, "--save-dir", tmp_path)
 

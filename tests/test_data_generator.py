@@ -13,10 +13,10 @@ from PIL import Image
 import fast
 from augmentation import augment
 from data_generator import DataGenerator, grey, split_keys
-from feed import feed
+from fast.feed import feed
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
-from utils.labels import index_path, open_labels, write_labels
+from utils.label_maps.store import index_path, open_labels, write_labels
 from utils.pictures import resize_labels, resize_picture
 
 CLASSES = named(["background", "bottle", "can"])

@@ -5,14 +5,14 @@ import numpy as np
 import pytest
 from keras import layers
 
-import folding
 from benchmarks.plain import build_plain
-from folding import fold
+from engine.weights import load_weights, read_arguments, read_classes
+from fast import folding
+from fast.folding import fold
 from losses import PixelCrossEntropy
 from model import build_fcn
 from utils.files import PROJECT
 from utils.pictures import list_pictures, read_picture, resize_picture
-from weights import load_weights, read_arguments, read_classes
 
 SHIPPED = PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5"
 

@@ -12,10 +12,10 @@ from PIL import Image
 from utils.classes import named, read_classes, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.fresh_labels import ensure_labels
 from utils.generate_gt_segmentation import make_labels
-from utils.labels import open_labels
-from utils.labels_from_masks import make_labels_from_masks
+from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.from_masks import make_labels_from_masks
+from utils.label_maps.store import open_labels
 
 SIZE = (20, 30)
 SQUARE = {"name": "rect", "x": 5, "y": 5, "width": 4, "height": 4}  # 25 pixels

@@ -1,6 +1,6 @@
 """The sizes of a run that grows."""
 
-from growth import Stage, stages
+from engine.growth import Stage, stages
 
 
 def test_without_growth_there_is_one_size():

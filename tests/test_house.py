@@ -11,6 +11,13 @@ from utils.files import PROJECT
 
 FOLDERS = ("utils", "chapter12-segmentation")
 MODULES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob("*.py"))
+SCRIPTS = sorted(PROJECT.glob("*.py"))
+# From the top to the bottom of the house: each room imports from those behind it alone.
+ROOMS = ["script", "tools", "engine", "zoo", "chapter", "fast", "utils"]
+
+
+def shown(path: Path) -> str:
+    return "/".join(path.relative_to(PROJECT).parts[1:])
 
 
 def functions(tree: ast.Module):
@@ -27,36 +34,76 @@ def test_every_test_file_is_collected():
         assert path.name.startswith("test_") or path.name == "conftest.py", path
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", MODULES, ids=shown)
 def test_docstrings_and_type_hints(path: Path):
     tree = ast.parse(path.read_text(encoding="utf-8"))
     assert ast.get_docstring(tree), f"{path} has no docstring"
     for name, node in functions(tree):
-        assert ast.get_docstring(node), f"{path.name}: {name} has no docstring"
+        assert ast.get_docstring(node), f"{path}: {name} has no docstring"
         if isinstance(node, ast.FunctionDef) and "utils" in path.parts:
             hinted = [a.annotation for a in node.args.args] + [node.returns]
             assert all(hinted), f"{path.name}: {name} lacks type hints"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.name)
-def test_imports_go_one_way(path: Path):
-    imported = set()
+def place(path: Path) -> str:
+    """The room of the house that a file of Python is in: a folder, "chapter" or "script"."""
+    first, *rest = path.relative_to(PROJECT).parts
+    if first == "chapter12-segmentation":
+        return rest[0] if len(rest) > 1 else "chapter"
+    return first if rest else "script"
+
+
+def imports(path: Path) -> set[str]:
+    """The modules that a file imports anywhere, by their whole names."""
+    names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            imported |= {name.name.split(".")[0] for name in node.names}
+            names |= {name.name for name in node.names}
         if isinstance(node, ast.ImportFrom):
-            imported.add((node.module or "").split(".")[0])
-    if "utils" in path.relative_to(PROJECT).parts:
-        networks = {module.stem for module in (PROJECT / "chapter12-segmentation").glob("*.py")}
-        assert not imported & ({"keras", "tensorflow", "jax", "torch"} | networks)
-    assert "tf_keras" not in imported
+            assert not node.level, f"{path} imports relatively"
+            names |= {f"{node.module}.{name.name}" for name in node.names}
+    return names
+
+
+CHAPTER = {path.stem for path in (PROJECT / "chapter12-segmentation").glob("*.py")}
+
+
+def room_of(module: str) -> str | None:
+    """The room of an imported module; None for a library."""
+    first = module.split(".")[0]
+    return "chapter" if first in CHAPTER else first if first in ROOMS else None
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_arrows_go_one_way(room):
+    """script -> tools -> engine -> zoo -> chapter -> fast -> utils."""
+    files = [path for path in [*MODULES, *SCRIPTS] if place(path) == room]
+    assert files, f"there is no {room}"
+    below = ROOMS[ROOMS.index(room) :]
+    for path in files:
+        upward = {name for name in imports(path) if room_of(name) not in (None, *below)}
+        assert not upward, f"{path.relative_to(PROJECT)} imports {upward}"
+
+
+def test_every_folder_is_a_known_room():
+    """A new folder needs a place among the arrows."""
+    assert {place(path) for path in [*MODULES, *SCRIPTS]} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=shown)
+def test_libraries(path: Path):
+    """`utils` knows no network; nothing knows the Keras of TensorFlow 2."""
+    libraries = {module.split(".")[0] for module in imports(path)}
+    if place(path) == "utils":
+        assert not libraries & {"keras", "tensorflow", "jax", "torch"}
+    assert "tf_keras" not in libraries
 
 
 def test_importing_prints_nothing_and_leaves_nothing(tmp_path):
     names = [
         ".".join(path.relative_to(PROJECT).with_suffix("").parts)
         for path in MODULES
-        if path.parent == PROJECT / "utils" and path.name != "__init__.py"
+        if place(path) == "utils" and "render" not in path.parts and path.name != "__init__.py"
     ]
     code = f"import sys; sys.path[:0] = [{str(PROJECT)!r}]\nimport " + ", ".join(names)
     result = subprocess.run(

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 import fast
-import layers
+from fast import layers
+from fast.adam import FusedAdam, adam
 from losses import PixelCrossEntropy
 from model import build_fcn
-from optimizers import FusedAdam, adam
 
 
 @pytest.fixture

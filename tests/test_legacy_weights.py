@@ -16,8 +16,8 @@ DEPTH, LAYERS, FILTERS, CLASSES = 11, 2, 8, 3  # the chapter's network, narrow a
 
 
 def test_weights_of_keras_2_predict_the_same():
+    from engine.weights import load_weights, read_configuration
     from model import build_fcn
-    from weights import load_weights, read_configuration
 
     assert read_configuration(FIXTURE)["n_classes"] == CLASSES
     expected = np.load(EXPECTED)

@@ -115,7 +115,7 @@ def test_the_layer_scores_at_the_size_of_the_labels(size):
 def test_resizing_is_the_same_as_the_portable_one():
     from keras import ops
 
-    from layers import resize_bilinear
+    from metrics import resize_bilinear
 
     maps = np.random.default_rng(0).random((2, 5, 7, 3)).astype("float32")
     for size in ((5, 7), (10, 14), (13, 9)):

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 import fast
+from engine.muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
+from engine.trainer import OPTIMIZERS
 from model import build_fcn
-from muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
-from trainer import OPTIMIZERS
 
 
 def random_kernel(shape, seed=0):

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import portrait
-from arguments import parse_arguments
+from engine.arguments import parse_arguments
+from engine.trainer import describe_run
+from engine.weights import save_weights
 from metrics import scores
 from model import build_fcn
-from trainer import describe_run
+from tools import portrait
 from utils.boundaries import BANDS
 from utils.classes import VOID, Classes, named
 from utils.drawing import ERROR_COLOURS
 from utils.files import PROJECT
-from utils.labels import open_labels, write_labels
-from weights import save_weights
+from utils.label_maps.store import open_labels, write_labels
 
 SHADES = 80  # the red of a painted picture is 80 times the class that the network will predict
 THREE = Classes(("background", "bottle", "can"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
@@ -156,7 +156,7 @@ def test_portrait_prints_and_draws(tmp_path, capsys):
     ]
     assert "bottle 0.000" in worst[0] and "can" not in worst[0]
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        "portrait.png",
+        "tools.portrait.png",
         "portrait-samples.jpg",
         "portrait-worst.jpg",
     }
@@ -175,7 +175,7 @@ def test_any_data_set_has_a_portrait(tmp_path, capsys, pairs, classes):
     store = data_set(tmp_path, pairs, classes)
     portrait.draw_portrait(reader(len(classes)), store, tmp_path)
     assert "0 of " in capsys.readouterr().out
-    for name in ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg"):
+    for name in ("tools.portrait.png", "portrait-samples.jpg", "portrait-worst.jpg"):
         assert min(Image.open(tmp_path / name).size) > 50
 
 
@@ -187,7 +187,7 @@ def test_charts_leave_nothing_behind(errors, tmp_path):
         return sum(isinstance(thing, Figure) for thing in gc.get_objects())
 
     before = figures()
-    portrait.draw_charts(tmp_path / "portrait.png", errors, THREE)
+    portrait.draw_charts(tmp_path / "tools.portrait.png", errors, THREE)
     assert figures() == before
 
 
@@ -217,4 +217,4 @@ def test_portrait_from_the_command_line(tmp_path, capsys, monkeypatch):
     script.main()
     printed = capsys.readouterr().out
     assert "chapter mIoU" in printed and "of 1,536 pixels are wrong" in printed
-    assert (tmp_path / "portrait.png").is_file()
+    assert (tmp_path / "tools.portrait.png").is_file()

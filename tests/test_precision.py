@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 
 from evaluation import build_scorer
+from fast.adam import adam
 from losses import PixelCrossEntropy
 from metrics import class_maps, count_confusions, scores
 from model import build_fcn
-from optimizers import adam
 
 
 def squares(number, seed):

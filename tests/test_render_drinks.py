@@ -14,12 +14,12 @@ from utils import render_drinks
 from utils.classes import read_classes
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.masks import draw_regions
+from utils.formats.via import Region, read_annotations
+from utils.label_maps.polygons import draw_regions
 from utils.render import annotate, camera, meshes, report
-from utils.via import Region, read_annotations
 
 DRINKS = PROJECT / "data" / "drinks"
-EXTRA = "the optional packages of requirements-render.txt are not installed"
+EXTRA = "the optional packages of requirements/render.txt are not installed"
 SETTINGS = {"seed": 1, "size": [48, 64], "samples": 1, "variant": "scalar_rgb"}
 
 
@@ -173,7 +173,7 @@ def test_missing_extra_is_explained(monkeypatch):
     from utils.render import scene
 
     monkeypatch.setitem(sys.modules, "mitsuba", None)
-    with pytest.raises(UserError, match="pip install -r requirements-render.txt"):
+    with pytest.raises(UserError, match="pip install -r requirements/render.txt"):
         scene.load_renderer("scalar_rgb", 1)
 
 

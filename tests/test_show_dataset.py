@@ -11,7 +11,7 @@ from PIL import Image
 from utils.classes import named
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.labels import LabelStore, open_labels, write_labels
+from utils.label_maps.store import LabelStore, open_labels, write_labels
 from utils.show_dataset import CELL, contact_sheet
 
 CLASSES = named(["background", "bottle", "can"])

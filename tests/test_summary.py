@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from model import build_fcn
-from summary import Reach, print_summary, reaches, stages
+from tools.summary import Reach, print_summary, reaches, stages
 
 
 @pytest.fixture(scope="module")

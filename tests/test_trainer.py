@@ -14,15 +14,8 @@ import numpy as np
 import pytest
 
 from callbacks import lr_scheduler
-from evaluation import build_scorer, confusion_matrices
-from metrics import scores
-from model import build_fcn
-from trainer import RunFiles, describe_run, train
-from utils.classes import named
-from utils.errors import UserError
-from utils.files import PROJECT
-from utils.history import read_rows, write_history
-from weights import (
+from engine.trainer import RunFiles, describe_run, train
+from engine.weights import (
     epochs_done,
     find_weights,
     load_weights,
@@ -32,6 +25,13 @@ from weights import (
     save_checkpoint,
     save_weights,
 )
+from evaluation import build_scorer, confusion_matrices
+from metrics import scores
+from model import build_fcn
+from utils.classes import named
+from utils.errors import UserError
+from utils.files import PROJECT
+from utils.history import read_rows, write_history
 
 CLASSES = named(["background", "thing", "stuff"])
 
@@ -233,7 +233,7 @@ def test_pictures_without_labels_cannot_pick_weights(tmp_path):
 
 def test_tensorboard_that_is_missing_is_named_before_anything_is_touched(tmp_path, monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="requirements-tensorboard.txt"):
+    with pytest.raises(UserError, match="requirements/tensorboard.txt"):
         run(tmp_path, 1, tensorboard=True)
     assert not list(tmp_path.iterdir())
 
@@ -444,7 +444,7 @@ def test_killed_while_saving(tmp_path):
         sys.path[:0] = {[str(PROJECT), str(PROJECT / "chapter12-segmentation")]!r}
         from pathlib import Path
         from model import build_fcn
-        from weights import save_checkpoint
+        from engine.weights import save_checkpoint
         model = build_fcn((32, 32, 3), "resnet8v1", 3, n_layers=1, filters=4)
         model.compile("adam", "mse")
         model.optimizer.build(model.trainable_variables)

@@ -14,7 +14,7 @@ from utils import verify_dataset as verify
 from utils.classes import VOID, named, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.labels import open_labels, write_labels
+from utils.label_maps.store import open_labels, write_labels
 
 CLASSES = named(["background", "bottle", "can"])
 SIZE = (48, 64)

@@ -1,4 +1,4 @@
-"""utils/via.py: every form that VIA saves, and what is said about files that are none."""
+"""utils/formats/via.py: every form that VIA saves, and what is said about files that are none."""
 
 import csv
 import json
@@ -6,7 +6,13 @@ import json
 import pytest
 
 from utils.errors import UserError
-from utils.via import Annotation, Region, class_value, find_class_attribute, read_annotations
+from utils.formats.via import (
+    Annotation,
+    Region,
+    class_value,
+    find_class_attribute,
+    read_annotations,
+)
 
 POLYGON = {"name": "polygon", "all_points_x": [1, 5.5, 5], "all_points_y": [2, 2, 8]}
 CIRCLE = {"name": "circle", "cx": 4, "cy": 5, "r": 2.5}

@@ -4,9 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from engine.weights import save_weights, start_from
+from engine.widening import head_filters, narrow_head, widen_head
 from model import build_fcn
-from weights import save_weights, start_from
-from widening import head_filters, narrow_head, widen_head
 
 PICTURES = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3)).astype("float32")
 

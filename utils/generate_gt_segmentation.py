@@ -27,8 +27,8 @@ from utils.classes import (
 )
 from utils.errors import UserError, run
 from utils.files import data_folder, fingerprint, inside, relative
-from utils.labels_from_masks import make_labels_from_masks
-from utils.report import Report
+from utils.label_maps.from_masks import make_labels_from_masks
+from utils.label_maps.report import Report
 
 STRAY = 0.01  # share of regions without a known class up to which a data set is not refused
 
@@ -70,9 +70,9 @@ def make_labels(
     Raises:
         UserError: the annotations cannot be used; names file, place and cure.
     """
-    from utils.labels import keep_other, write_labels
+    from utils.formats.via import class_value, find_class_attribute, read_annotations
+    from utils.label_maps.store import keep_other, write_labels
     from utils.progress import progress as bar
-    from utils.via import class_value, find_class_attribute, read_annotations
 
     source = Path(annotation_path)
     out = Path(out) if out else source.with_suffix(".npy")
@@ -184,8 +184,8 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
     Training and test pictures often share a folder, as the chapter's do; those that another
     annotation file beside `source` lists are only remarked on.
     """
+    from utils.formats.via import read_annotations
     from utils.pictures import pictures_in
-    from utils.via import read_annotations
 
     unlisted = []
     for parent in sorted({PurePosixPath(key).parent for key in pictures}):
@@ -214,7 +214,7 @@ def _drawn(pictures, folder, classes, size, report, left_out) -> Iterator[tuple[
 
     Adds to the list `left_out` the names of those that are missing or unreadable.
     """
-    from utils.masks import draw_regions
+    from utils.label_maps.polygons import draw_regions
     from utils.pictures import picture_size, same_shape
 
     for key, regions in pictures.items():
@@ -254,7 +254,7 @@ def _show(out: Path) -> Path:
 
     from utils.drawing import overlay
     from utils.files import replace_whole
-    from utils.labels import open_labels
+    from utils.label_maps.store import open_labels
     from utils.pictures import read_picture, resize_labels
     from utils.progress import progress
 

@@ -14,7 +14,7 @@ if __package__ in (None, ""):
 
 from utils.errors import UserError, run
 from utils.files import data_folder
-from utils.labels import LabelStore
+from utils.label_maps.store import LabelStore
 
 CELL = 240  # pixels: the largest side of a small picture
 GREY = 238  # of the tile behind it
@@ -128,7 +128,7 @@ def main() -> None:
     )
     args = parser.parse_args()
 
-    from utils.fresh_labels import ensure_labels
+    from utils.label_maps.fresh import ensure_labels
 
     output = args.output or Path(f"{Path(args.labels).stem}-sheet.png")
     folder = data_folder(args.data_path)

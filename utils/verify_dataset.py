@@ -23,7 +23,7 @@ from utils.class_weights import median_frequency
 from utils.classes import VOID, Classes
 from utils.errors import UserError, run
 from utils.files import data_folder
-from utils.labels import LabelStore, is_pickled, read_index
+from utils.label_maps.store import LabelStore, is_pickled, read_index
 from utils.pictures import pictures_in, read_picture, same_shape
 from utils.progress import progress
 
@@ -138,8 +138,8 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
         name: of the set, for the report.
         path: what `ensure_labels` was given.
     """
-    from utils.index_masks import mask_files
-    from utils.via import read_annotations
+    from utils.formats.index_masks import mask_files
+    from utils.formats.via import read_annotations
 
     source = _source(path)
     if source is None or not source.exists():
@@ -283,7 +283,7 @@ def main() -> None:
     parser.add_argument("--strict", action="store_true", help="count remarks as faults")
     args = parser.parse_args()
 
-    from utils.fresh_labels import ensure_labels
+    from utils.label_maps.fresh import ensure_labels
 
     folder = data_folder(args.data_path)
     stores, surveys, findings = [], [], []

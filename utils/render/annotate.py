@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.files import replace_whole
-from utils.masks import fill, is_degenerate
+from utils.label_maps.polygons import fill, is_degenerate
 
 SMALLEST_PIECE = 12  # pixels; what is smaller nobody would trace
 SMALLEST_HOLE = 16  # pixels; smaller holes are drawn over

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from utils.errors import UserError
 
-# Fonts under the SIL Open Font License from the packages in requirements-render.txt.
+# Fonts under the SIL Open Font License from the packages in requirements/render.txt.
 DISPLAY_FONTS = {
     "train": [
         "anton/Anton-Regular.ttf",
@@ -77,7 +77,7 @@ def _font_path(name: str) -> str:
     spec = importlib.util.find_spec(f"fontpkg_{package}")
     if spec is None or not spec.origin:
         raise UserError(
-            f"the font {file} is not installed; run `pip install -r requirements-render.txt`."
+            f"the font {file} is not installed; run `pip install -r requirements/render.txt`."
         )
     return str(Path(spec.origin).parent / "files" / file)
 

@@ -152,7 +152,7 @@ renderer also says which drink each ninth of a pixel shows; the majority makes t
 the polygons are traced round that. Test pictures have label designs, names, fonts, textures
 and rooms of their own.
 
-    pip install -r requirements-render.txt
+    pip install -r requirements/render.txt
     python3 utils/render_drinks.py --out data/drinks --count {train} --test-count {test} \\
         --seed {seed} --size {width}x{height} --samples {samples} --variant {variant}
 

@@ -36,7 +36,7 @@ def load_renderer(variant: str, threads: int) -> Any:
     """Mitsuba, set to a variant and a number of threads.
 
     Raises:
-        UserError: the packages of requirements-render.txt are missing, or the variant is unknown.
+        UserError: the packages of requirements/render.txt are missing, or the variant is unknown.
     """
     try:
         import mitsuba as mi
@@ -44,7 +44,7 @@ def load_renderer(variant: str, threads: int) -> Any:
     except ImportError as error:
         raise UserError(
             f"rendering needs the package {error.name!r}; run "
-            "`pip install -r requirements-render.txt`."
+            "`pip install -r requirements/render.txt`."
         ) from error
     try:
         mi.set_variant(variant)

@@ -16,10 +16,10 @@ import h5py
 import keras
 import numpy as np
 
+from engine.widening import head_filters, narrow_head, widen_head
 from utils.classes import MOST_CLASSES, Classes, named
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
-from widening import head_filters, narrow_head, widen_head
 
 CONFIGURATION = "configuration"
 RUN = "run"

@@ -16,7 +16,7 @@ from utils.boundaries import BAND_NAMES, BANDS, count_by_distance
 from utils.classes import Classes
 from utils.drawing import ERROR_COLOURS, comparison_figure
 from utils.files import replace_whole
-from utils.labels import LabelStore
+from utils.label_maps.store import LabelStore
 from utils.pictures import read_picture, resize_picture
 
 WORST = 5  # pictures that are shown

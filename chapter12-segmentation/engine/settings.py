@@ -6,12 +6,12 @@ from pathlib import Path
 import keras
 
 import fast
-from arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, fill_resumed
-from devices import fast_precision, gpu_name
+from engine.arguments import DEFAULTS, NETWORK, PRESETS, apply_preset, fill, fill_resumed
+from engine.trainer import RunFiles
+from engine.weights import find_weights, read_arguments, read_run
+from fast.devices import fast_precision, gpu_name
 from resnet import parse_backbone
-from trainer import RunFiles
 from utils.errors import UserError
-from weights import find_weights, read_arguments, read_run
 
 
 def settle(args: argparse.Namespace) -> tuple[RunFiles, Path | None]:

@@ -1,10 +1,10 @@
-"""utils/masks.py: shapes to label maps, pixel for pixel as cv2.fillPoly draws them."""
+"""Shapes to label maps, pixel for pixel as cv2.fillPoly draws them."""
 
 import numpy as np
 import pytest
 
-from utils.masks import draw_regions, fill, is_degenerate, outline
-from utils.via import Region
+from utils.formats.via import Region
+from utils.label_maps.polygons import draw_regions, fill, is_degenerate, outline
 
 # Rows of 24 pixels as numbers, drawn by cv2.fillPoly of OpenCV 5.0.0 into 20 x 24 pixels.
 BY_OPENCV = {

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
-from devices import gpu_name
+from fast.devices import gpu_name
 
 
 def fold(model: keras.Model) -> keras.Model:

@@ -4,10 +4,10 @@ import keras
 import numpy as np
 
 from evaluation import build_scorer, segment_objects
-from folding import fold
+from fast.folding import fold
 from metrics import count_confusions
-from mirroring import mirrored
 from model import build_fcn
+from tools.views import mirrored
 
 PICTURES = np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), np.uint8)
 

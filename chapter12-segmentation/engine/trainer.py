@@ -9,16 +9,16 @@ from pathlib import Path
 import keras
 
 from callbacks import AccuracyCallback, Progress, Recorder, StopOnNaN
-from devices import versions
-from feed import feed
+from engine.muon import Muon
+from engine.weights import load_checkpoint, save_checkpoint, save_weights, to_json
+from fast.adam import adam
+from fast.devices import versions
+from fast.feed import feed
 from losses import PixelCrossEntropy
-from muon import Muon
-from optimizers import adam
 from utils.errors import UserError
 from utils.files import PROJECT, portable, replace_whole
 from utils.history import read_rows, write_history
 from utils.plot_history import draw_curves
-from weights import load_checkpoint, save_checkpoint, save_weights, to_json
 
 OPTIMIZERS = {"adam": adam, "muon": Muon}
 
@@ -233,6 +233,6 @@ def _tensorboard(files: RunFiles) -> keras.callbacks.Callback:
         if importlib.util.find_spec(package) is None:
             raise UserError(
                 f"--tensorboard needs the package {package}; install it with "
-                "python3 -m pip install -r requirements-tensorboard.txt."
+                "python3 -m pip install -r requirements/tensorboard.txt."
             )
     return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard")

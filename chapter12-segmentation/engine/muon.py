@@ -15,7 +15,7 @@ import keras
 from keras import ops
 
 import fast
-from optimizers import apply_adam
+from fast.adam import apply_adam
 
 # The first layer and the last are Adam's, as in Jordan: the first by its 3 channels, the last by
 # its name, since there may be many classes.

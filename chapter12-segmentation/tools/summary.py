@@ -154,7 +154,7 @@ def _draw(network: keras.Model, path: Path) -> None:
     except ImportError:
         graph = None
     if graph is None or not shutil.which("dot"):
-        print(f"No diagram {path.name}: it needs Graphviz and requirements-diagram.txt.")
+        print(f"No diagram {path.name}: it needs Graphviz and requirements/diagram.txt.")
         return
     with replace_whole(path) as unfinished:
         graph.write(str(unfinished), format="png")

@@ -7,11 +7,11 @@ from utils.classes import VOID, as_content, find_classes, read_classes
 from utils.errors import UserError
 from utils.files import fingerprint, inside
 from utils.generate_gt_segmentation import make_labels
-from utils.labels_from_masks import make_labels_from_masks
-from utils.report import LISTED
+from utils.label_maps.from_masks import make_labels_from_masks
+from utils.label_maps.report import LISTED
 
 if TYPE_CHECKING:
-    from utils.labels import LabelStore
+    from utils.label_maps.store import LabelStore
 
 
 def ensure_labels(
@@ -29,7 +29,7 @@ def ensure_labels(
     Raises:
         UserError: there is nothing to open or to make it from, or it cannot be used.
     """
-    from utils.labels import open_labels
+    from utils.label_maps.store import open_labels
 
     path = Path(path)
     if path.is_dir():
@@ -62,14 +62,14 @@ def _source_of(path: Path) -> Path | None:
 
 def _made_from(out: Path) -> dict:
     """What the index of a store says of its source; empty when there is no index."""
-    from utils.labels import read_index
+    from utils.label_maps.store import read_index
 
     return (read_index(out) or {}).get("made_from") or {}
 
 
 def _is_stale(out: Path, source: Path) -> bool:
     """Whether the store `out` is missing, half written, or not made from `source` as it is now."""
-    from utils.labels import is_pickled, read_index
+    from utils.label_maps.store import is_pickled, read_index
 
     if not out.exists():
         return True
@@ -95,7 +95,7 @@ def _is_stale(out: Path, source: Path) -> bool:
 
 def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool:
     """Whether a picture that was missing or unreadable when labels were made can be read now."""
-    from utils.index_masks import mask_files
+    from utils.formats.index_masks import mask_files
     from utils.pictures import picture_size, pictures_in
 
     folder = out.parent / index["folder"]
@@ -116,14 +116,14 @@ def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool
 
 def _has_pictures_beside(source: Path) -> bool:
     """Whether any annotated picture is in the folder of the annotations."""
-    from utils.via import read_annotations
+    from utils.formats.via import read_annotations
 
     return any((source.parent / entry.file).is_file() for entry in read_annotations(source))
 
 
 def _make_again(out: Path, source: Path, progress: bool, pictures: Path | None) -> None:
     """Make a store with the settings that its index remembers, if any."""
-    from utils.labels import read_index
+    from utils.label_maps.store import read_index
 
     try:
         index = read_index(out) or {}

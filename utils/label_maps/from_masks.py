@@ -6,7 +6,7 @@ from pathlib import Path
 from utils.classes import FILE_NAME, VOID, find_classes, read_classes, write_classes
 from utils.errors import UserError
 from utils.files import fingerprint, relative
-from utils.report import Report
+from utils.label_maps.report import Report
 
 # NumPy takes long to import, `--help` is to answer at once: the function imports what needs it.
 
@@ -41,7 +41,7 @@ def make_labels_from_masks(
         UserError: a value or a colour belongs to no class, the pictures are not found, two have
             one stem, or a mask has another shape than its picture.
     """
-    from utils.index_masks import (
+    from utils.formats.index_masks import (
         derive_classes,
         ids_of_mask,
         is_black_and_white,
@@ -49,7 +49,7 @@ def make_labels_from_masks(
         pictures_beside,
         survey_masks,
     )
-    from utils.labels import keep_other, write_labels
+    from utils.label_maps.store import keep_other, write_labels
     from utils.pictures import picture_size, pictures_in, resize_labels, same_shape
     from utils.progress import progress as bar
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.via import Region
+from utils.formats.via import Region
 
 FARTHEST = 1e9  # pixels; coordinates beyond it say nothing, and below it int64 cannot overflow
 TURNED = 1.1  # times a side; regions this far out hint at exchanged sides, not at a slip

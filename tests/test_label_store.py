@@ -1,4 +1,4 @@
-"""utils/labels.py: the label store, the chapter's pickled file, and attacks through it."""
+"""The label store, the chapter's pickled file, and attacks through it."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from utils.classes import named, write_classes
 from utils.errors import UserError
-from utils.labels import index_path, is_pickled, open_labels, write_labels
+from utils.label_maps.store import index_path, is_pickled, open_labels, write_labels
 
 CLASSES = named(["background", "bottle", "can"])
 
@@ -103,7 +103,9 @@ def test_entries_that_fail_leave_the_old_store(stored):
 
 def test_a_store_whose_index_could_not_be_written_is_not_read(stored, monkeypatch):
     path, maps = stored
-    monkeypatch.setattr("utils.labels.as_content", lambda classes: 1 / 0)  # a kill at that moment
+    monkeypatch.setattr(
+        "utils.label_maps.store.as_content", lambda classes: 1 / 0
+    )  # a kill at that moment
     with pytest.raises(ZeroDivisionError):
         write_labels(path, path.parent, CLASSES, maps[::-1])
     with pytest.raises(UserError, match="no train.index.json"):

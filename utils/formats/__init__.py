@@ -1,0 +1,1 @@
+"""Annotations and masks as programs save them: a reader per file."""
