@@ -26,7 +26,7 @@ train: setup ## train the chapter's network on data/drinks
 	$(RUN) fcn-12.3.1.py --train
 
 test: lint ## style and the whole test suite
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n 2 --dist loadfile --durations 15
 
 lint: $(VENV)/installed-dev ## style alone
 	$(RUN) -m ruff check .

@@ -20,7 +20,8 @@ from utils.pictures import resize_picture
 # quick preset less variation leads further, and 0.5 leaves a fifth of the pixels void.
 FLIP_SHARE = 0.5
 ZOOM = (0.9, 1.4)  # drawn on a logarithmic scale
-CLOSE_UP = (1.4, 2.8)  # instead, for a share of the pictures that the caller chooses
+CLOSE_UP = (1.4, 2.8)  # instead, for a share of the pictures:
+CLOSE_UPS = {"mild": 0.0, "close": 0.2}  # by the name of the augmentation
 ASPECT = 1.1  # width against height, up to this factor either way: a slightly oblique view
 ROTATION = 5  # degrees either way: a hand-held camera; PSPNet takes 10
 

@@ -1,34 +1,28 @@
-"""Scores of a network on a data set, and the segmentation of single pictures: section 12.5."""
+"""The answer of a network to a picture, and its scores on a data set: section 12.5."""
 
-import sys
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Callable, Iterator
 
 import keras
 import numpy as np
 from keras import layers
 
 from data_generator import grey
+from fast.feed import map_ahead
 from metrics import (
     ConfusionMatrices,
     class_maps,
+    count_confusions,
     iou_per_class,
     picture_accuracies,
     picture_mious,
+    resize_bilinear,
     scores,
 )
-from utils.classes import Classes
-from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
-from utils.files import inside
 from utils.label_maps.store import LabelStore
-from utils.pictures import (
-    list_pictures,
-    of_other_kinds,
-    read_picture,
-    resize_labels,
-    resize_picture,
-)
+from utils.pictures import read_picture, resize_picture
+
+Answer = Callable[..., object]  # (picture, size=None) -> probabilities, see `answer`
 
 
 def build_scorer(model: keras.Model) -> keras.Model:
@@ -40,7 +34,7 @@ def build_scorer(model: keras.Model) -> keras.Model:
     """
     labels = layers.Input((None, None), dtype="uint8", name="labels")
     # In float32: rounded to bfloat16, probabilities would tie that are not equal.
-    matrices = ConfusionMatrices(name="confusion", dtype="float32")([model.output, labels])
+    matrices = ConfusionMatrices(name="confusion", dtype="float32")([model.outputs[0], labels])
     return keras.Model([model.input, labels], matrices, name="scorer")
 
 
@@ -78,12 +72,37 @@ def print_scores(
         print(f"  IoU {name:{width}}  {value}  ({pixels:,} pixels)")
 
 
-def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:
-    """The class of every pixel of one picture, whatever its size.
+def answer(model: keras.Model, picture: np.ndarray, size: tuple[int, int] | None = None):
+    """What a network says of one picture, whatever its size: the one way to probabilities.
+
+    Views of a picture (`tools.views`) are networks made of networks; what goes around a network
+    (tiles, a CRF) wraps this function and is called as it is.
 
     Args:
-        model: a network from (1, H, W, channels) to probabilities.
+        model: a network from (1, H, W, channels) to probabilities; of several outputs the first.
+        picture: (h, w, 3) uint8.
+        size: of the answer; (h, w) when there is none.
+
+    Returns:
+        (h, w, C) float32 class probabilities, on the device: `keras.ops.convert_to_numpy` brings
+        them from there.
+    """
+    inputs = resize_picture(picture, model.input_shape[1:3])[None]  # (1, H, W, 3)
+    if model.input_shape[3] == 1:
+        inputs = grey(inputs)
+    probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
+    if isinstance(probabilities, list):
+        probabilities = probabilities[0]
+    return resize_bilinear(probabilities, tuple(size or picture.shape[:2]))[0]
+
+
+def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = None) -> np.ndarray:
+    """The class of every pixel of one picture.
+
+    Args:
+        answer: from a picture and a size to probabilities, as `answer` with its network.
         picture: (h, w, 3) uint8, or floats in [0, 1] as the chapter's code takes them.
+        size: of the class ids; (h, w) when there is none.
 
     Returns:
         (h, w) uint8 class ids.
@@ -101,93 +120,39 @@ def segment_objects(model: keras.Model, picture: np.ndarray) -> np.ndarray:
                 "give floats in [0, 1] or uint8."
             )
         picture = np.round(picture * 255).astype(np.uint8)
-    size, channels = model.input_shape[1:3], model.input_shape[3]
-    inputs = resize_picture(picture, size)[None]  # (1, H, W, 3)
-    if channels == 1:
-        inputs = grey(inputs)
-    probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
-    maps = class_maps(probabilities, picture.shape[:2])
-    return keras.ops.convert_to_numpy(maps)[0].astype(np.uint8)
+    return keras.ops.convert_to_numpy(class_maps(answer(picture, size))).astype(np.uint8)
 
 
-def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
-    """(name, picture, no truth) of every picture among files and folders; names are told apart.
-
-    What cannot be read is named and passed over, so that one damaged file does not cost the others.
+def pictures_of_store(
+    store: LabelStore, workers: int = 1
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """(name, picture, label map) of every picture of a data set, read ahead by threads.
 
     Raises:
-        UserError: a path does not exist, or, after the last picture, some could not be read.
+        UserError: a picture cannot be read.
     """
-    seen: set[str] = set()
-    files, unread = list_pictures(paths), []
-    others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
-    if others:
-        print(
-            f"passed over: {others[0]}, in all {len(others)} of kinds that are not read here; "
-            "save them as JPEG or PNG.",
-            file=sys.stderr,
-        )
-    for path in files:
-        name = path.name
-        while name in seen:
-            name = f"{path.resolve().parent.name}-{name}"
-        seen.add(name)
-        try:
-            picture = read_picture(path)
-        except UserError as error:
-            if len(files) == 1:
-                raise
-            print(f"passed over: {error}", file=sys.stderr)
-            unread.append(name)
-            continue
-        yield name, picture, None
-    if unread:
-        raise UserError(
-            f"{len(unread)} of {len(files)} pictures could not be read, {unread[0]} among them; "
-            "save them anew. What could be read is segmented."
-        )
+
+    def read(key: str) -> tuple[str, np.ndarray, np.ndarray]:
+        return key, read_picture(store.picture_path(key)), store[key]
+
+    return map_ahead(read, store.keys, workers)
 
 
-def pictures_of_store(store: LabelStore) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """(name, picture, label map) of every picture of a data set."""
-    for key in store.keys:
-        yield key, read_picture(store.picture_path(key)), store[key]
-
-
-def segment_pictures(
-    model: keras.Model,
-    pictures: Iterable[tuple[str, np.ndarray, np.ndarray | None]],
-    classes: Classes,
-    folder: Path,
-    verbose: bool = True,
-) -> None:
-    """Segment pictures; leave two PNGs of each in `folder`, as in Figure 12.5.3.
-
-    `<name>-mask.png` holds the class ids, with a palette, at the picture's size;
-    `<name>-segmentation.png` shows picture, ground truth when known, prediction and overlay.
+def evaluate(answer: Answer, store: LabelStore, workers: int = 1) -> np.ndarray:
+    """The confusion matrix of every picture of a data set, at the size of its label map.
 
     Args:
-        model: a network for the classes.
-        pictures: name, (h, w, 3) uint8 picture, and (h, w) label map or None.
-        classes: names and colours.
-        folder: made when it is missing.
-        verbose: print for each picture what it shows and what was written.
+        answer: from a picture and a size to probabilities.
+        store: of pictures and label maps; only the matrices leave the device.
+        workers: threads that read pictures.
+
+    Returns:
+        (N, C, C) int64, in the order of `store.keys`.
     """
-    for name, picture, truth in pictures:
-        predicted = segment_objects(model, picture)
-        if truth is not None:  # maps may be larger or smaller than their pictures
-            truth = resize_labels(truth, picture.shape[:2])
-        mask = inside(folder, f"{name}-mask.png")
-        figure = inside(folder, f"{name}-segmentation.png")
-        write_index_png(mask, predicted, classes)
-        segmentation_figure(figure, picture, predicted, classes, truth=truth, title=name)
-        if not verbose:
-            continue
-        shares = np.bincount(predicted.ravel(), minlength=len(classes)) / predicted.size
-        found = ", ".join(
-            f"{label} {share:.1%}"
-            for label, share in zip(classes.names, shares, strict=True)
-            if share
-        )
-        print(f"{name}: {found}")
-        print(f"  {mask}\n  {figure}")
+    matrices = []
+    for _, picture, truth in pictures_of_store(store, workers):
+        probabilities = answer(picture, truth.shape)  # (H, W, C)
+        predicted = class_maps(probabilities[None])  # (1, H, W)
+        matrix = count_confusions(truth[None], predicted, probabilities.shape[-1])[0]
+        matrices.append(keras.ops.convert_to_numpy(matrix))
+    return np.array(matrices).astype(np.int64)

@@ -5,15 +5,15 @@ A features pyramid (Jonathan Long et al., "Fully Convolutional Networks for Sema
 "Pyramid Scene Parsing Network", 2017).
 
 Differs from the listing: raw pictures go in (the first layer scales), any height and width fit
-(padded inside, cropped back), and the last layer starts with small weights. The weights and their
-order are the listing's.
+(the backbone pads, the last layers crop), and the last layer starts with small weights. The weights
+and their order are the listing's.
 """
 
 import keras
 from keras import layers
 
 from fast.layers import BatchNormalization, Conv2DTranspose
-from resnet import build_resnet, conv_layer
+from resnet import conv_layer
 
 
 def tconv_layer(inputs, filters: int, postfix: str) -> keras.KerasTensor:
@@ -31,38 +31,25 @@ def tconv_layer(inputs, filters: int, postfix: str) -> keras.KerasTensor:
 
 
 def build_fcn(
-    input_shape: tuple,
-    backbone: str = "resnet56v2",
-    n_classes: int = 4,
-    n_layers: int = 3,
-    filters: int = 256,
+    input_shape: tuple, backbone: keras.Model, n_classes: int = 4, *, filters: int = 256
 ) -> keras.Model:
     """Build the chapter's network, uncompiled.
 
     Args:
-        input_shape: (H, W, channels).
-        backbone: name of a ResNet, see `resnet.build_resnet`.
+        input_shape: (H, W, channels), of any size.
+        backbone: from `resnet.build_resnet`, of the same input shape.
         n_classes: number of classes, the background included.
-        n_layers: levels of the pyramid after the 1/4 map.
         filters: width of the head (the chapter: 256).
 
     Returns:
         Model "fcn" from raw pictures (B, H, W, channels), 0 to 255 of any type, to probabilities
         (B, H, W, n_classes) float32. Its first layer with weights, and only nested model, is the
         backbone, so that weights saved by the book's code load in their order.
-
-    Raises:
-        UserError: backbone or n_layers is out of range.
     """
-    height, width, _ = input_shape
-    stride = 4 * 2**n_layers  # of the coarsest level, which both sides have to divide by
-    below, right = -height % stride, -width % stride
     inputs = layers.Input(shape=input_shape, name="pictures")
     x = layers.Rescaling(1 / 255, name="scale")(inputs)  # (B, H, W, channels) in [0, 1]
-    # Padding below and to the right leaves every pixel where it was. From here to the crop, H and W
-    # are those of the padded picture.
-    x = layers.ZeroPadding2D(((0, below), (0, right)), name="pad")(x)
-    main_feature, *features = build_resnet(x.shape[1:], n_layers, backbone)(x)
+    # From here to the crop, H and W are those of the picture as the backbone pads it.
+    main_feature, *features = backbone(x)
 
     maps = [main_feature]  # (B, H/4, W/4, 256), 64 channels with version 1
     size, feature_size = 2, 8
@@ -87,6 +74,7 @@ def build_fcn(
         kernel_initializer=keras.initializers.VarianceScaling(mode="fan_out"),
         name="pre_activation",
     )(x)  # (B, H, W, n_classes)
+    below, right = x.shape[1] - input_shape[0], x.shape[2] - input_shape[1]
     x = layers.Cropping2D(((0, below), (0, right)), name="crop")(x)
     # In float32 whatever the precision: probabilities near 0 and 1 need the digits.
     x = layers.Softmax(name="segmentation", dtype="float32")(x)

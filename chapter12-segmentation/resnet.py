@@ -6,13 +6,10 @@ of CIFAR-10) that chapter 2 of the book builds. The text says that ResNet "max-p
 code has no max-pooling: two of its three stages begin with a stride of 2.
 """
 
-import re
-
 import keras
 from keras import layers
 
 from fast.layers import BatchNormalization
-from utils.errors import UserError
 
 L2 = 1e-4  # weight decay of the backbone's convolutions; the pyramid and the head have none
 
@@ -96,22 +93,37 @@ def features_pyramid(x, n_layers: int) -> list[keras.KerasTensor]:
     return outputs
 
 
-def resnet_v1(input_shape: tuple, depth: int, n_layers: int) -> keras.Model:
+def padded_inputs(input_shape: tuple, n_layers: int) -> tuple:
+    """The input and, padded to what every level of the pyramid divides, the picture.
+
+    Padding below and to the right leaves every pixel where it was.
+
+    Shapes: (B, H, W, channels), and (B, H', W', channels) with H' and W' multiples of
+    2^(n_layers + 2).
+    """
+    stride = 2 ** (n_layers + 2)
+    height, width, _ = input_shape
+    inputs = layers.Input(shape=input_shape)
+    padding = ((0, -height % stride), (0, -width % stride))
+    return inputs, layers.ZeroPadding2D(padding, name="pad")(inputs)
+
+
+def resnet_v1(input_shape: tuple, n: int, n_layers: int) -> keras.Model:
     """ResNet version 1: stacks of 2 x (3x3) Conv2D-BN-ReLU, 16, 32 and 64 filters.
 
     Args:
-        input_shape: (H, W, channels), H and W divisible by 2^(n_layers + 2).
-        depth: 6n + 2 layers with n blocks a stage (20, 32, 44, 56, 110, ...).
+        input_shape: (H, W, channels). Below, H and W are those of the padded picture.
+        n: blocks a stage; 6n + 2 layers (20, 32, 44, 56, 110, ...).
         n_layers: coarser levels of the pyramid.
 
     Returns:
         Model from (B, H, W, channels) in [0, 1] to the list of `features_pyramid` with C = 64.
     """
     filters = 16
-    inputs = layers.Input(shape=input_shape)
-    x = resnet_layer(inputs, filters, name="stem")  # (B, H, W, 16)
+    inputs, x = padded_inputs(input_shape, n_layers)
+    x = resnet_layer(x, filters, name="stem")  # (B, H, W, 16)
     for stage in range(3):
-        for block in range((depth - 2) // 6):
+        for block in range(n):
             name = f"stage{stage}_block{block}"
             strides = 2 if stage > 0 and block == 0 else 1
             y = resnet_layer(x, filters, f"{name}_1", strides=strides)
@@ -121,26 +133,26 @@ def resnet_v1(input_shape: tuple, depth: int, n_layers: int) -> keras.Model:
             x = layers.Add(name=f"{name}_add")([x, y])  # (B, H/2^stage, W/2^stage, filters)
             x = layers.Activation("relu", name=f"{name}_relu")(x)
         filters *= 2
-    return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{depth}v1")
+    return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{6 * n + 2}v1")
 
 
-def resnet_v2(input_shape: tuple, depth: int, n_layers: int) -> keras.Model:
+def resnet_v2(input_shape: tuple, n: int, n_layers: int) -> keras.Model:
     """ResNet version 2: stacks of (1x1)-(3x3)-(1x1) BN-ReLU-Conv2D bottlenecks, pre-activated.
 
     Args:
-        input_shape: (H, W, channels), H and W divisible by 2^(n_layers + 2).
-        depth: 9n + 2 layers with n blocks a stage (20, 29, 56, 110, ...).
+        input_shape: (H, W, channels). Below, H and W are those of the padded picture.
+        n: blocks a stage; 9n + 2 layers (20, 29, 56, 110, ...).
         n_layers: coarser levels of the pyramid.
 
     Returns:
         Model from (B, H, W, channels) in [0, 1] to the list of `features_pyramid` with C = 256.
     """
     filters_in = 16
-    inputs = layers.Input(shape=input_shape)
-    x = resnet_layer(inputs, filters_in, name="stem")  # (B, H, W, 16)
+    inputs, x = padded_inputs(input_shape, n_layers)
+    x = resnet_layer(x, filters_in, name="stem")  # (B, H, W, 16)
     for stage in range(3):
         filters_out = filters_in * (4 if stage == 0 else 2)  # 64, 128, 256
-        for block in range((depth - 2) // 9):
+        for block in range(n):
             name = f"stage{stage}_block{block}"
             strides = 2 if stage > 0 and block == 0 else 1
             activated = stage > 0 or block > 0  # the very first input has been activated already
@@ -162,7 +174,7 @@ def resnet_v2(input_shape: tuple, depth: int, n_layers: int) -> keras.Model:
         filters_in = filters_out
     x = BatchNormalization(name="last_bn")(x)
     x = layers.Activation("relu", name="last_relu")(x)
-    return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{depth}v2")
+    return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{9 * n + 2}v2")
 
 
 def _projection(x, filters: int, name: str, strides: int) -> keras.KerasTensor:
@@ -178,45 +190,24 @@ def _projection(x, filters: int, name: str, strides: int) -> keras.KerasTensor:
     )
 
 
-def parse_backbone(name: str) -> tuple[int, int]:
-    """Depth and version in a backbone's name: "resnet56v2" -> (56, 2).
-
-    Raises:
-        UserError: the name has another form, or no network has this depth.
-    """
-    match = re.fullmatch(r"resnet(\d+)v([12])", name.strip().lower())
-    if not match:
-        raise UserError(
-            f"--backbone {name!r} is unknown; names are resnet<depth>v1 and resnet<depth>v2, "
-            "as in resnet20v1, resnet56v2 or resnet110v2."
-        )
-    depth, version = int(match[1]), int(match[2])
-    step = {1: 6, 2: 9}[version]  # layers that one more block in each of the three stages adds
-    if depth < step + 2 or (depth - 2) % step:
-        below = max((depth - 2) // step, 1) * step + 2
-        raise UserError(
-            f"--backbone {name!r} does not exist: version {version} has {step}n + 2 layers; "
-            f"the nearest are resnet{below}v{version} and resnet{below + step}v{version}."
-        )
-    return depth, version
-
-
-def build_resnet(input_shape: tuple, n_layers: int = 3, name: str = "resnet56v2") -> keras.Model:
-    """The backbone called `name` with a features pyramid of `n_layers` coarser levels.
+def build_resnet(
+    input_shape: tuple, n_layers: int = 3, *, version: int = 2, n: int = 6
+) -> keras.Model:
+    """The backbone with a features pyramid of `n_layers` coarser levels; ResNet56v2 by default.
 
     Args:
-        input_shape: (H, W, channels); H and W divisible by 2^(n_layers + 2).
+        input_shape: (H, W, channels), of any size: the backbone pads for itself.
         n_layers: levels after the 1/4 map, at least 1 (the chapter: 3).
-        name: "resnet<depth>v1" or "resnet<depth>v2".
+        version: 1 or 2.
+        n: blocks in each of the three stages; 6n + 2 layers in version 1, 9n + 2 in version 2.
 
     Returns:
         Model "ResNet<depth>v<version>", see `resnet_v1` and `resnet_v2`.
 
     Raises:
-        UserError: the name or `n_layers` is out of range.
+        ValueError: a number is out of range.
     """
-    if n_layers < 1:
-        raise UserError(f"--layers {n_layers} is too small; the pyramid has at least 1 level.")
-    depth, version = parse_backbone(name)
+    if n_layers < 1 or n < 1 or version not in (1, 2):
+        raise ValueError(f"there is no ResNet of version {version}, n {n} and {n_layers} levels")
     build = {1: resnet_v1, 2: resnet_v2}[version]
-    return build(input_shape, depth, n_layers)
+    return build(input_shape, n, n_layers)

@@ -1,10 +1,186 @@
-"""The one place where the tests learn where the modules are."""
+"""Where the modules are, and what several files of tests need: one place for each.
 
+Keras is imported where it is used: tests of `utils` do without it.
+"""
+
+import importlib.util
 import os
 import sys
 from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
+
+SCRIPT = PROJECT / "fcn-12.3.1.py"
+CLASS_NAMES = ["background", "bottle", "can"]
+
+
+# Networks, and what goes into them
+
+
+def tiny_fcn(
+    size=(32, 48), n_classes=3, backbone="resnet8v1", layers=1, filters=4, channels=3, seed=None
+):
+    """The chapter's network at its smallest, uncompiled; with `seed` it has always those weights.
+
+    About the smallest that has all of its parts is "resnet11v2" with two layers.
+    """
+    import keras
+
+    from zoo.chapter import build_chapter
+
+    if seed is not None:
+        keras.utils.set_random_seed(seed)
+    settings = {"backbone": backbone, "layers": layers, "filters": filters}
+    return build_chapter((*size, channels), n_classes, **settings)
+
+
+def build_toy(input_shape, n_classes, *, width=4):
+    """Two convolutions with a normalisation: the smallest network that keeps the zoo's rules."""
+    from keras import Input, Model, layers
+
+    inputs = Input(input_shape)
+    x = layers.Rescaling(1 / 255, name="scale")(inputs)
+    x = layers.Conv2D(width, 3, padding="same", name="stem_conv")(x)
+    x = layers.BatchNormalization(name="stem_bn")(x)
+    x = layers.ReLU(name="stem_relu")(x)
+    x = layers.Conv2D(n_classes, 1, name="pre_activation")(x)
+    return Model(inputs, layers.Softmax(dtype="float32", name="segmentation")(x), name="toy")
+
+
+@pytest.fixture
+def toy(monkeypatch):
+    """The network "toy" can be chosen during the test."""
+    import zoo
+
+    monkeypatch.setitem(zoo.MODELS, "toy", zoo.Entry(build_toy, "of these tests", 2026, 148))
+
+
+def disturbed(model, seed=0):
+    """`model` with random biases, and random statistics, scale and shift of normalisations."""
+    random = np.random.default_rng(seed)
+    for weight in model.weights:
+        if weight.path.endswith(("/gamma", "/moving_variance")):
+            weight.assign(random.uniform(0.5, 1.5, weight.shape))
+        elif weight.path.endswith(("/beta", "/bias", "/moving_mean")):
+            weight.assign(random.normal(0, 0.3, weight.shape))
+    return model
+
+
+def random_batch(size=(32, 48), number=2, n_classes=3, seed=0):
+    """Pictures (B, H, W, 3) and labels (B, H, W) of noise, uint8."""
+    random = np.random.default_rng(seed)
+    pictures = random.integers(0, 256, (number, *size, 3), np.uint8)
+    return pictures, random.integers(0, n_classes, (number, *size), np.uint8)
+
+
+def assert_same(one, other):
+    """Two sequences hold the same arrays."""
+    for left, right in zip(one, other, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.fixture
+def plain():
+    """A function that turns the fast path off; it is on again after the test."""
+    import fast
+
+    yield lambda: fast.turn(False)
+    fast.turn(True)
+
+
+@pytest.fixture
+def policy():
+    """A function that sets the precision of the layers made from then on, till the test ends."""
+    import keras
+
+    before = keras.config.dtype_policy()
+    yield keras.config.set_dtype_policy
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.fixture
+def mixed_bfloat16(policy):
+    """bfloat16 with float32 weights during the test."""
+    policy("mixed_bfloat16")
+
+
+# Data sets
+
+
+def write_store(folder, pictures, labels, names=CLASS_NAMES):
+    """Write pictures (h, w, 3) by file name, and their label maps; open these as a store."""
+    from utils.classes import Classes, named
+    from utils.label_maps.store import open_labels, write_labels
+
+    for name, picture in pictures.items():
+        Image.fromarray(picture).save(folder / name)
+    classes = names if isinstance(names, Classes) else named(names)
+    entries = zip(pictures, labels, strict=True)
+    write_labels(folder / "labels.npy", folder, classes, entries)
+    return open_labels(folder / "labels.npy")
+
+
+def make_picture(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A smooth picture (H, W, 3) uint8 with a mean of its own; its first value is 20 + 10 number."""
+    y, x = np.mgrid[: size[0], : size[1]]
+    ramp = 20 + 40 * x / size[1] + 30 * y / size[0]
+    return np.stack([ramp + 10 * number, ramp, ramp + 5], -1).astype(np.uint8)
+
+
+def make_labels(number: int, size: tuple[int, int]) -> np.ndarray:
+    """A label map (H, W) uint8 with a box of class 1 or 2 and a row of void."""
+    labels = np.zeros(size, np.uint8)
+    labels[size[0] // 4 : size[0] // 2, size[1] // 3 :] = 1 + number % 2
+    labels[-1] = 255
+    return labels
+
+
+def make_store(folder, sizes: list[tuple[int, int]]):
+    """A store of PNG pictures `0.png`, `1.png`, ... of these sizes."""
+    pictures = {f"{number}.png": make_picture(number, size) for number, size in enumerate(sizes)}
+    return write_store(folder, pictures, [make_labels(*entry) for entry in enumerate(sizes)])
+
+
+@pytest.fixture
+def store(tmp_path):
+    """Seven pictures of 24x32."""
+    return make_store(tmp_path, [(24, 32)] * 7)
+
+
+def served(data, epochs) -> list[np.ndarray]:
+    """Everything that these epochs serve, pictures and label maps in turn."""
+    parts = []
+    for epoch in epochs:
+        data.epoch = epoch
+        for x, y in data:
+            parts += [x, y]
+    return parts
+
+
+# The program
+
+
+def run_script(*arguments):
+    """The `main` of fcn-12.3.1.py in this process; precision and fast path are as before after it."""
+    import keras
+
+    import fast
+
+    specification = importlib.util.spec_from_file_location("fcn", SCRIPT)
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    saved, policy, on = sys.argv, keras.config.dtype_policy(), fast.is_on()
+    sys.argv = [str(SCRIPT), *map(str, arguments)]
+    try:
+        script.main()
+    finally:
+        sys.argv = saved
+        keras.config.set_dtype_policy(policy)
+        fast.turn(on)

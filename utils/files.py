@@ -124,7 +124,7 @@ def portable(value: object) -> object:
         return (
             str(path.relative_to(PROJECT)) if path.is_relative_to(PROJECT) else OUTSIDE + path.name
         )
-    return [portable(item) for item in value] if isinstance(value, list) else value
+    return [portable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def fingerprint(path: Path) -> str:

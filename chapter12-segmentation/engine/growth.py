@@ -10,34 +10,34 @@ from dataclasses import dataclass
 
 # From which share of the epochs on, which share of the height and of the width.
 SHARES = {0.0: 0.4, 0.45: 0.6, 0.7: 1.0}
-MULTIPLE = 32  # the stride of the chapter's coarsest map, to which the network pads anyway
+MULTIPLE = 32  # the stride of the coarsest map of many networks, which pad to it anyway
 
 
 @dataclass(frozen=True)
 class Stage:
-    """Training at one size, up to and without the 0-based epoch `end`."""
+    """Training at one size, from the 0-based epoch `start` up to and without `end`."""
 
     size: tuple[int, int]  # (H, W)
+    start: int
     end: int
 
 
 def stages(size: tuple[int, int], epochs: int, schedule_epochs: int, grow: bool) -> list[Stage]:
-    """The sizes that a run goes through.
+    """The sizes that a run goes through; the last has its whole size unless it ends before.
 
     Args:
         size: (H, W), the last one.
         epochs: of the run in all.
-        schedule_epochs: over which it grows, so that a run which ends early and is resumed grows
-            as one in one go.
+        schedule_epochs: over which it grows: a run that is resumed for more epochs has grown.
         grow: begin small; False gives one stage.
     """
     if not grow:
-        return [Stage(size, epochs)]
+        return [Stage(size, 0, epochs)]
     starts = [round(share * schedule_epochs) for share in SHARES]
     result = []
     for scale, start, end in zip(SHARES.values(), starts, [*starts[1:], epochs], strict=True):
         if start < min(end, epochs):
-            result.append(Stage(_scaled(size, scale), min(end, epochs)))
+            result.append(Stage(_scaled(size, scale), start, min(end, epochs)))
     return result
 
 

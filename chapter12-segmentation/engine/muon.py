@@ -5,7 +5,7 @@ each weight by itself. A kernel is a matrix, and its gradient is mostly a few di
 follows again and again; Muon replaces the gradient by the nearest matrix whose singular values are
 all one, so that rare directions are learnt as fast as frequent ones. After 4,000 pictures of
 64x96 the chapter's network has a validation mIoU of 0.70 with it and of 0.67 with Adam (see "How
-the quick preset was chosen" in the reading guide).
+the quick preset was chosen" in notes.md).
 """
 
 import re
@@ -18,9 +18,8 @@ import fast
 from fast.adam import apply_adam
 
 # The first layer and the last are Adam's, as in Jordan: the first by its 3 channels, the last by
-# its name, since there may be many classes.
+# `exclude_layers`, since there may be many classes.
 LEAST_CHANNELS = 8
-CLASSIFIER = "pre_activation"
 STEPS = 5
 # Of the quintic a x + b x^3 + c x^5, which draws singular values from 0.003 to 1 into about
 # 0.7 to 1.2 in five steps (Jordan).
@@ -31,8 +30,8 @@ QUINTIC = (3.4445, -4.7750, 2.0315)
 class Muon(keras.optimizers.Muon):
     """Keras' Muon, which takes matrices alone, for the kernels of convolutions too.
 
-    All that is no kernel between at least 8 channels gets Adam's step, as in Keras, and so does
-    the layer that tells the classes apart. Steps have the size of Adam's (Jingyuan Liu et al.,
+    All that is no kernel between at least 8 channels gets Adam's step, as in Keras, and so do
+    the layers in `exclude_layers`. Steps have the size of Adam's (Jingyuan Liu et al.,
     "Muon is scalable for LLM training", 2025, section 2.2). Weight decay is the network's own
     business. The iteration is that of `orthogonalise`, with Nesterov's momentum: Keras' options
     `ns_steps`, `muon_a` to `muon_c` and `nesterov` change nothing.
@@ -43,7 +42,7 @@ class Muon(keras.optimizers.Muon):
     """
 
     def __init__(self, learning_rate: float = 6e-3, **options):
-        ours = {"weight_decay": None, "adam_weight_decay": None, "exclude_layers": [CLASSIFIER]}
+        ours = {"weight_decay": None, "adam_weight_decay": None}
         super().__init__(learning_rate, **ours | options)
 
     def _should_use_adamw(self, variable):

@@ -1,36 +1,31 @@
 """Weights files: found by name, written whole, read from today's Keras and from the book's.
 
-A weights file carries its configuration (class names, backbone, layers, size, arguments, versions)
-as JSON in the attribute `configuration` of its HDF5 root, so that a file alone is enough to segment
-a picture. A checkpoint carries the optimizer too, and the state of the run in the attribute `run`.
+A weights file carries its configuration (the records `Network`, `Data` and `Run`, versions) as JSON
+in the attribute `configuration` of its HDF5 root, so that a file alone is enough to build its
+network and to segment a picture. A checkpoint carries the optimizer too, and the state of the run
+in the attribute `run`.
 """
 
+import argparse
 import glob
 import json
 import os
 import tempfile
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import keras
-import numpy as np
 
-from engine.widening import head_filters, narrow_head, widen_head
-from utils.classes import MOST_CLASSES, Classes, named
+import zoo
+from engine.legacy import as_today, unnamed
+from engine.records import OPTIONS, Network, network_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
 
 CONFIGURATION = "configuration"
 RUN = "run"
-# What a network may have, from and to.
-LIMITS = {
-    "layers": (1, 8),
-    "channels": (1, 3),
-    "filters": (1, 2**31),
-    "height": (32, 2**31),
-    "width": (32, 2**31),
-}
 
 
 def to_json(value: dict) -> str:
@@ -87,7 +82,12 @@ def _write(model: keras.Model, path: Path, attributes: dict) -> None:
                 file.attrs[name] = to_json(value)
 
 
-def _open(path: Path) -> h5py.File:
+def open_file(path: Path) -> h5py.File:
+    """A weights file, open for reading.
+
+    Raises:
+        UserError: it is missing, may not be read, or is damaged.
+    """
     try:
         return h5py.File(path, "r")
     except (FileNotFoundError, PermissionError) as error:
@@ -101,7 +101,7 @@ def _open(path: Path) -> h5py.File:
 
 
 def _attribute(path: Path, name: str) -> dict:
-    with _open(path) as file:
+    with open_file(path) as file:
         try:
             value = json.loads(file.attrs.get(name, "{}"))
         except (TypeError, ValueError):
@@ -112,90 +112,106 @@ def _attribute(path: Path, name: str) -> dict:
 
 
 def read_configuration(path: Path) -> dict:
-    """What was written beside the weights; {"n_classes": ...} alone for a file of the book's code.
+    """What was written beside the weights, in today's form; {} for a file of the book's code.
 
     Raises:
-        UserError: `path` is no weights file of this network, or its configuration is damaged.
+        UserError: `path` is no weights file, or its configuration is damaged.
     """
     configuration = _attribute(path, CONFIGURATION)
-    if not _is_sound(configuration):
-        raise UserError(f"{path} has a broken {CONFIGURATION}; fetch the file again.")
-    if "n_classes" not in configuration:
-        n_classes = _count_classes(path)
-        if n_classes is None:
-            raise UserError(
-                f"{path} holds no weights of the chapter's network (no layer pre_activation); "
-                "give a file that fcn-12.3.1.py saved."
-            )
-        configuration["n_classes"] = n_classes
+    try:
+        if "n_classes" in configuration:
+            configuration = as_today(configuration)
+        if configuration:
+            network_from(configuration["network"])
+            for record in ("data", "run"):
+                if not isinstance(configuration[record], dict):
+                    raise TypeError(f"{record} is no object")
+    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
+        raise UserError(
+            f"{path} has a broken {CONFIGURATION} ({error}); fetch the file again."
+        ) from error
     return configuration
 
 
-def _is_sound(configuration: dict) -> bool:
-    """Whether what a network is built from has the types and the sizes that it must have."""
+def read_network(path: Path) -> Network:
+    """The network of a weights file, at the size at which its weights were scored.
 
-    def is_number(value, least: int, most: int) -> bool:
-        return value is None or (type(value) is int and least <= value <= most)
+    Of a file of the book's code the number of classes is known alone; the rest is the book's.
 
-    arguments, names = configuration.get("arguments", {}), configuration.get("class_names", [])
-    n_classes = configuration.get("n_classes", 1)
-    if not isinstance(arguments, dict) or not isinstance(names, list) or n_classes is None:
-        return False
-    if not is_number(n_classes, 1, MOST_CLASSES) or (names and len(names) != n_classes):
-        return False
-    whole = arguments.get("whole_size") or [None, None]
-    if not (isinstance(whole, list) and len(whole) == 2):
-        return False
-    return (
-        isinstance(arguments.get("backbone", ""), str)
-        and all(is_number(arguments.get(name), *limits) for name, limits in LIMITS.items())
-        and all(is_number(side, *LIMITS["height"]) for side in whole)
-    )
+    Raises:
+        UserError: `path` is no weights file of a network of ours, or its configuration is damaged.
+    """
+    configuration = read_configuration(path)
+    if configuration:
+        return network_from(configuration["network"])
+    n_classes = _count_classes(path)
+    if n_classes is None:
+        raise UserError(
+            f"{path} holds no weights of the chapter's network (no layer {zoo.CLASSIFIER}); "
+            "give a file that fcn-12.3.1.py saved."
+        )
+    return Network("fcn", (480, 640, 3), unnamed(n_classes), {})
 
 
-def read_arguments(path: Path) -> dict:
-    """The options that the run of a weights file was given; none for a file of the book's code."""
-    return read_configuration(path).get("arguments", {})
+def read_options(path: Path) -> dict:
+    """The options of the run that left a weights file, by name; none for the book's code.
+
+    Height and width are those at which the run ends, `read_network` has those of the file.
+    """
+    configuration = read_configuration(path)
+    if not configuration:
+        return {}
+    network = network_from(configuration["network"])
+    run = configuration["run"]
+    height, width = run.get("size") or network.size
+    asked = {"model": network.name, "height": height, "width": width}
+    asked |= {"channels": network.input_shape[2], **network.settings}
+    return {**configuration["data"], **run, **asked}
 
 
 def read_run(checkpoint: Path) -> dict:
-    """The options of the run that left `checkpoint`.
+    """The options of the run that left `checkpoint`, those that it keeps checked.
 
     Raises:
-        UserError: there is no checkpoint.
+        UserError: there is no checkpoint, or a value in it is none that the option can have.
     """
     if not checkpoint.is_file():
         raise UserError(
-            f"--resume finds no {checkpoint}; give the --backbone, --layers, --dataset and "
-            "--save-dir of the run, or start it without --resume."
+            f"--resume finds no {checkpoint}; give the network's options, --dataset and --save-dir "
+            "as that run had them, or start it without --resume."
         )
-    return read_arguments(checkpoint)
+    remembered = read_options(checkpoint)
+    for name, about in OPTIONS.items():
+        value = remembered.get(name)
+        if about["kept"] and value is not None and not _can_be(value, about["parser"]):
+            raise UserError(
+                f"{checkpoint} has a broken {CONFIGURATION} ({name} is {value!r}); begin with "
+                "--restore-weights or --start-from in place of --resume."
+            )
+    return remembered
 
 
-def read_classes(path: Path) -> Classes:
-    """The classes of a weights file; "class 1" and so on for a file of the book's code."""
-    configuration = read_configuration(path)
-    if "class_names" not in configuration:
-        numbers = range(1, configuration["n_classes"])
-        return named(["background", *(f"class {number}" for number in numbers)])
+def _can_be(value: object, parser: Mapping) -> bool:
+    """Whether an option can have this value, of those that are read from text or are yes or no."""
+    if parser.get("action"):
+        return isinstance(value, bool)
     try:
-        colours = tuple(tuple(colour) for colour in configuration["class_colours"])
-        return Classes(tuple(configuration["class_names"]), colours)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{path} has broken class names; fetch the file again.") from error
+        return parser.get("type", str)(str(value)) == value
+    except (argparse.ArgumentTypeError, ValueError):
+        return False
 
 
 def _count_classes(path: Path) -> int | None:
-    """The number of biases of the layer `pre_activation`, or None."""
+    """The number of biases of the layer that tells the classes apart, or None."""
     biases = []
 
     def visit(name: str, item: h5py.Group | h5py.Dataset) -> None:
         # Keras 2 has the layer's name in the path, Keras 3 in an attribute of the group.
         if isinstance(item, h5py.Dataset) and item.ndim == 1:
-            if "pre_activation" in name or item.parent.attrs.get("name") == "pre_activation":
+            if zoo.CLASSIFIER in name or item.parent.attrs.get("name") == zoo.CLASSIFIER:
                 biases.append(item.shape[0])
 
-    with _open(path) as file:
+    with open_file(path) as file:
         file.visititems(visit)
     return biases[0] if biases else None
 
@@ -208,7 +224,7 @@ def load_weights(model: keras.Model, path: Path) -> None:
     Raises:
         UserError: the file does not fit the network.
     """
-    with _open(path) as file:
+    with open_file(path) as file:
         written_by_keras_2 = "layer_names" in file.attrs or "model_weights" in file
     suffix = ".h5" if written_by_keras_2 else ".weights.h5"
     view = keras.Model(model.inputs, model.outputs)  # without an optimizer, as in `save_weights`
@@ -227,8 +243,8 @@ def _load(model: keras.Model, path: Path, complaint: str) -> None:
             model.load_weights(path)
     except (ValueError, KeyError, OSError, UserWarning) as error:
         raise UserError(
-            f"{complaint}; give the --backbone, --layers, --filters and --channels that it was "
-            "trained with."
+            f"{complaint}; leave out the options of the network, which the file knows, or give "
+            "those that it was trained with."
         ) from error
 
 
@@ -237,77 +253,6 @@ def _link(path: Path, link: Path) -> None:
         os.symlink(path, link)
     except OSError:  # Windows without the right to make links
         link.write_bytes(path.read_bytes())
-
-
-def start_from(model: keras.Model, *paths: Path) -> None:
-    """Take from weights files the layers that fit by name and shape; the others begin anew.
-
-    So a network for other classes begins with a backbone that has learnt edges and textures
-    already. A wider head takes over what a narrower one computes, and a narrower one what a wider
-    was made from, see `widening`. What began anew is printed.
-
-    Several files are averaged; one that is named twice counts twice. Runs that began from one
-    another are often on one plain of low loss, whose middle serves unseen pictures better
-    (Wortsman et al., "Model soups", 2022); other runs have nothing in common, nor has their mean.
-
-    Raises:
-        UserError: not one layer fits, a file is none of Keras 3, or files are of several networks.
-    """
-    named = ", ".join(map(str, paths))
-    files = [_layers_of(path) for path in paths]
-    shapes = [{name: [w.shape for w in layer] for name, layer in file.items()} for file in files]
-    if any(other != shapes[0] for other in shapes):
-        raise UserError(
-            f"--start-from {named}: these are weights of different networks, which have no "
-            "average; give files of one."
-        )
-    groups = {
-        name: [np.mean(same, axis=0) for same in zip(*(f[name] for f in files), strict=True)]
-        for name in files[0]
-    }
-    stored = head_filters(groups)
-    filters = head_filters({layer.name: layer.weights for layer in _layers(model)})
-    if stored and filters and filters > stored:
-        groups = widen_head(groups, filters)
-        print(f"The head of {stored} filters is widened to {filters}.")
-    elif stored and filters and filters < stored and (narrowed := narrow_head(groups, filters)):
-        groups = narrowed
-        print(f"The head of {stored} filters, a widened one, is narrowed to {filters}.")
-    fresh, taken = [], 0
-    for layer in _layers(model):
-        there, here = groups.get(layer.name, []), [weight.shape for weight in layer.weights]
-        if here and [weight.shape for weight in there] == here:
-            layer.set_weights(there)
-            taken += 1
-        elif here:
-            fresh.append(layer.name)
-    if not taken:
-        raise UserError(
-            f"--start-from {named} fits no layer of this network; give weights that fcn-12.3.1.py "
-            "of this project saved, and the --backbone that they were trained with."
-        )
-    what = "the average of " if len(paths) > 1 else ""
-    print(f"{taken} layers start from {what}{named}; anew: {', '.join(fresh) or 'none'}.")
-
-
-def _layers_of(path: Path) -> dict[str, list[np.ndarray]]:
-    """The weights in a file of Keras 3, by the names of their layers."""
-    groups: dict[str, list[np.ndarray]] = {}
-
-    def visit(place: str, item: h5py.Group | h5py.Dataset) -> None:
-        # Keras 3 keeps a layer's weights by number in a group that has the layer's name.
-        if place.startswith("layers/") and "name" in item.attrs and len(item):
-            keys = sorted((key for key in item if key.isdecimal()), key=int)
-            groups[item.attrs["name"]] = [np.asarray(item[key]) for key in keys]
-
-    with _open(path) as file:
-        file.visititems(visit)
-    return groups
-
-
-def _layers(model: keras.Model):
-    for layer in model.layers:
-        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def epochs_done(checkpoint: Path) -> int:

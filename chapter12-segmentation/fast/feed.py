@@ -1,8 +1,91 @@
-"""How batches reach `fit` without a pause between epochs."""
+"""Batches made ahead by threads, and how they reach `fit` without a pause between epochs."""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 
 import keras
 
 import fast
+
+
+class ReadAhead(keras.utils.PyDataset):
+    """A data set whose batches threads make ahead, in the same order and with the same content.
+
+    The chapter hands the threads to Keras, by `workers` of its data set class. Keras 3.15 then
+    keeps what its threads have read ahead, and serves it in the next epoch, when `fit` starts on
+    JAX or PyTorch; other versions hang at the end of an epoch (keras issue 20425). So the threads
+    are here: they read ahead within an epoch, also when batches are taken by a plain loop, and
+    Keras sees a data set with one worker.
+
+    Args:
+        data: has `batch(epoch, index)`, which any thread may call, `epoch`, `failure` and a length.
+        workers: threads that make batches, and batches that they make ahead.
+    """
+
+    def __init__(self, data: keras.utils.PyDataset, workers: int):
+        super().__init__(workers=1)
+        self.data, self.workers = data, workers
+        self._ahead: dict[tuple[int, int], Future] = {}  # batches in the making
+        self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch."""
+        return len(self.data)
+
+    def __getitem__(self, index: int):
+        """Batch `index` of this epoch; the threads go on with the batches that follow it.
+
+        Raises:
+            IndexError: there is no such batch.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(index)
+        with self._lock:
+            wanted = range(index, min(index + 1 + self.workers, len(self)))
+            places = [(self.epoch, number) for number in wanted]
+            self._ahead = {
+                place: self._ahead.get(place) or self._threads.submit(self.data.batch, *place)
+                for place in places
+            }
+            future = self._ahead[places[0]]
+        return future.result()
+
+    @property
+    def epoch(self) -> int:
+        """0-based; fixes order and variation."""
+        return self.data.epoch
+
+    @epoch.setter
+    def epoch(self, number: int) -> None:
+        self.data.epoch = number
+
+    @property
+    def failure(self) -> Exception | None:
+        """The error that ended the reading of a batch, or None."""
+        return self.data.failure
+
+
+def read_ahead(data: keras.utils.PyDataset, workers: int) -> keras.utils.PyDataset:
+    """`data` with threads that make its batches ahead; `data` itself with `--plain`."""
+    return ReadAhead(data, workers) if fast.is_on() else data
+
+
+def map_ahead(function: Callable, items: Iterable, workers: int) -> Iterator:
+    """`map(function, items)`, in order, with up to `workers` results computed ahead by threads."""
+    if not fast.is_on():
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(workers) as threads:
+        futures: deque[Future] = deque()
+        for item in items:
+            futures.append(threads.submit(function, item))
+            if len(futures) > workers:
+                yield futures.popleft().result()
+        while futures:
+            yield futures.popleft().result()
 
 
 def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Callback]]:
@@ -16,14 +99,17 @@ def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Call
     way; tests hold both to the same order of batches.
 
     Args:
-        data: batches (x, y) of arrays, of equal shapes but for the number of pictures. As by Keras,
-            its `on_epoch_begin` and `on_epoch_end` are called.
+        data: batches (x, y) of arrays, of equal shapes but for the number of pictures; `epoch` is
+            set at the beginning of each epoch.
 
     Returns:
         What `fit` takes as `x`, and a list of callbacks for `fit`.
     """
+    counter = keras.callbacks.LambdaCallback(
+        on_epoch_begin=lambda epoch, logs: setattr(data, "epoch", epoch)
+    )
     if not fast.on_tensorflow():
-        return data, []
+        return data, [counter]
     import tensorflow as tf
 
     def batches():
@@ -34,8 +120,4 @@ def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Call
     stream = stream.apply(tf.data.experimental.assert_cardinality(len(data))).prefetch(2)
     options = tf.data.Options()
     options.autotune.enabled = False
-    epochs = keras.callbacks.LambdaCallback(
-        on_epoch_begin=lambda epoch, logs: data.on_epoch_begin(),
-        on_epoch_end=lambda epoch, logs: data.on_epoch_end(),
-    )
-    return stream.with_options(options), [epochs]
+    return stream.with_options(options), [counter]

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import layers
 
+import fast
 from fast.devices import gpu_name
 
 
@@ -36,8 +37,10 @@ def fold(model: keras.Model) -> keras.Model:
 
     Returns:
         A network with weights of its own, of the same types and with the same names of layers, for
-        prediction only. What does not fit is copied.
+        prediction only. What does not fit is copied. With `--plain`, `model` itself.
     """
+    if not fast.is_on():
+        return model
     depthwise = keras.backend.backend() == "tensorflow" and gpu_name() is None
     pairs = _convolutions_with_normalisation(model)
     if depthwise:

@@ -10,7 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from evaluation import pictures_of_store, segment_objects
+from evaluation import Answer, pictures_of_store, segment_objects
 from metrics import count_confusions, iou_per_class, picture_accuracies, picture_mious
 from utils.boundaries import BAND_NAMES, BANDS, count_by_distance
 from utils.classes import Classes
@@ -36,17 +36,17 @@ class Errors:
 
 
 def measure_errors(
-    model: keras.Model, pictures: Iterable[tuple[str, np.ndarray, np.ndarray]], n_classes: int
+    answer: Answer, pictures: Iterable[tuple[str, np.ndarray, np.ndarray]], n_classes: int
 ) -> Errors:
     """Segment pictures one by one and count what is wrong.
 
     Args:
-        model: a network for `n_classes`.
+        answer: from a picture to probabilities of `n_classes`, see `evaluation.answer`.
         pictures: name, (h, w, 3) uint8 picture, and (H, W) label map, 255 = void, each.
     """
     keys, matrices, bands = [], [], np.zeros((len(BANDS), 2), np.int64)
     for key, picture, truth in pictures:
-        predicted = segment_objects(model, resize_picture(picture, truth.shape))  # (H, W)
+        predicted = segment_objects(answer, picture, truth.shape)  # (H, W)
         matrix = count_confusions(truth[None], predicted[None], n_classes)[0]
         keys.append(key)
         matrices.append(keras.ops.convert_to_numpy(matrix).astype(np.int64))
@@ -235,30 +235,31 @@ def _draw_sizes(axes, matrices: np.ndarray, classes: Classes) -> None:
         axes.legend(frameon=False)
 
 
-def draw_portrait(model: keras.Model, store: LabelStore, folder: Path) -> None:
-    """Print the errors of `model` on a data set and draw them into `folder`.
+def draw_portrait(answer: Answer, store: LabelStore, folder: Path) -> None:
+    """Print the errors of a network on a data set and draw them into `folder`.
 
     `portrait.png` has the charts; `portrait-worst.jpg` the five worst pictures with their error
     maps; `portrait-samples.jpg` the best, the median and the worst picture, as Figure 12.5.3: the
     scores choose them, not the eye.
 
     Args:
-        model: a network for the classes of `store`.
+        answer: from a picture to probabilities of the classes, see `evaluation.answer`.
         store: label maps, and where their pictures are.
         folder: made when it is missing.
 
     Raises:
         UserError: a picture cannot be read, or `folder` cannot be written.
     """
-    errors = measure_errors(model, pictures_of_store(store), len(store.classes))
+    errors = measure_errors(answer, pictures_of_store(store), len(store.classes))
     print_portrait(errors, store.classes.names)
 
     def rows(chosen: list[int]):
         for index in chosen:  # segmented anew, so that no picture has to be kept
             truth = store[index]
-            picture = resize_picture(read_picture(store.picture_path(index)), truth.shape)
+            picture = read_picture(store.picture_path(index))
             words = describe_picture(errors, index, store.classes.names)
-            yield words, picture, truth, segment_objects(model, picture)
+            predicted = segment_objects(answer, picture, truth.shape)
+            yield words, resize_picture(picture, truth.shape), truth, predicted
 
     order = from_worst_to_best(errors.matrices)
     # One picture alone is best, median and worst; it is shown once.

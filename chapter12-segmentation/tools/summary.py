@@ -1,151 +1,355 @@
-"""What a network is made of: parameters, arithmetic, receptive field and stride, stage by stage."""
+"""What a network is made of: parameters, arithmetic, receptive field and stride, stage by stage.
+
+Arithmetic is counted in multiply-accumulates of one forward pass for one picture. Counted are
+convolutions, dense layers, resizing and averaging. Not counted are biases, normalisation,
+activations and other arithmetic on single values, the comparisons of max-pooling, and copying. A
+kind of layer that is on neither list is an error: a 0 for it would look like a count.
+"""
 
 import math
 import shutil
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import keras
 from keras import layers
 
+from utils.errors import UserError
 from utils.files import replace_whole
+
+# Layers that cost nothing by the convention above, and whose values see what those before them saw.
+# (That a normalisation sees its statistics is not counted as seeing.)
+PLAIN = (
+    layers.BatchNormalization,
+    layers.GroupNormalization,
+    layers.LayerNormalization,
+    layers.RMSNormalization,
+    layers.UnitNormalization,
+    layers.Normalization,
+    layers.Rescaling,
+    layers.Activation,
+    layers.ReLU,
+    layers.LeakyReLU,
+    layers.PReLU,
+    layers.ELU,
+    layers.Softmax,
+    layers.Add,
+    layers.Subtract,
+    layers.Multiply,
+    layers.Average,
+    layers.Maximum,
+    layers.Minimum,
+    layers.Concatenate,
+    layers.ZeroPadding2D,
+    layers.Cropping2D,
+    layers.Dropout,
+    layers.AlphaDropout,
+    layers.GaussianDropout,
+    layers.GaussianNoise,
+    layers.ActivityRegularization,
+    layers.Identity,
+)
+# They cost nothing either, but change what a value sees or where it lies.
+MOVING = (
+    layers.MaxPooling2D,
+    layers.GlobalMaxPooling2D,
+    layers.Flatten,
+    layers.Reshape,
+    layers.Permute,
+)
+# How many neighbours along one side resizing weighs for a value; "nearest" copies one.
+TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4, "lanczos3": 6, "lanczos5": 10}
+
+# Words for the kind of a layer with which the book's names begin: "conv_fcn_8", "bn_fcn_8".
+KINDS = ("conv", "tconv", "bn", "relu")
 
 
 @dataclass(frozen=True)
 class Reach:
-    """What one value of a map sees of the input: `field` pixels wide, `stride` pixels apart."""
+    """What one value of a map sees of the input: `field` pixels wide, `stride` pixels apart.
+
+    Behind a pooling over all, `field` is infinite, and `stride` the height that was pooled.
+    """
 
     field: float = 1
     stride: float = 1
 
 
-def reach_after(layer: layers.Layer, reach: Reach) -> Reach:
+@dataclass(frozen=True)
+class Call:
+    """A layer at one place of a network; a layer that several places share has a call for each.
+
+    `before` and `after` are the shapes (B, H, W, C) of its first input and its first output, `macs`
+    its multiply-accumulates, `reach` what a value behind it sees.
+    """
+
+    layer: layers.Layer
+    before: tuple
+    after: tuple
+    macs: int
+    reach: Reach
+
+
+def macs(layer: layers.Layer, before: tuple, after: tuple) -> int:
+    """Multiply-accumulates of a layer for one picture, by the convention at the top of this file.
+
+    A convolution works through its kernel once per position of its output, a transposed one once
+    per position of its input. Bilinear resizing weighs 4 neighbours for a value, averaging all that
+    it averages.
+
+    Args:
+        layer: a layer that has been built. One of our own may count for itself: if it has a method
+            `macs(before, after) -> int`, that is asked.
+        before: shape of its first input, (B, H, W, C) or another with the batch in front.
+        after: shape of its first output.
+
+    Raises:
+        UserError: the kind of layer is unknown.
+    """
+    if hasattr(layer, "macs"):
+        return layer.macs(before, after)
+    if isinstance(layer, layers.Conv2DTranspose):
+        return _positions(layer, before) * math.prod(layer.kernel.shape)  # (h, w, out, in)
+    if isinstance(layer, layers.Conv1D | layers.Conv2D):
+        return _positions(layer, after) * math.prod(layer.kernel.shape)  # (h, w, in / groups, out)
+    if isinstance(layer, layers.DepthwiseConv2D):
+        return _positions(layer, after) * math.prod(layer.kernel.shape)  # (h, w, in, multiplier)
+    if isinstance(layer, layers.SeparableConv2D):  # the depthwise one has the strides
+        kernels = layer.depthwise_kernel, layer.pointwise_kernel
+        return _positions(layer, after) * sum(math.prod(kernel.shape) for kernel in kernels)
+    if isinstance(layer, layers.Dense):  # (..., C) -> (..., units), once per position
+        return math.prod(before[1:-1]) * math.prod(layer.kernel.shape)
+    if _resizes(layer):
+        taps = TAPS[layer.interpolation]
+        return math.prod(after[1:]) * (taps**2 if taps > 1 else 0)
+    if isinstance(layer, layers.AveragePooling2D):
+        return math.prod(after[1:]) * math.prod(layer.pool_size)
+    if isinstance(layer, layers.GlobalAveragePooling2D):
+        return math.prod(before[1:])
+    if isinstance(layer, (*PLAIN, *MOVING)):
+        return 0
+    raise _unknown(layer, "macs")
+
+
+def reach_after(layer: layers.Layer, reach: Reach, before: tuple, after: tuple) -> Reach:
     """The reach behind `layer` for the reach in front of it, along the height.
 
-    A convolution of kernel k and dilation d adds (k - 1) d strides to the field. Upsampling by s
-    divides the stride by s; a bilinear one reads two neighbours, a transposed convolution
-    ceil(k / s).
+    A convolution of kernel k and dilation d adds (k - 1) d strides to the field, pooling k - 1.
+    Upsampling by s divides the stride by s; resizing reads as many neighbours as `TAPS` says, a
+    transposed convolution ceil(k / s). Pooling over all sees everything.
+
+    Args:
+        layer: a layer that has been built. One of our own may have a method
+            `reach(reach, before, after) -> Reach`, which is asked then.
+        reach: the reach in front of it, in pixels of the input.
+        before: shape of its first input, (B, H, W, C) or another with the batch in front.
+        after: shape of its first output.
+
+    Raises:
+        UserError: the kind of layer is unknown.
     """
+    if hasattr(layer, "reach"):
+        return layer.reach(reach, before, after)
     if isinstance(layer, layers.Conv2DTranspose):
-        taps, up = math.ceil(layer.kernel_size[0] / layer.strides[0]), layer.strides[0]
-        return Reach(reach.field + (taps - 1) * reach.stride, reach.stride / up)
-    if isinstance(layer, layers.Conv2D):
+        up = layer.strides[0]
+        span = (layer.kernel_size[0] - 1) * layer.dilation_rate[0] + 1
+        return Reach(reach.field + (math.ceil(span / up) - 1) * reach.stride, reach.stride / up)
+    convolutions = layers.Conv1D | layers.Conv2D | layers.DepthwiseConv2D | layers.SeparableConv2D
+    if isinstance(layer, convolutions):
         kernel = (layer.kernel_size[0] - 1) * layer.dilation_rate[0]
         return Reach(reach.field + kernel * reach.stride, reach.stride * layer.strides[0])
     if isinstance(layer, layers.AveragePooling2D | layers.MaxPooling2D):
         kernel = layer.pool_size[0] - 1
         return Reach(reach.field + kernel * reach.stride, reach.stride * layer.strides[0])
-    if isinstance(layer, layers.UpSampling2D):
-        taps = 2 if layer.interpolation == "bilinear" else 1
-        return Reach(reach.field + (taps - 1) * reach.stride, reach.stride / layer.size[0])
-    return reach
+    if _resizes(layer):
+        neighbours = TAPS[layer.interpolation] - 1
+        up = _height(layer, after) / _height(layer, before)
+        return Reach(reach.field + neighbours * reach.stride, reach.stride / up)
+    if isinstance(layer, layers.GlobalAveragePooling2D | layers.GlobalMaxPooling2D):
+        return Reach(math.inf, reach.stride * _height(layer, before))
+    if isinstance(layer, (*PLAIN, layers.Dense)) or _keeps_rows(layer, reach, before, after):
+        return reach
+    if isinstance(layer, layers.Flatten):
+        return Reach(math.inf, reach.stride * _height(layer, before))
+    raise _unknown(layer, "reach_after")
 
 
-def macs(layer: layers.Layer) -> int:
-    """Multiply-accumulates of one forward pass of a convolution for one picture; others count 0.
-
-    An ordinary convolution works once per output value, a transposed one once per input value.
-    """
-    if isinstance(layer, layers.Conv2DTranspose):
-        _, height, width, _ = layer.input.shape
-    elif isinstance(layer, layers.Conv2D):
-        _, height, width, _ = layer.output.shape
-    else:
-        return 0
-    return height * width * math.prod(layer.kernel.shape)
-
-
-def flatten(model: keras.Model) -> list[layers.Layer]:
-    """The layers of a network in order, those of nested networks in place of these."""
-    result = []
-    for layer in model.layers:
-        result += flatten(layer) if isinstance(layer, keras.Model) else [layer]
-    return result
-
-
-def reaches(model: keras.Model, starts: list[Reach]) -> tuple[dict[str, Reach], list[Reach]]:
-    """Follow the reach through a functional network.
+def trace(model: keras.Model, starts: list[Reach] | None = None) -> tuple[list[Call], list[Reach]]:
+    """Follow a functional network from its inputs to its outputs.
 
     Args:
-        model: a functional network, others may be nested in it.
-        starts: the reach of each input.
+        model: a functional network for pictures of a fixed size; others may be nested in it.
+        starts: the reach of each input; without them, each input is the picture.
 
     Returns:
-        The reach behind each layer by its name, and the reach of each output. Where paths join, the
-        widest field counts.
+        The calls of all layers in order, those of nested networks in place of these, and the reach
+        of each output. Where paths join, the widest field counts, and the finest stride, as a
+        value for the whole picture is repeated for each place of a map.
+
+    Raises:
+        UserError: a kind of layer is unknown, a network is not functional, or has no fixed size.
     """
-    by_tensor = {id(tensor): reach for tensor, reach in zip(model.inputs, starts, strict=True)}
-    by_name: dict[str, Reach] = {}
-    for nodes in (model._nodes_by_depth[depth] for depth in sorted(model._nodes_by_depth)[::-1]):
-        for node in nodes:
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise UserError(
+            f"--summary cannot look into {model.name!r} of class {type(model).__name__}; "
+            "build it as a functional model, keras.Model(inputs, outputs)."
+        )
+    starts = starts or [Reach()] * len(graph.inputs)
+    by_tensor = {id(tensor): reach for tensor, reach in zip(graph.inputs, starts, strict=True)}
+    calls: list[Call] = []
+    order = {id(operation): place for place, operation in enumerate(graph.operations)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in sorted(graph._nodes_by_depth[depth], key=lambda n: order[id(n.operation)]):
             if node.is_input:
                 continue
             layer = node.operation
             inputs = [by_tensor[id(tensor)] for tensor in node.input_tensors]
             if isinstance(layer, keras.Model):
-                inner, outputs = reaches(layer, inputs)
-                by_name |= inner
+                inner, outputs = trace(layer, inputs)
+                calls += inner
             else:
-                widest = max(inputs, key=lambda reach: reach.field)
-                outputs = [reach_after(layer, widest)] * len(node.outputs)
-                by_name[layer.name] = outputs[0]
+                joined = Reach(
+                    max(reach.field for reach in inputs), min(reach.stride for reach in inputs)
+                )
+                call = _call(layer, node.input_tensors[0].shape, node.outputs[0].shape, joined)
+                outputs = [call.reach] * len(node.outputs)
+                calls.append(call)
             for tensor, reach in zip(node.outputs, outputs, strict=True):
                 by_tensor[id(tensor)] = reach
-    return by_name, [by_tensor[id(tensor)] for tensor in model.outputs]
+    return calls, [by_tensor[id(tensor)] for tensor in graph.outputs]
 
 
 def stages(model: keras.Model) -> list[dict]:
-    """Parameters, GMAC, receptive field and stride of each stage of the chapter's network.
+    """Parameters, GMAC, receptive field and stride of each stage of a network.
+
+    A stage is what shares the first word of its layers' names: "stage1_block0_2_conv" is of stage1.
+    A word that says the kind of layer is none: "conv_fcn_8" and "bn_fcn_8" are of fcn_8. A layer
+    whose first word no other has is a stage by its whole name.
+
+    Args:
+        model: see `trace`.
 
     Returns:
-        Rows with `stage`, `output` (the shape), `parameters`, `gmac`, `field` and `stride`; a stage
-        is what shares the first part of its layers' names.
+        Rows in the network's order with `stage`, `output` (the shape without the batch),
+        `parameters`, `gmac` (thousand millions of multiply-accumulates for one picture), and
+        `field` and `stride` in pixels of the input; output, field and stride are those of the
+        stage's last layer. A layer that is called several times computes as often, but has its
+        parameters once.
+
+    Raises:
+        UserError: see `trace`.
     """
-    by_name, _ = reaches(model, [Reach()])
+    calls, _ = trace(model)
+    unique = {id(call.layer): call.layer for call in calls}
+    words = Counter(layer.name.partition("_")[0] for layer in unique.values())
     rows: dict[str, dict] = {}
-    for layer in flatten(model):
-        if isinstance(layer, layers.InputLayer):
-            continue
-        stage = _stage(layer.name)
+    for call in calls:
+        stage = _stage(call.layer.name, words)
         row = rows.setdefault(stage, {"stage": stage, "parameters": 0, "gmac": 0.0})
-        row["parameters"] += layer.count_params()
-        row["gmac"] += macs(layer) / 1e9
-        row["output"] = layer.output.shape[1:]
-        row["field"], row["stride"] = by_name[layer.name].field, by_name[layer.name].stride
+        if unique.pop(id(call.layer), None):  # its first call
+            row["parameters"] += call.layer.count_params()
+        row["gmac"] += call.macs / 1e9
+        row["output"] = call.after[1:]
+        row["field"], row["stride"] = call.reach.field, call.reach.stride
     return list(rows.values())
 
 
-def _stage(name: str) -> str:
-    """The stage of a layer: "stage1_block0_2_conv" is of stage1, "bn_fcn_8" of fcn_8."""
-    for beginning in ("conv_", "bn_", "relu_", "tconv_"):
-        name = name.removeprefix(beginning)
-    if name.startswith(("stem", "stage", "last")):
-        return name.split("_")[0]
-    return name
+def networks(model: keras.Model) -> list[keras.Model]:
+    """A network and those nested in it at any depth, the innermost first."""
+    nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
+    return [*(inner for network in nested for inner in networks(network)), model]
 
 
 def print_summary(model: keras.Model, folder: Path) -> None:
-    """Print both networks and the table of stages; draw both diagrams into `folder`.
+    """Print the table of stages, then the layers of each network; draw diagrams into `folder`.
 
     Args:
-        model: the chapter's network, with its backbone nested in it.
-        folder: for `fcn.png` and `<backbone>.png`; they need Graphviz, and are left out without it.
+        model: a functional network; a backbone may be nested in it.
+        folder: for `<name of the network>.png`, one for each network; they need Graphviz, and are
+            left out without it.
+
+    Raises:
+        UserError: see `trace`.
     """
-    backbones = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    for network in (*backbones, model):
-        network.summary()
-    print(f"{'stage':16}{'output':>20}{'parameters':>14}{'GMAC':>9}{'field':>8}{'stride':>8}")
     table = stages(model)
+    wide = max(15, *(len(row["stage"]) for row in table)) + 1
+    print(f"{'stage':{wide}}{'output':>20}{'parameters':>14}{'GMAC':>9}{'field':>8}{'stride':>8}")
     for row in table:
         shape = "x".join(map(str, row["output"]))
+        field = "all" if math.isinf(row["field"]) else f"{row['field']:g}"
         print(
-            f"{row['stage']:16}{shape:>20}{row['parameters']:>14,}{row['gmac']:>9.2f}"
-            f"{row['field']:>8g}{row['stride']:>8g}"
+            f"{row['stage']:{wide}}{shape:>20}{row['parameters']:>14,}{row['gmac']:>9.2f}"
+            f"{field:>8}{row['stride']:>8g}"
         )
     total = sum(row["gmac"] for row in table)
-    print(f"{'sum':16}{'':20}{model.count_params():>14,}{total:>9.2f}")
-    for network in (model, *backbones):
+    print(f"{'sum':{wide}}{'':20}{model.count_params():>14,}{total:>9.2f}")
+    for network in networks(model):
+        network.summary()
+    for network in networks(model)[::-1]:
         _draw(network, folder / f"{network.name}.png")
+
+
+def _call(layer: layers.Layer, before: tuple, after: tuple, reach: Reach) -> Call:
+    """The call of `layer` for the shapes at it and the reach in front of it."""
+    if None in (*before[1:], *after[1:]):
+        raise UserError(
+            f"--summary counts at a fixed size, but {layer.name!r} makes {after} of {before}; "
+            "build the network for one height and width."
+        )
+    return Call(
+        layer, before, after, macs(layer, before, after), reach_after(layer, reach, before, after)
+    )
+
+
+def _positions(layer: layers.Layer, shape: tuple) -> int:
+    """H x W of a map in the layout of `layer`; the length of a sequence (B, L, C)."""
+    return math.prod(shape[1:-1] if layer.data_format == "channels_last" else shape[2:])
+
+
+def _height(layer: layers.Layer, shape: tuple) -> int:
+    """H of a map in the layout of `layer`; 1 of a vector (B, C)."""
+    if len(shape) == 2:
+        return 1
+    return shape[1] if layer.data_format == "channels_last" else shape[2]
+
+
+def _resizes(layer: layers.Layer) -> bool:
+    """Whether `layer` weighs `TAPS` neighbours; a `Resizing` that crops, pads or blurs does not."""
+    if isinstance(layer, layers.Resizing):
+        others = layer.crop_to_aspect_ratio, layer.pad_to_aspect_ratio, layer.antialias
+        return not any(others)
+    return isinstance(layer, layers.UpSampling2D)
+
+
+def _keeps_rows(layer: layers.Layer, reach: Reach, before: tuple, after: tuple) -> bool:
+    """Whether a layer that moves values leaves each in the row it was in.
+
+    Where every value sees everything, or is one of a vector, it does not matter.
+    """
+    if not isinstance(layer, layers.Flatten | layers.Reshape | layers.Permute):
+        return False
+    if math.isinf(reach.field) or len(before) == 2:
+        return True
+    if isinstance(layer, layers.Permute):
+        return layer.dims[0] == 1
+    return isinstance(layer, layers.Reshape) and before[1] == after[1]
+
+
+def _unknown(layer: layers.Layer, function: str) -> UserError:
+    return UserError(
+        f"--summary does not know the layer {layer.name!r} of class {type(layer).__name__}; "
+        f"add it to {function}() in tools/summary.py."
+    )
+
+
+def _stage(name: str, words: Counter) -> str:
+    """The stage of a layer; `words` says how many layers' names begin with each word."""
+    first, _, rest = name.partition("_")
+    if first in KINDS and rest:
+        return rest
+    return first if words[first] > 1 else name
 
 
 def _draw(network: keras.Model, path: Path) -> None:

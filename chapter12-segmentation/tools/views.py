@@ -1,10 +1,10 @@
-"""A network for prediction that looks at a picture and at its mirror image."""
+"""Networks made of a network that look at a picture in several ways: `--tta`."""
 
 import keras
 from keras import layers
 
 
-def mirrored(model: keras.Model) -> keras.Model:
+def flip(model: keras.Model) -> keras.Model:
     """The mean of a network's answers to a picture and, mirrored back, to its mirror image.
 
     With `--augment` half of the training pictures are mirrored, so that the network knows both;
@@ -22,5 +22,8 @@ def mirrored(model: keras.Model) -> keras.Model:
     straight = model(pictures)  # (B, H, W, C)
     turned = keras.ops.flip(model(keras.ops.flip(pictures, axis=2)), axis=2)  # (B, H, W, C)
     # In float32, as the answers: rounded to bfloat16, probabilities would tie.
-    mean = layers.Average(name="mirrored", dtype="float32")([straight, turned])
+    mean = layers.Average(name="mean_of_views", dtype="float32")([straight, turned])
     return keras.Model(pictures, mean, name=model.name)
+
+
+VIEWS = {"none": lambda model: model, "flip": flip}

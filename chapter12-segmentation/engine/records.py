@@ -1,0 +1,355 @@
+"""What a run is: three frozen records, `Network`, `Data` and `Run`.
+
+Fields made by `option` are the table of all options of the command line: `arguments` makes the
+parser of it, `settings` the records. A new option is one line here. Nothing heavy is imported, so
+that `--help` answers at once.
+"""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from types import MappingProxyType
+
+from utils.classes import Classes, as_content, classes_from
+from utils.errors import UserError
+from utils.files import PROJECT, at_home
+
+LARGEST = 2**31 - 1
+LEAST_SIDE = 32  # pixels
+CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
+RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
+
+
+def whole_number(least: int, most: int = LARGEST):
+    """Type of an option: an integer from `least` to `most`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = None
+        if value is None or not least <= value <= most:
+            upward = "up" if most == LARGEST else f"to {most}"
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not a whole number from {least} {upward}"
+            )
+        return value
+
+    return parse
+
+
+def fraction(text: str) -> float:
+    """Type of an option: a number from 0 up to, but not including, 1."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
+    return value
+
+
+def positive(text: str) -> float:
+    """Type of an option: a finite number above 0."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def plain_name(text: str) -> str:
+    """Type of an option: a name that can be part of a file's name."""
+    if not text.strip() or text != text.strip() or set(text) & set('/\\:*?"<>|'):
+        raise argparse.ArgumentTypeError(f"{text!r} cannot be part of a file name")
+    return text
+
+
+def option(
+    help: str, *, default=None, presets=None, fixed=False, kept=False, short=None, **parser
+) -> Field:
+    """A field that is an option of the command line, named after the field.
+
+    Args:
+        help: its line of `--help`; values of the presets are added.
+        default: its value when nothing is said and no preset sets it.
+        presets: its values in "book" and in "quick".
+        fixed: whether a resumed run cannot change it without becoming another run.
+        kept: whether a resumed run has the value that it began with when nothing is said; what is
+            fixed is kept.
+        short: its letter.
+        parser: more for `add_argument`: type, choices, nargs, metavar, action.
+    """
+    if presets:
+        words = ({None: "all", True: "yes", False: "no"}.get(value, value) for value in presets)
+        help += " (book {}, quick {})".format(*words)
+    about = {"help": help, "default": default, "presets": presets, "short": short}
+    about |= {"fixed": fixed, "kept": kept or fixed, "parser": parser}
+    return field(default=default, metadata=about)
+
+
+def flag(help: str, **more) -> Field:
+    """An option that is on or off."""
+    return option(help, default=False, action="store_true", **more)
+
+
+def options(record: type) -> dict[str, Mapping]:
+    """The options among the fields of a record by name, see `option`."""
+    return {f.name: f.metadata for f in fields(record) if f.metadata}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network, described so that it can be built: whole in every weights file, checked when made.
+
+    Attributes:
+        name: of its row in `zoo.MODELS`.
+        input_shape: (H, W, channels) of the pictures that go in.
+        classes: names and colours; None where they are not known before the data are open.
+        settings: the keywords of its builder, all of them.
+    """
+
+    name: str
+    input_shape: tuple[int, int, int]
+    classes: Classes | None
+    settings: Mapping[str, object]
+
+    def __post_init__(self):
+        """Raise `UserError` unless a network of this name has such a shape and such settings."""
+        import zoo
+
+        shape = self.input_shape
+        if len(shape) != 3 or not all(type(side) is int for side in shape):
+            raise UserError(f"a network takes (height, width, channels), not {shape!r}.")
+        if not all(LEAST_SIDE <= side <= LARGEST for side in shape[:2]) or shape[2] not in (1, 3):
+            raise UserError(
+                f"no network takes {shape[0]}x{shape[1]} pictures of {shape[2]} channels; give a "
+                f"--height and --width from {LEAST_SIDE} up, and 1 or 3 --channels."
+            )
+        settings = MappingProxyType(zoo.complete(self.name, self.settings))
+        object.__setattr__(self, "settings", settings)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(H, W) of the pictures that go in."""
+        return self.input_shape[:2]
+
+    def at(self, size: tuple[int, int]) -> "Network":
+        """The same network for pictures of another size (H, W)."""
+        return replace(self, input_shape=(*size, self.input_shape[2]))
+
+    def build(self):
+        """A `keras.Model` of it, uncompiled, with fresh weights; for 4 classes if none are known.
+
+        Raises:
+            UserError: a setting is out of range.
+        """
+        import zoo
+
+        n_classes = len(self.classes) if self.classes else CHAPTER_CLASSES
+        return zoo.build(self.name, self.input_shape, n_classes, self.settings)
+
+    def content(self) -> dict:
+        """It as JSON has it; `network_from` reads it."""
+        shape, settings = list(self.input_shape), dict(self.settings)
+        content = {"name": self.name, "input_shape": shape, "settings": settings}
+        return content | {"classes": as_content(self.classes)}
+
+
+def network_from(content: object) -> Network:
+    """The network that `Network.content` described.
+
+    Raises:
+        UserError: the content is damaged, or there is no such network.
+    """
+    try:
+        settings = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in content["settings"].items()
+        }
+        classes = classes_from(content["classes"])
+        return Network(content["name"], tuple(content["input_shape"]), classes, settings)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise UserError(f"the description of the network is damaged ({error!r}).") from error
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The options that a `Network` is made from."""
+
+    model: str = option("name of the network (fcn, the chapter's)", default="fcn", fixed=True)
+    backbone: str = option("of fcn: resnet<depth>v<version> (resnet56v2)", fixed=True)
+    layers: int = option("of fcn: levels of the pyramid (3)", type=whole_number(1, 8), fixed=True)
+    filters: int = option(
+        "of fcn: width of the head", type=whole_number(1), presets=(256, 64), fixed=True
+    )
+    height: int = option(
+        "of the pictures that go in", type=whole_number(LEAST_SIDE), presets=(480, 160), fixed=True
+    )
+    width: int = option("", type=whole_number(LEAST_SIDE), presets=(640, 192), fixed=True)
+    channels: int = option("colour channels (3)", default=3, type=int, choices=(1, 3), fixed=True)
+
+
+@dataclass(frozen=True)
+class Data:
+    """Pictures and labels, and how they reach the network."""
+
+    data_path: Path = option(
+        "folder of pictures and labels (data/drinks beside this program)",
+        type=at_home,
+        default=PROJECT / "data" / "drinks",
+    )
+    train_labels: str = option(
+        "in the data folder: label maps, VIA annotations or a folder of index PNGs "
+        "(segmentation_train.npy, made from segmentation_train.json)",
+        default="segmentation_train.npy",
+        fixed=True,
+    )
+    test_labels: str = option("(segmentation_test.npy)", default="segmentation_test.npy", kept=True)
+    dataset: str = option(
+        "name of the data in the names of the weights (that of the data folder)", type=plain_name
+    )
+    validation_split: float = option(
+        "part of the training set that picks the best weights (0.1); 0 picks them on the test "
+        "pictures, as the book did",
+        type=fraction,
+        default=0.1,
+        fixed=True,
+    )
+    batch_size: int = option("pictures a step", type=whole_number(1), presets=(4, 8), fixed=True)
+    pictures_per_epoch: int | None = option(
+        "training pictures in one epoch", type=whole_number(1), presets=(None, 800), fixed=True
+    )
+    augment: str = option(
+        "vary the training pictures: mild; close shows a part of every fifth 1.4 to 2.8 times as "
+        "large, by which long runs learn near things",
+        choices=("none", "mild", "close"),
+        presets=("none", "mild"),
+        fixed=True,
+    )
+    workers: int = option("threads that read pictures (4)", type=whole_number(1), default=4)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What to do: train, evaluate, and how."""
+
+    train: bool = flag("train the network", short="t")
+    evaluate: bool = flag("score the test pictures, with --train after it", short="e")
+    summary: bool = flag("print the network: layers, parameters, GMAC, receptive field; draw it")
+
+    preset: str = option(
+        "book: 480x640, 100 epochs; quick: minutes on a laptop; auto: book with a GPU, else quick",
+        choices=("auto", "book", "quick"),
+        fixed=True,
+    )
+    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13), kept=True)
+    seed: int = option(
+        "of weights, order and augmentation (0)",
+        type=whole_number(0, 2**32 - 1),
+        default=0,
+        fixed=True,
+    )
+    precision: str = option(
+        "auto (the default): bfloat16 where the processor has it, else float32",
+        choices=("auto", "float32", "bfloat16", "float16"),
+        default="auto",
+        fixed=True,
+    )
+    grow: bool = option(
+        "begin with pictures of 2/5 of the height and width, then 3/5, then whole",
+        action=argparse.BooleanOptionalAction,
+        presets=(False, True),
+        fixed=True,
+    )
+    optimizer: str = option(
+        "Muon learns more from as many pictures",
+        choices=("adam", "muon"),
+        presets=("adam", "muon"),
+        fixed=True,
+    )
+    learning_rate: float = option(
+        f"the highest (Adam {RATES['adam']:g}, Muon {RATES['muon']:g})", type=positive, fixed=True
+    )
+    schedule: str = option(
+        "how the learning rate falls until --epochs: in the book's steps or along a line",
+        choices=("book", "linear"),
+        presets=("book", "linear"),
+        fixed=True,
+    )
+    loss: str = option(
+        "entropy: the chapter's cross-entropy; iou: it, and what the mean IoU lacks of one",
+        choices=("entropy", "iou"),
+        presets=("entropy", "iou"),
+        fixed=True,
+    )
+    class_weights: str = option(
+        "none (the default), or median: rare classes count more (median frequency balancing)",
+        choices=("none", "median"),
+        default="none",
+        fixed=True,
+    )
+    patience: int | None = option(
+        "stop after so many epochs without a better one, of those at the whole size",
+        type=whole_number(1),
+        kept=True,
+    )
+    plain: bool = flag(
+        "stock Keras layers and updates instead of the fast ones, which give the same numbers"
+    )
+    tensorboard: bool = flag("write logs for TensorBoard into --save-dir")
+
+    save_dir: Path = option(
+        "folder of weights, history and curves (weights/ beside this program)",
+        type=at_home,
+        default=PROJECT / "weights",
+    )
+    restore_weights: Path | None = option("in the folder of weights, or any path", metavar="FILE")
+    start_from: Path | None = option(
+        "train from weights of other classes: what fits is taken, the rest begins anew",
+        metavar="FILE",
+    )
+    resume: bool = flag("go on with the run that was interrupted")
+
+    image_file: tuple[Path, ...] | None = option(
+        "with --evaluate: segment these pictures, or those of a folder, instead",
+        type=at_home,
+        nargs="+",
+        metavar="FILE",
+    )
+    tta: str = option(
+        "with --evaluate: flip takes the mean of the answers to a picture and to its mirror "
+        "image; better, and takes twice as long",
+        choices=("none", "flip"),
+        default="none",
+    )
+    plot: bool = flag("with --evaluate: draw every test picture")
+    portrait: bool = flag(
+        "with --evaluate: the errors on the test pictures by class, place and size, with the "
+        "best, median and worst pictures, printed and drawn into --prediction-dir"
+    )
+    prediction_dir: Path = option(
+        "folder for segmented pictures (prediction/ in the current folder)",
+        type=at_home,
+        default=Path("prediction"),
+    )
+    verbose: int = option(
+        "0 prints no progress and no line per picture (1)", type=whole_number(0), default=1
+    )
+
+    # No options: what `settings` finds out.
+    size: tuple[int, int] = (480, 640)  # (H, W) at which training ends, though it may grow to it
+    schedule_epochs: int = 100  # over which the rate falls: `epochs`, until a resumed run has more
+
+
+GROUPS = {"the network": Asked, "the data": Data, "the run": Run}
+# What is asked of a network beyond its name and the pictures that go in: keywords of its builder.
+SETTINGS = tuple(n for n in options(Asked) if n not in ("model", "height", "width", "channels"))
+OPTIONS: dict[str, Mapping] = options(Asked) | options(Data) | options(Run)
+PRESETS: dict[str, dict] = {
+    preset: {name: about["presets"][place] for name, about in OPTIONS.items() if about["presets"]}
+    for place, preset in enumerate(("book", "quick"))
+}

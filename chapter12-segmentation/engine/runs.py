@@ -1,0 +1,176 @@
+"""What a run leaves: the names of its files, its configuration, and the ledger of its epochs."""
+
+import dataclasses
+import math
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+
+import zoo
+from engine.records import Data, Network, Run
+from engine.weights import load_checkpoint, save_checkpoint, save_weights, to_json
+from fast.devices import versions
+from utils.files import PROJECT, portable, replace_whole
+from utils.history import read_rows, write_history
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """The files of a run, all under one name, `<model>-<dataset>`, in `folder`."""
+
+    folder: Path
+    model: str  # see `zoo.files`
+    dataset: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.model}-{self.dataset}"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / f"{self.name}-best-iou.weights.h5"
+
+    @property
+    def last(self) -> Path:
+        return self.folder / f"{self.name}-last.weights.h5"
+
+    @property
+    def configuration(self) -> Path:
+        return self.folder / f"{self.name}-configuration.json"
+
+    @property
+    def history(self) -> Path:
+        return self.folder / f"{self.name}-history.csv"
+
+    @property
+    def curves(self) -> Path:
+        return self.folder / f"{self.name}-curves.png"
+
+    def set_aside(self, run: int) -> int:
+        """Give the weights and the configuration of an earlier run names of their own.
+
+        Args:
+            run: its number by the history. A run that was killed in its first epoch is not there:
+                the number is raised until nothing kept before is in the way.
+
+        Returns:
+            The number of the next run.
+        """
+        files = [path for path in (self.best, self.last, self.configuration) if path.exists()]
+
+        def kept(path: Path) -> Path:
+            return path.with_name(path.name.replace(self.name, f"{self.name}-run{run}", 1))
+
+        while any(kept(path).exists() for path in files):
+            run += 1
+        for path in files:
+            path.replace(kept(path))
+            use = "name that to use it"
+            if path == self.last:
+                asked = f"--resume --dataset {self.dataset}-run{run}"
+                use = f"the same command with {asked} would go on with it"
+            print(f"The earlier {path.name} is kept as {kept(path).name}; {use}.")
+        return run + 1
+
+
+def describe_run(network: Network, data: Data, run: Run) -> dict:
+    """The configuration of a run: its records, versions and commit.
+
+    Paths are kept as `utils.files.portable` gives them.
+    """
+
+    def content(record: Data | Run) -> dict:
+        return {f.name: portable(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+    return {
+        "network": network.content(),
+        "data": content(data),
+        "run": content(run),
+        "versions": versions(),
+        "commit": _commit(),
+    }
+
+
+def _commit() -> str | None:
+    """The commit of this program; None without git or outside a repository."""
+    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return result.stdout.strip() or None
+
+
+class Ledger:
+    """What a run has behind it, in memory and in its files.
+
+    Attributes:
+        files: of the run.
+        epochs: that it is to have in all.
+        rows: of its history, one for each epoch.
+        best: the highest chapter mIoU so far and its 0-based epoch; -1 for restored weights.
+    """
+
+    def __init__(self, files: RunFiles, network: Network, configuration: dict):
+        """Nothing is written yet.
+
+        Args:
+            files: of the run.
+            network: with the classes of the data.
+            configuration: from `describe_run`.
+        """
+        self.files, self.network, self.configuration = files, network, configuration
+        self.epochs = configuration["run"]["epochs"]
+        self.rows, self.best = [], (-math.inf, -1)
+        self._earlier = read_rows(files.history)
+        self._run = max((row["run"] for row in self._earlier), default=0)
+
+    def begin(self) -> None:
+        """Begin a new run; the files of an earlier one are set aside."""
+        self._run = self.files.set_aside(self._run)
+        self._write_configuration()
+
+    def go_on(self, model: keras.Model) -> None:
+        """Go on after the last whole epoch: read weights, optimizer and rows.
+
+        Args:
+            model: compiled, its optimizer built.
+
+        Raises:
+            UserError: there is no checkpoint, or it does not fit.
+        """
+        state = load_checkpoint(model, self.files.last)
+        self._run, self.rows, self.best = state["run"], state["rows"], tuple(state["best"])
+        self._earlier = [row for row in self._earlier if row["run"] != self._run]
+        if not self.files.best.is_file():
+            print(f"{self.files.best} is gone; the next epoch writes it anew.")
+            self.best = (-math.inf, -1)
+        self._write_configuration()
+
+    def save_best(self, model: keras.Model, score: float, epoch: int) -> None:
+        """Keep the weights of `model`, which has the highest score so far."""
+        self.best = score, epoch
+        # A run that grows may have its best weights before the whole size.
+        network = self.network.at(tuple(model.input_shape[1:3]))
+        save_weights(model, self.files.best, self.configuration | {"network": network.content()})
+
+    def record(self, model: keras.Model, epoch: int, numbers: dict) -> None:
+        """Write down an epoch, and the checkpoint after it."""
+        row = {"run": self._run, "epoch": epoch + 1}
+        row |= {name: float(value) for name, value in numbers.items() if name not in row}
+        self.rows.append(row)
+        # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
+        state = {"run": self._run, "rows": self.rows, "best": list(self.best)}
+        save_checkpoint(model, self.files.last, self.configuration, state)
+        write_history(self.files.history, self._earlier, self.rows)
+
+    def _write_configuration(self) -> None:
+        with replace_whole(self.files.configuration) as unfinished:
+            unfinished.write_text(to_json(self.configuration) + "\n", encoding="utf-8")
+
+
+def run_files(network: Network, data: Data, run: Run) -> RunFiles:
+    """The files of a run; named `<model>-<dataset>`, the chapter's as in the book."""
+    return RunFiles(run.save_dir, zoo.files(network.name, network.settings), data.dataset)

@@ -1,0 +1,147 @@
+"""The data of a training: labels, the pictures that choose the best weights, generators."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import keras
+import numpy as np
+
+from data_generator import DataGenerator, split_keys
+from engine.growth import Stage, stages
+from engine.records import Data, Network, Run
+from engine.runs import Ledger, describe_run, run_files
+from engine.weights import epochs_done, read_network
+from evaluation import build_scorer, confusion_matrices
+from fast.feed import read_ahead
+from losses import LOSSES, median_frequency_weights
+from metrics import scores
+from utils.classes import check_classes
+from utils.errors import UserError
+from utils.files import data_folder
+from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.store import LabelStore
+
+
+def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
+    """The label store of the training or the test set, made from its annotations when needed."""
+    folder = data_folder(data.data_path)
+    return ensure_labels(folder / labels, progress=verbose, pictures=folder)
+
+
+@dataclass(frozen=True)
+class Session:
+    """What a training needs besides the network itself.
+
+    Attributes:
+        network: with the classes of the data.
+        train_keys: the pictures to train on, of `store`.
+        validation_keys: those that choose the best weights, of `validation`.
+        class_weights: (n_classes,) floats, or None.
+        plan: the sizes still to go through.
+        ledger: of the run.
+    """
+
+    network: Network
+    data: Data
+    run: Run
+    store: LabelStore
+    train_keys: list[str]
+    validation: LabelStore
+    validation_keys: list[str]
+    class_weights: np.ndarray | None
+    plan: list[Stage]
+    ledger: Ledger
+
+    def generators(self, size: tuple[int, int]) -> tuple:
+        """The batches of training and of validation for a network of this size (H, W)."""
+        data = self.data
+        common = {"size": size, "batch_size": data.batch_size}
+        common |= {"channels": self.network.input_shape[2]}
+        train = DataGenerator(
+            self.store,
+            keys=self.train_keys,
+            shuffle=True,
+            seed=self.run.seed,
+            augment=data.augment,
+            pictures_per_epoch=data.pictures_per_epoch,
+            **common,
+        )
+        # The network is given pictures of its size, its answer is scored at their own.
+        validation = DataGenerator(
+            self.validation, keys=self.validation_keys, label_size="original", **common
+        )
+        return read_ahead(train, data.workers), read_ahead(validation, data.workers)
+
+    def loss(self) -> keras.losses.Loss:
+        """The loss that was asked for, with its class weights."""
+        return LOSSES[self.run.loss](self.class_weights)
+
+    def patience(self, stage: Stage) -> int | None:
+        """After how many epochs to stop; of those at the whole size alone."""
+        return self.run.patience if stage.size == self.run.size else None
+
+
+def scorer_of(model: keras.Model, data: keras.utils.PyDataset) -> Callable[[], dict[str, float]]:
+    """A function that scores a network as it is on `data`."""
+    scorer = build_scorer(model)
+    return lambda: scores(confusion_matrices(scorer, data))
+
+
+def open_session(network: Network, data: Data, run: Run) -> Session:
+    """Open the data, check that they fit, and say what is going to happen.
+
+    Raises:
+        UserError: labels are missing, hold no picture or no class, or have other classes than the
+            weights; or the run to resume has all its epochs.
+    """
+    store = open_labels(data, data.train_labels, run.verbose > 0)
+    if not len(store):
+        raise UserError(f"{data.train_labels} lists no picture; annotate some first.")
+    train_keys, validation_keys = split_keys(store.keys, data.validation_split)
+    if data.validation_split and not validation_keys:
+        raise UserError(
+            f"{data.train_labels} holds one picture, which cannot be divided into training and "
+            "validation; annotate more, or give --validation-split 0."
+        )
+    validation = store
+    if not validation_keys:
+        print("The test pictures pick the best weights, as in the book: scores on them flatter.")
+        validation = open_labels(data, data.test_labels, run.verbose > 0)
+        validation_keys = validation.keys
+        check_classes(store.classes, data.train_labels, validation.classes, data.test_labels)
+    n_classes = len(store.classes)
+    if n_classes < 2:
+        raise UserError(f"{data.train_labels} holds no class but the background; annotate objects.")
+    files = run_files(network, data, run)
+    earlier = files.last if run.resume else run.restore_weights
+    if earlier:
+        check_classes(read_network(earlier).classes, earlier, store.classes, data.train_labels)
+    network = replace(network, classes=store.classes)
+    done = epochs_done(files.last) if run.resume else 0
+    if done >= run.epochs:
+        raise UserError(
+            f"the run in {files.last} has all of its {done} epochs; raise --epochs to go on."
+        )
+    class_weights = None
+    if run.class_weights == "median":
+        class_weights = median_frequency_weights((store[key] for key in train_keys), n_classes)
+    plan = stages(run.size, run.epochs, run.schedule_epochs, run.grow)
+    if run.verbose:
+        print("# of classes", n_classes)
+        print("Batch size: ", data.batch_size)
+        sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
+        print(f"Sizes: {', '.join(sizes)}; the rate falls over {run.schedule_epochs} epochs.")
+    # Before the run replaces files: of those in the repository the commit would be "dirty".
+    configuration = describe_run(network, data, run)
+    return Session(
+        network,
+        data,
+        run,
+        store,
+        train_keys,
+        validation,
+        validation_keys,
+        class_weights,
+        [stage for stage in plan if stage.end > done],
+        Ledger(files, network, configuration),
+    )

@@ -1,0 +1,91 @@
+"""The segmentation of single pictures, as in Figure 12.5.3."""
+
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from evaluation import Answer, segment_objects
+from utils.classes import Classes
+from utils.drawing import segmentation_figure, write_index_png
+from utils.errors import UserError
+from utils.files import inside
+from utils.pictures import list_pictures, of_other_kinds, read_picture, resize_labels
+
+
+def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
+    """(name, picture, no truth) of every picture among files and folders; names are told apart.
+
+    What cannot be read is named and passed over, so that one damaged file does not cost the others.
+
+    Raises:
+        UserError: a path does not exist, or, after the last picture, some could not be read.
+    """
+    seen: set[str] = set()
+    files, unread = list_pictures(paths), []
+    others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
+    if others:
+        print(
+            f"passed over: {others[0]}, in all {len(others)} of kinds that are not read here; "
+            "save them as JPEG or PNG.",
+            file=sys.stderr,
+        )
+    for path in files:
+        name = path.name
+        while name in seen:
+            name = f"{path.resolve().parent.name}-{name}"
+        seen.add(name)
+        try:
+            picture = read_picture(path)
+        except UserError as error:
+            if len(files) == 1:
+                raise
+            print(f"passed over: {error}", file=sys.stderr)
+            unread.append(name)
+            continue
+        yield name, picture, None
+    if unread:
+        raise UserError(
+            f"{len(unread)} of {len(files)} pictures could not be read, {unread[0]} among them; "
+            "save them anew. What could be read is segmented."
+        )
+
+
+def segment_pictures(
+    answer: Answer,
+    pictures: Iterable[tuple[str, np.ndarray, np.ndarray | None]],
+    classes: Classes,
+    folder: Path,
+    verbose: bool = True,
+) -> None:
+    """Segment pictures; leave two PNGs of each in `folder`, as in Figure 12.5.3.
+
+    `<name>-mask.png` holds the class ids, with a palette, at the picture's size;
+    `<name>-segmentation.png` shows picture, ground truth when known, prediction and overlay.
+
+    Args:
+        answer: from a picture to probabilities of the classes, see `evaluation.answer`.
+        pictures: name, (h, w, 3) uint8 picture, and (h, w) label map or None.
+        classes: names and colours.
+        folder: made when it is missing.
+        verbose: print for each picture what it shows and what was written.
+    """
+    for name, picture, truth in pictures:
+        predicted = segment_objects(answer, picture)
+        if truth is not None:  # maps may be larger or smaller than their pictures
+            truth = resize_labels(truth, picture.shape[:2])
+        mask = inside(folder, f"{name}-mask.png")
+        figure = inside(folder, f"{name}-segmentation.png")
+        write_index_png(mask, predicted, classes)
+        segmentation_figure(figure, picture, predicted, classes, truth=truth, title=name)
+        if not verbose:
+            continue
+        shares = np.bincount(predicted.ravel(), minlength=len(classes)) / predicted.size
+        found = ", ".join(
+            f"{label} {share:.1%}"
+            for label, share in zip(classes.names, shares, strict=True)
+            if share
+        )
+        print(f"{name}: {found}")
+        print(f"  {mask}\n  {figure}")
