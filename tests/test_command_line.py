@@ -645,7 +645,7 @@ def test_what_was_set_aside_can_be_gone_on_with(data, tmp_path, capsys, stepless
 def test_the_commit_is_that_before_the_run_replaced_files(data, tmp_path, monkeypatch, stepless):
     """Of a run in several sizes: files of the repository count as changed after the first."""
     commits = iter(["clean", "dirty"])
-    monkeypatch.setattr("engine.runs._commit", lambda: next(commits))
+    monkeypatch.setattr("engine.runs.commit", lambda: next(commits))
     options = [*TINY, "--height", "64", "--width", "64", "--grow", "--preset", "quick"]
     run_script("--train", *options, "--epochs", "4", "--data-path", data, "--save-dir", tmp_path)
     assert [model.input_shape[1] for model, _, _ in stepless] == [32, 64, 64]

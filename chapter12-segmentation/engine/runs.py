@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +10,9 @@ import keras
 import zoo
 from engine.records import Data, Network, Run
 from engine.weights import load_checkpoint, save_checkpoint, save_weights, to_json
-from fast.devices import versions
-from utils.files import PROJECT, portable, replace_whole
+from utils.files import portable, replace_whole
 from utils.history import read_rows, write_history
+from utils.versions import commit, versions
 
 
 @dataclass(frozen=True)
@@ -88,19 +87,9 @@ def describe_run(network: Network, data: Data, run: Run) -> dict:
         "network": network.content(),
         "data": content(data),
         "run": content(run),
-        "versions": versions(),
-        "commit": _commit(),
+        "versions": versions(["keras", keras.backend.backend(), "numpy"]),
+        "commit": commit(),
     }
-
-
-def _commit() -> str | None:
-    """The commit of this program; None without git or outside a repository."""
-    command = ["git", "-C", str(PROJECT), "describe", "--always", "--dirty"]
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-    except OSError:
-        return None
-    return result.stdout.strip() or None
 
 
 class Ledger:
@@ -130,7 +119,6 @@ class Ledger:
     def begin(self) -> None:
         """Begin a new run; the files of an earlier one are set aside."""
         self._run = self.files.set_aside(self._run)
-        self._write_configuration()
 
     def go_on(self, model: keras.Model) -> None:
         """Go on after the last whole epoch: read weights, optimizer and rows.
@@ -147,7 +135,6 @@ class Ledger:
         if not self.files.best.is_file():
             print(f"{self.files.best} is gone; the next epoch writes it anew.")
             self.best = (-math.inf, -1)
-        self._write_configuration()
 
     def save_best(self, model: keras.Model, score: float, epoch: int) -> None:
         """Keep the weights of `model`, which has the highest score so far."""
@@ -165,8 +152,6 @@ class Ledger:
         state = {"run": self._run, "rows": self.rows, "best": list(self.best)}
         save_checkpoint(model, self.files.last, self.configuration, state)
         write_history(self.files.history, self._earlier, self.rows)
-
-    def _write_configuration(self) -> None:
         with replace_whole(self.files.configuration) as unfinished:
             unfinished.write_text(to_json(self.configuration) + "\n", encoding="utf-8")
 

@@ -28,6 +28,13 @@ def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     return ensure_labels(folder / labels, progress=verbose, pictures=folder)
 
 
+def _is_there(data: Data, labels: str) -> bool:
+    """Whether there are such labels, or what they are made from."""
+    path = data_folder(data.data_path) / labels
+    sources = (path, path.with_suffix(".json"), path.with_suffix(".csv"), path.with_suffix(""))
+    return any(source.exists() for source in sources)
+
+
 @dataclass(frozen=True)
 class Session:
     """What a training needs besides the network itself.
@@ -112,6 +119,10 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{data.train_labels} holds no class but the background; annotate objects.")
+    if validation is store and (run.evaluate or _is_there(data, data.test_labels)):
+        # Now, as what is wrong with them is not to be found after hours of training.
+        test = open_labels(data, data.test_labels, run.verbose > 0)
+        check_classes(store.classes, data.train_labels, test.classes, data.test_labels)
     files = run_files(network, data, run)
     earlier = files.last if run.resume else run.restore_weights
     if earlier:

@@ -2,13 +2,14 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 
 import keras
 
 import fast
 import zoo
-from engine.records import OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run, options
+from engine.records import OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
 from engine.runs import RunFiles
 from engine.weights import find_weights, read_configuration, read_network, read_options, read_run
 from fast.devices import fast_precision, gpu_name
@@ -26,8 +27,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         args: from `arguments.parse_arguments`.
 
     Returns:
-        The records of the run. The network's classes are those of the weights that are restored,
-        else None.
+        The records of the run. The network's classes are those of the weights that are restored or
+        of the run that is resumed, else None.
 
     Raises:
         UserError: weights or the run to resume are missing, a name is unknown, or what is asked
@@ -35,55 +36,40 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     """
     said = {name: value for name, value in vars(args).items() if value not in (None, "auto")}
     values = dict(said)
-    save_dir = said.get("save_dir", OPTIONS["save_dir"]["default"])
-
-    def fill(more: Mapping) -> None:
-        """Set what is still open."""
-        values.update({name: value for name, value in more.items() if name not in values})
-
-    origin = None  # the file that has the network
+    fill(values, {name: OPTIONS[name]["default"] for name in ("save_dir", "data_path", "model")})
+    fill(values, {"dataset": values["data_path"].resolve().name})
+    origin = None  # the file that holds the network
     for name in ("restore_weights", "start_from"):
         if name in said:
-            values[name] = find_weights(said[name], save_dir)
-    if "restore_weights" in values:
+            values[name] = find_weights(said[name], values["save_dir"])
+    if "restore_weights" in said:
         origin = values["restore_weights"]
-        remembered = read_options(origin)
-        network = read_network(origin)
-        if not values["train"] and remembered:
-            fill({"height": network.size[0], "width": network.size[1]})
-        fill({name: remembered[name] for name in _of_network(remembered)})
-        values["grow"] = False  # restored weights have been small already
-    fill({"data_path": OPTIONS["data_path"]["default"]})
-    fill({"dataset": values["data_path"].resolve().name})
+        fill_restored(values, origin)
     if values["resume"]:
-        asked = {name: said[name] for name in SETTINGS if name in said}
-        model = zoo.files(said.get("model", OPTIONS["model"]["default"]), asked)
-        origin = RunFiles(save_dir, model, values["dataset"]).last
-        remembered = read_run(origin)
-        check_fixed(said, remembered)
-        fill({name: v for name, v in remembered.items() if name in OPTIONS and _is_kept(name)})
-        fill({"schedule_epochs": remembered["schedule_epochs"]})
-        fill({name: remembered[name] for name in _of_network(remembered)})
-
+        named = {name: said[name] for name in SETTINGS if name in said}
+        files = zoo.files(values["model"], named)
+        origin = RunFiles(values["save_dir"], files, values["dataset"]).last
+        fill_resumed(values, said, origin)
     preset = choose_preset(values, gpu_name())
-    fill(PRESETS[values["preset"]])
-    fill({name: about["default"] for name, about in OPTIONS.items()})
-    fill({"schedule_epochs": values["epochs"], "size": (values["height"], values["width"])})
+    fill(values, PRESETS[values["preset"]])
+    fill(values, {name: about["default"] for name, about in OPTIONS.items()})
+    fill(values, {"schedule_epochs": values["epochs"]})
+
     if values["learning_rate"] is None:
         values["learning_rate"] = RATES[values["optimizer"]]
-    fast.turn(not values["plain"])
     if values["precision"] == "auto":
         values["precision"] = fast_precision()
     if values["image_file"]:
         values["image_file"] = tuple(values["image_file"])
-
+    values["size"] = values["height"], values["width"]
     network = describe_network(values, said, origin)
-    data = Data(**{name: values[name] for name in options(Data)})
-    run = {name: values[name] for name in options(Run)}
-    run = Run(**run, size=values["size"], schedule_epochs=values["schedule_epochs"])
+    data = Data(**{f.name: values[f.name] for f in fields(Data)})
+    run = Run(**{f.name: values[f.name] for f in fields(Run)})
+
     if run.train and run.verbose:
         size = "{}x{}".format(*run.size)
         print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}")
+    fast.turn(not run.plain)
     if run.train or run.evaluate:
         mixed = "" if run.precision == "float32" else "mixed_"
         keras.config.set_dtype_policy(mixed + run.precision)
@@ -91,13 +77,33 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     return network, data, run
 
 
-def _of_network(remembered: Mapping) -> list[str]:
-    """The remembered options of the network; its own settings are in its file."""
-    return [n for n in ("model", "height", "width", "channels") if n in remembered]
+def fill(values: dict, more: Mapping) -> None:
+    """Set in `values` what is still open there."""
+    values.update({name: value for name, value in more.items() if name not in values})
 
 
-def _is_kept(name: str) -> bool:
-    return OPTIONS[name]["kept"] and name not in SETTINGS
+def fill_restored(values: dict, weights: Path) -> None:
+    """Take the network and its size from weights; other options of their run are its own."""
+    remembered = read_options(weights)
+    if remembered and not values["train"]:  # the size at which they were scored
+        height, width = read_network(weights).size
+        fill(values, {"height": height, "width": width})
+    values["model"] = remembered.get("model", values["model"])
+    fill(values, {n: remembered[n] for n in ("height", "width", "channels") if n in remembered})
+    values["grow"] = False  # restored weights have been small already
+
+
+def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
+    """Take from an interrupted run what the command line leaves open.
+
+    Raises:
+        UserError: there is no such run, or it cannot go on as is asked, see `check_fixed`.
+    """
+    remembered = read_run(checkpoint)
+    check_fixed(said, remembered)
+    kept = [name for name, about in OPTIONS.items() if about["kept"] and name not in SETTINGS]
+    fill(values, {name: remembered[name] for name in kept if name in remembered})
+    values["schedule_epochs"] = remembered["schedule_epochs"]
 
 
 def choose_preset(values: dict, gpu: str | None) -> str:
@@ -107,11 +113,10 @@ def choose_preset(values: dict, gpu: str | None) -> str:
         values: what is known by then; changed in place.
         gpu: name of the GPU, or None.
     """
-    reason = "as asked"
+    reason = "as the run began" if values.get("resume") else "as asked"
     if "preset" not in values:
         # What is only looked at is the book's network, whatever the machine.
-        book = gpu or not values["train"]
-        values["preset"] = "book" if book else "quick"
+        values["preset"] = "book" if gpu or not values["train"] else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
     return f"preset {values['preset']} ({reason})"
 
@@ -132,7 +137,8 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
         held = read_network(origin)
         settings, classes = dict(held.settings), held.classes
         described = bool(read_configuration(origin))  # a file of the book's code tells nothing
-        own = {"model": held.name, "channels": held.input_shape[2], **settings}
+        name = held.name
+        own = {"model": name, "channels": held.input_shape[2], **settings}
         for option, value in own.items():
             if described and said.get(option, value) != value:
                 raise UserError(

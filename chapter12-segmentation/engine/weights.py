@@ -58,8 +58,8 @@ def find_weights(name: str, save_dir: Path) -> Path:
     kept = sorted(path.name for path in save_dir.glob(f"{glob.escape(start)}-run*-best-iou{rest}"))
     raise UserError(
         f"weights {name} are neither a file nor a name in {save_dir}; "
-        + (f"earlier runs left {', '.join(kept)} there; name one, " if kept else "train first ")
-        + "or give the path of a .h5 or .weights.h5 file."
+        + (f"earlier runs left {', '.join(kept)} there; name one, " if kept else "train first, ")
+        + "name their folder with --save-dir, or give the path of a .h5 or .weights.h5 file."
     )
 
 

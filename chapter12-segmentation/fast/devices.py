@@ -1,6 +1,5 @@
 """What the machine offers: a GPU by name, and the precision that is fast on it."""
 
-import platform
 from pathlib import Path
 
 import keras
@@ -60,16 +59,3 @@ def _gpu_has_bfloat16() -> bool:
     import torch
 
     return torch.cuda.is_bf16_supported(including_emulation=False)
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, keras, its backend and NumPy, for the record of a run."""
-    import numpy
-
-    backend = keras.backend.backend()
-    return {
-        "python": platform.python_version(),
-        "keras": keras.__version__,
-        backend: __import__(backend).__version__,
-        "numpy": numpy.__version__,
-    }

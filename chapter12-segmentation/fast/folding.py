@@ -87,14 +87,14 @@ def fold(model: keras.Model) -> keras.Model:
 
 def _convolutions_with_normalisation(model: keras.Model) -> dict[layers.Layer, layers.Layer]:
     """The convolutions whose map goes into a batch normalisation only, each with this one."""
-    networks = _networks(model)
+    nested = networks(model)
     nodes = [
-        node for network in networks for nodes in network._nodes_by_depth.values() for node in nodes
+        node for network in nested for nodes in network._nodes_by_depth.values() for node in nodes
     ]
     calls = Counter(node.operation for node in nodes)
     producers = {id(tensor): node.operation for node in nodes for tensor in node.outputs}
     read = [tensor for node in nodes for tensor in node.input_tensors]
-    readers = Counter(map(id, [*read, *(out for network in networks for out in network.outputs)]))
+    readers = Counter(map(id, [*read, *(out for network in nested for out in network.outputs)]))
     pairs = {}
     for node in nodes:
         if not _normalises_channels(node.operation):
@@ -107,10 +107,10 @@ def _convolutions_with_normalisation(model: keras.Model) -> dict[layers.Layer, l
     return pairs
 
 
-def _networks(model: keras.Model) -> list[keras.Model]:
+def networks(model: keras.Model) -> list[keras.Model]:
     """The functional network `model` and those nested in it, each once."""
     nested = [layer for layer in model.layers if hasattr(layer, "_nodes_by_depth")]
-    return list(dict.fromkeys([model, *(inner for layer in nested for inner in _networks(layer))]))
+    return list(dict.fromkeys([model, *(inner for layer in nested for inner in networks(layer))]))
 
 
 def _normalises_channels(layer: layers.Layer) -> bool:

@@ -15,6 +15,7 @@ from pathlib import Path
 import keras
 from keras import layers
 
+from fast.folding import networks
 from utils.errors import UserError
 from utils.files import replace_whole
 
@@ -256,12 +257,6 @@ def stages(model: keras.Model) -> list[dict]:
     return list(rows.values())
 
 
-def networks(model: keras.Model) -> list[keras.Model]:
-    """A network and those nested in it at any depth, the innermost first."""
-    nested = [layer for layer in model.layers if isinstance(layer, keras.Model)]
-    return [*(inner for network in nested for inner in networks(network)), model]
-
-
 def print_summary(model: keras.Model, folder: Path) -> None:
     """Print the table of stages, then the layers of each network; draw diagrams into `folder`.
 
@@ -285,9 +280,9 @@ def print_summary(model: keras.Model, folder: Path) -> None:
         )
     total = sum(row["gmac"] for row in table)
     print(f"{'sum':{wide}}{'':20}{model.count_params():>14,}{total:>9.2f}")
-    for network in networks(model):
+    for network in networks(model)[::-1]:  # the innermost first
         network.summary()
-    for network in networks(model)[::-1]:
+    for network in networks(model):
         _draw(network, folder / f"{network.name}.png")
 
 

@@ -1,0 +1,63 @@
+"""What is decided of a data folder, and kept with its classes."""
+
+import json
+
+import pytest
+
+from utils.classes import named, read_classes
+from utils.errors import UserError
+from utils.reading import Reading, agree, read_reading, reading_from, write_decisions
+
+CLASSES = named(["background", "cat"])
+
+
+def test_what_is_decided_comes_back(tmp_path):
+    reading = Reading("Name", "cat", "void", "ids", (11, 12), (0.0, 4095.0), "raw")
+    write_decisions(tmp_path / "classes.json", CLASSES, reading)
+    assert read_reading(tmp_path / "classes.json") == reading
+    assert read_classes(tmp_path / "classes.json") == CLASSES
+    assert reading_from(json.loads(json.dumps(reading.known()))) == reading
+
+
+def test_nothing_is_decided_at_first(tmp_path):
+    assert read_reading(tmp_path / "classes.json") == read_reading(None) == Reading()
+    for content in (["background", "cat"], {"background": 0, "cat": 1}):
+        (tmp_path / "classes.json").write_text(json.dumps(content))
+        assert read_reading(tmp_path / "classes.json") == Reading()
+    write_decisions(tmp_path / "classes.json", CLASSES, Reading())
+    assert "reading" not in (tmp_path / "classes.json").read_text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [],
+        {"mask": "ids"},
+        {"masks": "id"},
+        {"masks": 3},
+        {"void": ["a"]},
+        {"void": 3},
+        {"scale": [5, 5]},
+        {"scale": [1]},
+        {"scale": ["0", "1"]},
+        {"scale": [0, float("inf")]},
+        {"turn": "left"},
+        {"class_attribute": ""},
+        {"unclassed": 3},
+    ],
+)
+def test_what_is_damaged_is_named(tmp_path, content):
+    path = tmp_path / "classes.json"
+    path.write_text(json.dumps({"classes": ["background"], "reading": content}))
+    with pytest.raises(UserError, match='classes.json: "reading" is damaged'):
+        read_reading(path)
+
+
+def test_what_is_asked_goes_with_what_was_decided():
+    kept = Reading(masks="ids", void=(11,))
+    assert agree(Reading(class_name="cat"), kept, "c.json") == Reading(
+        class_name="cat", masks="ids", void=(11,)
+    )
+    assert agree(Reading(void=(11,)), kept, "c.json") == kept
+    with pytest.raises(UserError, match=r'c.json has void \(11,\).*not \(12,\); delete "void"'):
+        agree(Reading(void=(12,)), kept, "c.json")

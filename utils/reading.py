@@ -1,0 +1,133 @@
+"""How the files of a data folder are meant: decided once, kept in its `classes.json`.
+
+Whether 255 is a class or void, which attribute names the class, what the grey values of 12 bits
+mean: the first set that is read decides, and the others are held against it.
+"""
+
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from utils.classes import Classes, as_content, read_classes
+from utils.errors import UserError
+from utils.files import replace_whole
+
+MASKS = ("ids", "colours", "black and white", "alpha")
+TURNS = ("exif", "raw")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was decided of a data folder; None where it was not asked yet.
+
+    Attributes:
+        class_attribute: the region attribute that holds the class.
+        class_name: the class of every region of an export without attributes.
+        unclassed: what a region is that names no class: "skip", "void", or the name of a class.
+        masks: what the pixels of masks are, one of `MASKS`: values as class ids, colours of the
+            classes, 255 as class 1, or the object where the mask is opaque.
+        void: values of masks that mean void besides 255, which does where masks are ids.
+        scale: the two values of a deep picture (16 bits, whole numbers, floats) that become 0 and
+            255; what lies outside is cut off.
+        turn: whether labels belong to the picture as its EXIF orientation shows it, or to the raw
+            frame, one of `TURNS`.
+    """
+
+    class_attribute: str | None = None
+    class_name: str | None = None
+    unclassed: str | None = None
+    masks: str | None = None
+    void: tuple[int, ...] = ()
+    scale: tuple[float, float] | None = None
+    turn: str | None = None
+
+    def __post_init__(self):
+        """Raise `ValueError` when a value is none that the attributes allow."""
+        for name in ("class_attribute", "class_name", "unclassed"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise ValueError(f"{name} is {value!r}, not a text")
+        for name, values in (("masks", MASKS), ("turn", TURNS)):
+            if getattr(self, name) not in (None, *values):
+                known = ", ".join(values)
+                raise ValueError(f"{name} is {getattr(self, name)!r}, not one of: {known}")
+        if not all(type(value) is int for value in self.void):
+            raise ValueError(f"void is {self.void!r}, not whole numbers")
+        if self.scale is not None:
+            low, high = self.scale
+            if not all(isinstance(v, int | float) and abs(v) < 1e12 for v in self.scale):
+                raise ValueError(f"scale is {self.scale!r}, not two numbers")
+            if not low < high:
+                raise ValueError(f"scale is {low:g} to {high:g}, which does not rise")
+
+    def known(self) -> dict:
+        """What is decided, by name, ready for JSON."""
+        return {name: value for name, value in asdict(self).items() if value not in (None, ())}
+
+
+def reading_from(content: object) -> Reading:
+    """The reading that `Reading.known` described; unknown names are an error.
+
+    Raises:
+        ValueError, TypeError: it is damaged.
+    """
+    if not isinstance(content, dict):
+        raise TypeError("it is not an object")
+    unknown = content.keys() - {f.name for f in fields(Reading)}
+    if unknown:
+        raise ValueError(f"{min(unknown)!r} is nothing that can be decided")
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in content.items()}
+    return Reading(**values)
+
+
+def read_reading(path: Path | str | None) -> Reading:
+    """What the `classes.json` at `path` says of the reading; nothing when there is none.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    if path is None or not Path(path).is_file():
+        return Reading()
+    read_classes(path)  # says what is wrong with the file itself
+    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    try:
+        return reading_from(content.get("reading", {}) if isinstance(content, dict) else {})
+    except (TypeError, ValueError) as error:
+        raise UserError(
+            f'{path}: "reading" is damaged ({error}); correct it, or delete it to decide anew.'
+        ) from error
+
+
+def write_decisions(path: Path | str, classes: Classes, reading: Reading) -> None:
+    """Write a `classes.json` with its classes, one a line, and what was decided; replaced whole.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    lines = ",\n".join("  " + json.dumps(c, ensure_ascii=False) for c in as_content(classes))
+    known = json.dumps(reading.known(), ensure_ascii=False)
+    decided = f',\n"reading": {known}' if reading.known() else ""
+    with replace_whole(path) as unfinished:
+        unfinished.write_text(f'{{"classes": [\n{lines}\n]{decided}}}\n', encoding="utf-8")
+
+
+def agree(asked: Reading, kept: Reading, source: Path | str) -> Reading:
+    """What is asked now together with what was decided before.
+
+    Args:
+        asked: by options; None where nothing is asked.
+        kept: of the data folder.
+        source: the file that has `kept`.
+
+    Raises:
+        UserError: they contradict each other.
+    """
+    for name, value in asked.known().items():
+        before = getattr(kept, name)
+        if before not in (None, ()) and before != value:
+            raise UserError(
+                f"{source} has {name.replace('_', ' ')} {before!r}, decided when labels were first "
+                f'made, not {value!r}; delete "{name}" in its "reading" and make the labels of all '
+                "sets anew, or leave the option out."
+            )
+    return replace(kept, **{n: getattr(asked, n) for n in asked.known()})
