@@ -9,13 +9,11 @@ Leave the machine alone meanwhile. How it is done is told in `runner.py`.
 
 import argparse
 import datetime
-import importlib.metadata
 import json
 import math
 import os
 import platform
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -29,6 +27,7 @@ from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
 from utils.label_maps.fresh import ensure_labels
+from utils.versions import commit, versions
 
 HERE = Path(__file__).resolve().parent
 DRINKS = PROJECT / "data" / "drinks"
@@ -185,8 +184,8 @@ def find_device() -> tuple[str | None, str]:
     """
     code = (
         "import sys, json; sys.path[:0] = sys.argv[1:]\n"
-        "from startup import import_keras; import_keras()\n"
-        "from devices import fast_precision, gpu_name\n"
+        "from engine.startup import import_keras; import_keras()\n"
+        "from fast.devices import fast_precision, gpu_name\n"
         "print(json.dumps([gpu_name(), fast_precision()]))"
     )
     folders = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
@@ -200,36 +199,16 @@ def describe_run() -> dict:
     """Machine, precision, versions, commit, date, and how busy the machine is without us."""
     load = os.getloadavg()[0]
     gpu, precision = find_device()
-    versions = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            pass
+    results = [f"benchmarks/{name}" for name in ("results.*", "cost.*")]  # of an earlier run
     return {
         "machine": describe_machine(gpu),
         "gpu": gpu,
         "precision": precision,
-        "versions": versions,
-        "commit": describe_commit(),
+        "versions": versions(PACKAGES),
+        "commit": commit(leaving_out=results) or "unknown",
         "date": datetime.date.today().isoformat(),
         "load": load,
     }
-
-
-def describe_commit() -> str:
-    """The commit, and whether files differ from it; results of an earlier run do not count."""
-    if not shutil.which("git"):
-        return "unknown"
-
-    def git(*arguments: str) -> subprocess.CompletedProcess:
-        command = ["git", "-C", str(PROJECT), *arguments]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    commit = git("describe", "--always").stdout.strip()
-    results = [f":(exclude)benchmarks/{name}" for name in ("results.*", "cost.*")]
-    changed = git("diff", "--quiet", "HEAD", "--", ".", *results).returncode
-    return commit + ("-dirty" if commit and changed else "") or "unknown"
 
 
 def warn_if_busy(run: dict) -> None:

@@ -6,10 +6,12 @@ is one, for `runner.alternate`. Modules are imported where they are used: what a
 need shall not count as its memory.
 """
 
+import copy
 import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parents[1]
@@ -25,15 +27,12 @@ TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy
 
 
 def train_ours(size: tuple, batch: int) -> Task:
-    """Our step, compiled as `trainer.train` does it, in the precision that is fast here."""
-    import keras
-
-    from fast.adam import adam
-    from losses import PixelCrossEntropy
+    """Our step, compiled as `fcn-12.3.1.py` does it, in the precision that is fast here."""
+    from engine.trainer import JIT, OPTIMIZERS
+    from losses import LOSSES
 
     network = _our_network(size)
-    jit = "auto" if keras.backend.backend() == "jax" else False
-    network.compile(optimizer=adam(1e-3), loss=PixelCrossEntropy(), jit_compile=jit)
+    network.compile(OPTIMIZERS["adam"](1e-3), LOSSES["entropy"](), jit_compile=JIT)
     network.optimizer.build(network.trainable_variables)
     pictures, labels = _random_batch(size, batch)
     return Task(lambda: network.train_on_batch(pictures, labels))
@@ -67,12 +66,12 @@ def train_torch(size: tuple, batch: int) -> Task:
 
 def predict_ours(size: tuple) -> Task:
     """As `--evaluate --image-file` does it."""
-    from evaluation import segment_objects
+    from evaluation import answer, segment_objects
     from fast.folding import fold
 
-    network = fold(_our_network(size))
+    ask = partial(answer, fold(_our_network(size)))
     picture = _random_batch(size, 1)[0][0]
-    return Task(lambda: segment_objects(network, picture))
+    return Task(lambda: segment_objects(ask, picture))
 
 
 def predict_plain(size: tuple) -> Task:
@@ -98,25 +97,19 @@ def predict_torch(size: tuple) -> Task:
 
 def evaluate_ours(size: tuple, pictures: int, labels: str = str(TEST)) -> Task:
     """As `--evaluate` does it."""
-    from data_generator import DataGenerator
-    from engine.arguments import PRESETS
-    from evaluation import build_scorer, confusion_matrices
+    from engine.records import OPTIONS
+    from evaluation import answer, evaluate
     from fast.folding import fold
     from metrics import scores
     from utils.label_maps.store import open_labels
 
-    store = open_labels(labels)
-    scorer = build_scorer(fold(_our_network(size)))
-    batch = PRESETS["book"]["batch_size"]
+    ask = partial(answer, fold(_our_network(size)))
+    store, workers = open_labels(labels), OPTIONS["workers"]["default"]
 
-    def evaluate(count):
-        data = DataGenerator(
-            store, keys=store.keys[:count], size=size, batch_size=batch, label_size="original"
-        )
-        return scores(confusion_matrices(scorer, data))
+    def run(number):
+        return scores(evaluate(ask, _first(store, number), workers))
 
-    # A whole batch and a smaller one, since TensorFlow makes a graph for each.
-    return Task(lambda: evaluate(pictures), warm_up=lambda: evaluate(batch + 2))
+    return Task(lambda: run(pictures), warm_up=lambda: run(2))
 
 
 def evaluate_plain(size: tuple, pictures: int) -> Task:
@@ -142,6 +135,7 @@ def evaluate_plain(size: tuple, pictures: int) -> Task:
 def generator(size: tuple, batch: int, batches: int, workers: int, per: str) -> Task:
     """The training data of preset `book`; seconds are per "batch" or per "picture"."""
     from data_generator import DataGenerator
+    from fast.feed import read_ahead
     from utils.label_maps.store import open_labels
 
     data = DataGenerator(
@@ -150,8 +144,8 @@ def generator(size: tuple, batch: int, batches: int, workers: int, per: str) -> 
         batch_size=batch,
         shuffle=True,
         pictures_per_epoch=batch * batches,
-        workers=workers,
     )
+    data = read_ahead(data, workers)
 
     def read():
         for _ in data:
@@ -215,12 +209,19 @@ def _our_network(size: tuple):
     import keras
 
     from fast.devices import fast_precision
-    from model import build_fcn
+    from zoo.chapter import build_chapter
 
     precision = fast_precision()
     mixed = "" if precision == "float32" else "mixed_"
     keras.config.set_dtype_policy(mixed + precision)
-    return build_fcn((*size, 3))
+    return build_chapter((*size, 3))
+
+
+def _first(store, number: int):
+    """A label store of the first pictures of another."""
+    first = copy.copy(store)
+    first.keys, first.sizes = store.keys[:number], store.sizes[:number]
+    return first
 
 
 def _random_batch(size: tuple, batch: int):

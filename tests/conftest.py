@@ -128,7 +128,7 @@ def write_store(folder, pictures, labels, names=CLASS_NAMES):
 
 
 def make_picture(number: int, size: tuple[int, int]) -> np.ndarray:
-    """A smooth picture (H, W, 3) uint8 with a mean of its own; its first value is 20 + 10 number."""
+    """A smooth picture (H, W, 3) uint8 whose first value, 20 + 10 number, tells it apart."""
     y, x = np.mgrid[: size[0], : size[1]]
     ramp = 20 + 40 * x / size[1] + 30 * y / size[0]
     return np.stack([ramp + 10 * number, ramp, ramp + 5], -1).astype(np.uint8)
@@ -168,7 +168,7 @@ def served(data, epochs) -> list[np.ndarray]:
 
 
 def run_script(*arguments):
-    """The `main` of fcn-12.3.1.py in this process; precision and fast path are as before after it."""
+    """The `main` of fcn-12.3.1.py in this process; precision and fast path stay as they were."""
     import keras
 
     import fast

@@ -1,70 +1,24 @@
-"""The data generator: sizes, order, threads, augmentation, memory, and Keras' own iteration."""
+"""The data generator: sizes, order, augmentation, memory, and the division of the pictures."""
 
 import json
 import os
-import threading
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from conftest import CLASS_NAMES, assert_same, make_labels, make_picture, make_store, served
 from PIL import Image
 
-import fast
-from augmentation import augment
+from augmentation import CLOSE_UPS, augment
 from data_generator import DataGenerator, grey, split_keys
-from fast.feed import feed
+from engine.records import OPTIONS
+from fast.feed import read_ahead
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
 from utils.label_maps.store import index_path, open_labels, write_labels
 from utils.pictures import resize_labels, resize_picture
 
-CLASSES = named(["background", "bottle", "can"])
-
-
-def make_picture(number: int, size: tuple[int, int]) -> np.ndarray:
-    """A smooth picture (H, W, 3) uint8 with a mean of its own."""
-    y, x = np.mgrid[: size[0], : size[1]]
-    ramp = 20 + 40 * x / size[1] + 30 * y / size[0]
-    return np.stack([ramp + 10 * number, ramp, ramp + 5], -1).astype(np.uint8)
-
-
-def make_labels(number: int, size: tuple[int, int]) -> np.ndarray:
-    """A label map (H, W) uint8 with a box of class 1 or 2 and a row of void."""
-    labels = np.zeros(size, np.uint8)
-    labels[size[0] // 4 : size[0] // 2, size[1] // 3 :] = 1 + number % 2
-    labels[-1] = VOID
-    return labels
-
-
-def make_store(folder: Path, sizes: list[tuple[int, int]]):
-    """A store of PNG pictures `0.png`, `1.png`, ... of these sizes."""
-    for number, size in enumerate(sizes):
-        Image.fromarray(make_picture(number, size)).save(folder / f"{number}.png")
-    entries = [(f"{number}.png", make_labels(number, size)) for number, size in enumerate(sizes)]
-    write_labels(folder / "labels.npy", folder, CLASSES, entries)
-    return open_labels(folder / "labels.npy")
-
-
-@pytest.fixture
-def store(tmp_path):
-    return make_store(tmp_path, [(24, 32)] * 7)
-
-
-def served(data: DataGenerator, epochs) -> list[np.ndarray]:
-    """Everything that these epochs serve, pictures and label maps in turn."""
-    parts = []
-    for epoch in epochs:
-        data.epoch = epoch
-        for x, y in data:
-            parts += [x, y]
-    return parts
-
-
-def assert_same(one: list[np.ndarray], other: list[np.ndarray]):
-    assert len(one) == len(other)
-    for left, right in zip(one, other, strict=True):
-        np.testing.assert_array_equal(left, right)
+CLASSES = named(CLASS_NAMES)
 
 
 def numbers(data: DataGenerator, epochs) -> list[list[int]]:
@@ -122,7 +76,7 @@ def test_original_labels_keep_their_size(tmp_path):
 
 
 def test_original_labels_are_not_shuffled_or_changed(store):
-    for option in ({"shuffle": True}, {"augment": True}, {"pictures_per_epoch": 3}):
+    for option in ({"shuffle": True}, {"augment": "mild"}, {"pictures_per_epoch": 3}):
         with pytest.raises(ValueError):
             DataGenerator(store, label_size="original", **option)
 
@@ -150,7 +104,7 @@ def test_files_of_every_kind(tmp_path):
 
 
 def test_one_channel_is_grey(store):
-    data = DataGenerator(store, size=(24, 32), channels=1, augment=True)
+    data = DataGenerator(store, size=(24, 32), channels=1, augment="mild")
     assert data[0][0].shape == (4, 24, 32, 1)
     colours = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     assert grey(colours)[:, 0].tolist() == [255, 76, 150, 29]
@@ -184,9 +138,34 @@ def test_all_pictures_are_taken_equally_often(store, per_epoch):
     assert np.bincount(sum(epochs, [])).tolist() == [per_epoch] * 7
 
 
+def test_any_batch_of_any_epoch_can_be_asked_for(store):
+    """Whatever was taken before: so threads can make them, and a resumed run goes on."""
+    options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": "mild"}
+    options |= {"pictures_per_epoch": 5}
+    data = DataGenerator(store, **options)
+    expected = served(DataGenerator(store, **options), range(3))
+    for epoch, index in ((2, 1), (0, 2), (2, 0), (1, 1), (2, 1)):
+        place = 2 * (3 * epoch + index)
+        assert_same(data.batch(epoch, index), expected[place : place + 2])
+    assert data.epoch == 0
+    for index in (-1, 3):
+        with pytest.raises(IndexError):
+            data.batch(0, index)
+
+
+def test_an_epoch_that_was_taken_to_its_end_counts(store):
+    data = DataGenerator(store, size=(24, 32), batch_size=3)
+    data.on_epoch_end()
+    assert data.epoch == 0  # as Keras does before the first one
+    for index, epoch in ((0, 0), (1, 0), (2, 1)):
+        data[index]
+        data.on_epoch_end()
+        assert data.epoch == epoch
+
+
 def test_augmentation_depends_on_seed_epoch_and_place(store):
     def batches(seed, epoch, keys=None):
-        options = {"size": (24, 32), "augment": True, "keys": keys}
+        options = {"size": (24, 32), "augment": "mild", "keys": keys}
         return served(DataGenerator(store, seed=seed, **options), [epoch])
 
     assert_same(batches(1, 0), batches(1, 0))
@@ -197,7 +176,7 @@ def test_augmentation_depends_on_seed_epoch_and_place(store):
 
 
 def test_augmentation_and_order_have_random_numbers_of_their_own(store):
-    data = DataGenerator(store, size=(24, 32), augment=True, seed=3)
+    data = DataGenerator(store, size=(24, 32), augment="mild", seed=3)
     x, _ = data[0]
     for words in ((3, 0), (3, 0, 0), (3,)):
         rng = np.random.default_rng(words)
@@ -206,154 +185,31 @@ def test_augmentation_and_order_have_random_numbers_of_their_own(store):
 
 
 def test_close_ups_are_made_when_asked_for(store):
-    options = {"size": (24, 32), "batch_size": 7, "augment": True}
-    far, _ = DataGenerator(store, **options)[0]
-    near, _ = DataGenerator(store, close_ups=0.9, **options)[0]
-    half, _ = DataGenerator(store, close_ups=0.5, **options)[0]
-    assert not np.array_equal(far, near) and not np.array_equal(near, half)
-    assert_same([far], [DataGenerator(store, close_ups=0.0, **options)[0][0]])
+    def batch(kind):
+        options = {"size": (24, 32), "pictures_per_epoch": 20, "batch_size": 20}
+        return DataGenerator(store, augment=kind, **options)[0]
+
+    (none, far, near), _ = zip(*map(batch, ("none", "mild", "close")), strict=True)
+    assert not np.array_equal(none, far) and not np.array_equal(far, near)
+    for place in range(20):
+        key = place % 7
+        labels, rng = make_labels(key, (24, 32)), np.random.default_rng((0, 0, place, 1))
+        share = CLOSE_UPS["close"]
+        picture, _ = augment(make_picture(key, (24, 32)), labels, rng, (24, 32), share)
+        np.testing.assert_array_equal(near[place], picture)
+
+
+def test_every_augmentation_of_the_command_line_is_known(store):
+    choices = OPTIONS["augment"]["parser"]["choices"]
+    assert choices == ("none", *CLOSE_UPS)
+    for kind in choices:
+        assert len(DataGenerator(store, size=(24, 32), augment=kind)[0][0]) == 4
 
 
 def test_augmentation_invents_no_label_value(store):
-    data = DataGenerator(store, size=(24, 32), augment=True)
+    data = DataGenerator(store, size=(24, 32), augment="mild")
     values = set(np.unique(np.concatenate([y for y in served(data, range(20))[1::2]])))
     assert values == {0, 1, 2, VOID}
-
-
-# Threads, and iteration by Keras
-
-
-def test_the_number_of_threads_changes_nothing(store):
-    def batches(workers):
-        options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
-        return served(DataGenerator(store, workers=workers, **options), range(3))
-
-    assert_same(batches(1), batches(4))
-
-
-def test_batches_may_be_asked_for_in_any_order_by_many_threads(store):
-    options = {"size": (24, 32), "batch_size": 1, "shuffle": True, "augment": True}
-    expected = served(DataGenerator(store, **options), [0])[::2]
-    data, wrong = DataGenerator(store, workers=2, **options), []
-
-    def ask(seed):
-        for index in np.random.default_rng(seed).integers(0, 7, 40):
-            if not np.array_equal(data[int(index)][0], expected[index]):
-                wrong.append(index)
-
-    threads = [threading.Thread(target=ask, args=(seed,), daemon=True) for seed in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-        assert not thread.is_alive()
-    assert not wrong
-
-
-class Losses(keras.callbacks.Callback):
-    """Notes the loss after every step, and the epochs that the data set counts."""
-
-    def __init__(self, data: DataGenerator):
-        super().__init__()
-        self.data, self.losses, self.epochs = data, [], []
-
-    def on_epoch_begin(self, epoch, logs=None):
-        self.epochs.append(self.data.epoch)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.losses.append(logs["loss"])
-
-
-def fit(data: DataGenerator, epochs: int, initial_epoch=0, shuffle=False, fed=False) -> Losses:
-    """`fit` a model whose loss is the mean value of the pictures and which learns nothing."""
-    inputs = keras.layers.Input((24, 32, 3))
-    means = keras.layers.GlobalAveragePooling2D()(inputs)
-    outputs = keras.layers.Dense(1, kernel_initializer="ones", use_bias=False)(means)
-    model = keras.Model(inputs, outputs)
-    model.compile(keras.optimizers.SGD(0.0), loss=lambda y_true, y_pred: y_pred[:, 0])
-    noted = Losses(data)
-    batches, callbacks = feed(data) if fed else (data, [])
-    options = {"shuffle": shuffle, "verbose": 0, "callbacks": [*callbacks, noted]}
-    model.fit(batches, epochs=epochs, initial_epoch=initial_epoch, **options)
-    return noted
-
-
-def expected_losses(data: DataGenerator, epochs) -> list[float]:
-    """The losses of `fit`: running means within each epoch of the three channels' sum."""
-    losses = []
-    for epoch in epochs:
-        sums = []
-        for x in served(data, [epoch])[::2]:
-            sums += x.mean((1, 2)).sum(-1).tolist()
-            losses.append(np.mean(sums))
-    return losses
-
-
-@pytest.mark.parametrize("fed", [False, True])
-@pytest.mark.parametrize("workers", [1, 2, 4])
-def test_fit_sees_every_batch_once_in_order_and_ends(store, workers, fed):
-    options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
-    data = DataGenerator(store, workers=workers, **options)
-    results = []
-    thread = threading.Thread(target=lambda: results.append(fit(data, 3, fed=fed)), daemon=True)
-    thread.start()
-    thread.join(120)
-    assert results, "training hangs or failed"
-    assert results[0].epochs == [0, 1, 2]
-    assert data.epoch == 3
-    expected = expected_losses(DataGenerator(store, **options), range(3))
-    np.testing.assert_allclose(results[0].losses, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("fed", [False, True])
-@pytest.mark.parametrize("batch", [4, 7])  # two batches, the second a smaller one, and one
-def test_fit_of_short_epochs_counts_them(store, batch, fed):
-    if batch == 7 and keras.backend.backend() != "tensorflow":
-        pytest.skip("fit looks at batch 0 before its first epoch: a single one looks like an epoch")
-    data = DataGenerator(store, size=(24, 32), batch_size=batch, shuffle=True)
-    assert fit(data, 3, fed=fed).epochs == [0, 1, 2]
-    assert data.epoch == 3
-
-
-@pytest.mark.parametrize("fed", [False, True])
-def test_a_resumed_fit_goes_on_as_if_never_interrupted(store, fed):
-    def generator():
-        options = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": True}
-        return DataGenerator(store, pictures_per_epoch=5, **options)
-
-    whole = fit(generator(), 4, fed=fed).losses
-    first, second = generator(), generator()
-    losses = fit(first, 2, fed=fed).losses
-    second.epoch = 2
-    losses += fit(second, 4, initial_epoch=2, fed=fed).losses
-    np.testing.assert_array_equal(losses, whole)
-
-
-def test_nothing_is_tuned_and_the_plain_way_is_that_of_keras(store):
-    data = DataGenerator(store, size=(24, 32), batch_size=2)
-    if keras.backend.backend() == "tensorflow":
-        stream, callbacks = feed(data)
-        assert stream.options().autotune.enabled is False and len(callbacks) == 1
-    fast.turn(False)
-    assert feed(data) == (data, [])
-    fast.turn(True)
-
-
-@pytest.mark.parametrize("workers", [1, 4])
-def test_predict_sees_every_picture_once(store, workers):
-    data = DataGenerator(store, size=(24, 32), batch_size=2, workers=workers)
-    inputs = keras.layers.Input((24, 32, 3), dtype="uint8")
-    model = keras.Model(inputs, keras.layers.Identity(dtype="uint8")(inputs))
-    for _ in range(2):
-        expected = np.stack([make_picture(number, (24, 32)) for number in range(7)])
-        np.testing.assert_array_equal(model.predict(data, verbose=0), expected)
-
-
-def test_the_shuffling_of_keras_is_refused(store):
-    # It would not be repeated when a run is resumed.
-    keras.utils.set_random_seed(0)  # with which it does not keep the order by chance
-    with pytest.raises(Exception, match="shuffle=False"):
-        fit(DataGenerator(store, size=(24, 32), batch_size=1), 1, shuffle=True)
 
 
 # What can be wrong
@@ -380,16 +236,15 @@ def test_no_picture_at_all(store):
         DataGenerator(store, keys=[])
 
 
-@pytest.mark.parametrize("fed", [False, True])
-def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path, fed):
+def test_a_damaged_picture_is_named(tmp_path):
     store = make_store(tmp_path, [(24, 32)] * 5)
     content = (tmp_path / "3.png").read_bytes()
     (tmp_path / "3.png").write_bytes(content[: len(content) // 2])  # its header is whole
     data = DataGenerator(store, size=(24, 32), batch_size=1)
     assert data.failure is None
-    with pytest.raises(Exception, match="3.png"):
-        fit(data, 1, fed=fed)
-    assert isinstance(data.failure, UserError) and "3.png" in str(data.failure)
+    with pytest.raises(UserError, match="3.png") as raised:
+        data[3]
+    assert data.failure is raised.value
 
 
 # Memory
@@ -420,7 +275,7 @@ def test_a_thousand_pictures_add_less_than_100_mb(tmp_path):
     index_path(path).write_text(json.dumps(index))
 
     before = resident_bytes()
-    data = DataGenerator(open_labels(path), shuffle=True, workers=2)
+    data = read_ahead(DataGenerator(open_labels(path), shuffle=True), workers=2)
     most = 0
     for number in range(100):  # 400 pictures are 369 MB, and their maps 123 MB
         x, _ = data[number]

@@ -3,16 +3,18 @@
 import keras
 import numpy as np
 import pytest
+from conftest import disturbed, random_batch, tiny_fcn
 from keras import layers
 
 from benchmarks.plain import build_plain
-from engine.weights import load_weights, read_arguments, read_classes
+from engine.weights import load_weights, read_network
 from fast import folding
+from fast.adam import adam
 from fast.folding import fold
 from losses import PixelCrossEntropy
-from model import build_fcn
 from utils.files import PROJECT
 from utils.pictures import list_pictures, read_picture, resize_picture
+from zoo.chapter import build_chapter
 
 SHIPPED = PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5"
 
@@ -26,32 +28,17 @@ def either_way(request, monkeypatch):
         monkeypatch.setattr(folding, "gpu_name", lambda: "a GPU")
 
 
-@pytest.fixture
-def mixed_bfloat16():
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    yield
-    keras.config.set_dtype_policy(before)
-
-
-def disturbed(model, seed=0):
-    """`model` with random biases, and random statistics, scale and shift of normalisations."""
-    random = np.random.default_rng(seed)
-    for weight in model.weights:
-        if weight.path.endswith(("/gamma", "/moving_variance")):
-            weight.assign(random.uniform(0.5, 1.5, weight.shape))
-        elif weight.path.endswith(("/beta", "/bias", "/moving_mean")):
-            weight.assign(random.normal(0, 0.3, weight.shape))
-    return model
-
-
 def tiny(backbone="resnet11v2"):
-    keras.utils.set_random_seed(0)
-    return disturbed(build_fcn((32, 48, 3), backbone, 3, n_layers=2, filters=8))
+    return disturbed(tiny_fcn(backbone=backbone, layers=2, filters=8, seed=0))
 
 
 def batch():
-    return np.random.default_rng(1).integers(0, 256, (2, 32, 48, 3), np.uint8)
+    return random_batch(seed=1)[0]
+
+
+def predict(model, inputs):
+    """What a network predicts; without a graph, since most of these predict once."""
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 
 def flat(model):
@@ -76,9 +63,7 @@ def normalisations(model):
 def assert_folds(model, inputs, kept, kept_depthwise=None):
     """The same predictions, with `kept` normalisations, or `kept_depthwise` with these on."""
     folded = fold(model)
-    np.testing.assert_allclose(
-        folded.predict_on_batch(inputs), model.predict_on_batch(inputs), atol=1e-4
-    )
+    np.testing.assert_allclose(predict(folded, inputs), predict(model, inputs), atol=1e-4)
     depthwise = DEPTHWISE and folding.gpu_name() is None
     assert normalisations(folded) == (kept_depthwise if depthwise and kept_depthwise else kept)
     return folded
@@ -99,18 +84,18 @@ def test_folded_networks_predict_the_same(backbone, kept):
 def test_the_predictions_hang_on_every_kind_of_normalisation():
     """So that the test above can fail: a mean that is 0.1 off shows."""
     model = tiny()
-    before = model.predict_on_batch(batch())
+    before = predict(model, batch())
     for layer in flat(model):
         if layer.name in ("stem_bn", "stage1_block0_1_bn", "last_bn", "bn_up_x4"):
             mean = layer.get_weights()[2]
             layer.moving_mean.assign(mean + 0.1)
-            assert np.abs(model.predict_on_batch(batch()) - before).max() > 1e-3, layer.name
+            assert np.abs(predict(model, batch()) - before).max() > 1e-3, layer.name
             layer.moving_mean.assign(mean)
 
 
 def test_the_chapters_network():
     """57 in the backbone, 5 in the head; 18 blocks."""
-    model = build_fcn((32, 32, 3))
+    model = build_chapter((32, 32, 3))
     assert normalisations(model) == 62
     folded = fold(model)
     assert normalisations(folded) == (18 + 2 if DEPTHWISE else 18)
@@ -168,8 +153,7 @@ def test_a_map_that_others_read_stays():
     model = disturbed(keras.Model(inputs, [x, y]))
     folded = fold(model)
     assert normalisations(folded) == 1
-    outputs = zip(folded.predict_on_batch(maps()), model.predict_on_batch(maps()), strict=True)
-    for one, other in outputs:
+    for one, other in zip(predict(folded, maps()), predict(model, maps()), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
 
 
@@ -203,7 +187,7 @@ def test_every_layer_keeps_its_types():
 
 def test_the_network_itself_stays_and_can_be_trained():
     model = tiny()
-    model.compile(optimizer=keras.optimizers.SGD(0.1), loss=PixelCrossEntropy())
+    model.compile(keras.optimizers.SGD(0.1), PixelCrossEntropy(), run_eagerly=True)
     before, trainable = model.get_weights(), len(model.trainable_weights)
     folded = fold(model)
     predicted = folded.predict_on_batch(batch())
@@ -211,79 +195,75 @@ def test_the_network_itself_stays_and_can_be_trained():
         np.testing.assert_array_equal(weight, old)
     assert len(model.trainable_weights) == trainable
     model.train_on_batch(batch(), np.zeros((2, 32, 48), np.uint8))
-    assert np.abs(model.predict_on_batch(batch()) - predicted).max() > 1e-3
+    assert np.abs(predict(model, batch()) - predicted).max() > 1e-3
     np.testing.assert_array_equal(folded.predict_on_batch(batch()), predicted)
 
 
-def argmax_agreement(build, give_weights, pictures):
-    """Share of pixels with the same class: in float32 as it is, and folded in bfloat16."""
-    maps = []
-    for policy, transform in (("float32", lambda model: model), ("mixed_bfloat16", fold)):
-        keras.config.set_dtype_policy(policy)
-        model = build()
-        give_weights(model)
-        maps.append(transform(model).predict_on_batch(pictures).argmax(-1))
-    return (maps[0] == maps[1]).mean()
+def test_the_plain_way_folds_nothing(plain):
+    model = tiny_fcn()
+    plain()
+    assert fold(model) is model
 
 
-@pytest.mark.usefixtures("mixed_bfloat16")  # for what it restores
-def test_bfloat16_agrees_on_a_network_that_has_learnt():
+def agreement_in_bfloat16(model, build, pictures, policy):
+    """Share of pixels that a network gives the same class: as it is, and folded in bfloat16."""
+    policy("mixed_bfloat16")
+    copy = build()
+    copy.set_weights(model.get_weights())
+    return (predict(fold(copy), pictures).argmax(-1) == predict(model, pictures).argmax(-1)).mean()
+
+
+def test_bfloat16_agrees_on_a_network_that_has_learnt(policy):
     """Bright and dark rectangles, learnt in a few steps."""
-    keras.config.set_dtype_policy("float32")
-    keras.utils.set_random_seed(0)
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[0, 16:48, 8:40], labels[1, 32:, 24:56] = 1, 2
     noise = np.random.default_rng(0).normal(0, 5, (*labels.shape, 3))
     pictures = np.clip(labels[..., None] * 90 + 30 + noise, 0, 255).astype(np.uint8)
 
     def build():
-        return build_fcn((64, 64, 3), "resnet11v2", 3, n_layers=2, filters=16)
+        return tiny_fcn((64, 64), backbone="resnet11v2", layers=2, filters=16, seed=0)
 
     model = build()
     for layer in flat(model):
         if isinstance(layer, layers.BatchNormalization):
             layer.momentum = 0.8  # statistics of the last few steps
-    model.compile(
-        optimizer=keras.optimizers.Adam(3e-3), loss=PixelCrossEntropy(), jit_compile=False
-    )
+    model.compile(adam(3e-3), PixelCrossEntropy(), jit_compile=False)
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
     for _ in range(50):
         model.train_on_batch(pictures, labels)
-    weights = model.get_weights()
-    assert (model.predict_on_batch(pictures).argmax(-1) == labels).mean() > 0.95
-    assert argmax_agreement(build, lambda model: model.set_weights(weights), pictures) >= 0.995
+    assert (predict(model, pictures).argmax(-1) == labels).mean() > 0.95
+    assert agreement_in_bfloat16(model, build, pictures, policy) >= 0.995
 
 
-@pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
-@pytest.mark.usefixtures("mixed_bfloat16")
-def test_bfloat16_agrees_on_the_shipped_network():
-    arguments = read_arguments(SHIPPED)
-    size = arguments["height"], arguments["width"]
-    paths = list_pictures([PROJECT / "data" / "drinks"])[-4:]  # the last 50 are the test set
-    pictures = np.stack([resize_picture(read_picture(path), size) for path in paths])
-
-    def build():
-        return build_fcn(
-            (*size, 3),
-            arguments["backbone"],
-            len(read_classes(SHIPPED)),
-            arguments["layers"],
-            arguments["filters"],
-        )
-
-    assert argmax_agreement(build, lambda model: load_weights(model, SHIPPED), pictures) >= 0.995
-
-
-@pytest.mark.skipif(not SHIPPED.is_file(), reason="no shipped weights")
-def test_the_shipped_network_predicts_what_stock_keras_does():
-    """In float32, folded as `--evaluate` does it, against the same weights in stock layers."""
-    arguments, (height, width) = read_arguments(SHIPPED), (96, 128)
-    path = list_pictures([PROJECT / "data" / "drinks"])[-1]
-    picture = resize_picture(read_picture(path), (height, width))[None]
-    sizes = {"n_classes": len(read_classes(SHIPPED)), "filters": arguments["filters"]}
-    model = build_fcn((height, width, 3), n_layers=arguments["layers"], **sizes)
+@pytest.fixture(scope="module")
+def shipped():
+    """What the shipped weights are of, the network with them in float32, two test pictures."""
+    if not SHIPPED.is_file():
+        pytest.skip("no shipped weights")
+    network = read_network(SHIPPED)
+    model = network.build()
     load_weights(model, SHIPPED)
-    stock = build_plain((height, width, 3), n_layers=arguments["layers"], **sizes)
+    paths = list_pictures([PROJECT / "data" / "drinks"])[-2:]  # the last 50 are the test set
+    pictures = [resize_picture(read_picture(path), network.size) for path in paths]
+    return network, model, np.stack(pictures)
+
+
+def test_bfloat16_agrees_on_the_shipped_network(shipped, policy):
+    network, model, pictures = shipped
+    assert agreement_in_bfloat16(model, network.build, pictures, policy) >= 0.995
+
+
+def test_the_shipped_network_predicts_what_stock_keras_does(shipped):
+    """In float32, folded as `--evaluate` does it, against the same weights in stock layers."""
+    network, model, pictures = shipped
+    assert network.settings["backbone"] == "resnet56v2"  # that of `build_plain`
+    stock = build_plain(
+        network.input_shape,
+        n_classes=len(network.classes),
+        n_layers=network.settings["layers"],
+        filters=network.settings["filters"],
+    )
     stock.set_weights(model.get_weights())
-    expected = stock.predict_on_batch(picture / 255)
+    expected = predict(stock, pictures[:1] / 255)
     assert (expected.max(-1) > 0.9).mean() > 0.5  # no uniform guess, on which all would agree
-    np.testing.assert_allclose(fold(model).predict_on_batch(picture), expected, atol=1e-4)
+    np.testing.assert_allclose(predict(fold(model), pictures[:1]), expected, atol=1e-4)

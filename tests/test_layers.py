@@ -3,19 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from conftest import random_batch, tiny_fcn
 
-import fast
 from fast import layers
 from fast.adam import FusedAdam, adam
 from losses import PixelCrossEntropy
-from model import build_fcn
-
-
-@pytest.fixture
-def plain():
-    """A function that turns the fast path off; it is on again after the test."""
-    yield lambda: fast.turn(False)
-    fast.turn(True)
 
 
 def test_fused_batch_normalisation_equals_that_of_keras():
@@ -107,16 +99,13 @@ def test_adam_equals_that_of_keras():
 
 def test_the_fast_path_trains_as_the_plain_one(plain):
     """A training step of the network in float32: loss and new weights within 1e-5."""
-    random = np.random.default_rng(6)
-    pictures = random.integers(0, 256, (2, 33, 47, 3), np.uint8)
-    labels = random.integers(0, 3, (2, 33, 47), np.uint8)
+    pictures, labels = random_batch((33, 47), seed=6)
     results = []
     for way in (lambda: None, plain):
         way()
-        keras.utils.set_random_seed(0)
-        fcn = build_fcn((33, 47, 3), "resnet11v2", 3, n_layers=2, filters=4)
+        fcn = tiny_fcn((33, 47), backbone="resnet11v2", layers=2, seed=0)
         # Plain descent: Adam turns rounding errors of gradients near zero into whole steps.
-        fcn.compile(optimizer=keras.optimizers.SGD(0.01), loss=PixelCrossEntropy())
+        fcn.compile(keras.optimizers.SGD(0.01), PixelCrossEntropy(), run_eagerly=True)
         results.append([fcn.train_on_batch(pictures, labels), *fcn.get_weights()])
     for ours, stock in zip(*results, strict=True):
         np.testing.assert_allclose(ours, stock, atol=1e-5)
@@ -133,6 +122,6 @@ def test_the_switch_is_one_for_all(plain, monkeypatch):
     monkeypatch.setattr(layers, "_double", never)
     monkeypatch.setattr(layers.BatchNormalization, "_call_fused", never)
     monkeypatch.setattr(FusedAdam, "update_step", never)
-    fcn = build_fcn((32, 32, 3), "resnet11v2", 3, n_layers=1, filters=4)
-    fcn.compile(optimizer=adam(1e-3), loss=PixelCrossEntropy())
-    fcn.train_on_batch(np.zeros((1, 32, 32, 3), np.uint8), np.zeros((1, 32, 32), np.uint8))
+    fcn = tiny_fcn(backbone="resnet11v2")
+    fcn.compile(adam(1e-3), PixelCrossEntropy(), run_eagerly=True)
+    fcn.train_on_batch(*random_batch(number=1))

@@ -16,16 +16,25 @@ DEPTH, LAYERS, FILTERS, CLASSES = 11, 2, 8, 3  # the chapter's network, narrow a
 
 
 def test_weights_of_keras_2_predict_the_same():
-    from engine.weights import load_weights, read_configuration
-    from model import build_fcn
+    from conftest import tiny_fcn
 
-    assert read_configuration(FIXTURE)["n_classes"] == CLASSES
+    from engine.weights import load_weights
+
     expected = np.load(EXPECTED)
-    fcn = build_fcn((48, 64, 3), f"resnet{DEPTH}v2", CLASSES, LAYERS, FILTERS)
+    fcn = tiny_fcn((48, 64), CLASSES, f"resnet{DEPTH}v2", LAYERS, FILTERS)
     load_weights(fcn, FIXTURE)
-    probabilities = fcn.predict_on_batch(expected["pictures"])
+    probabilities = np.asarray(fcn(expected["pictures"], training=False))
     assert probabilities.max(-1).mean() > 0.4, "the fixture must not be uniform"
     assert np.abs(probabilities - expected["probabilities"]).max() < 1e-4
+
+
+def test_weights_of_keras_2_tell_the_number_of_classes_alone():
+    from engine.weights import read_configuration, read_network, read_options
+
+    assert read_configuration(FIXTURE) == read_options(FIXTURE) == {}
+    network = read_network(FIXTURE)
+    assert network.classes.names == ("background", "class 1", "class 2")
+    assert (network.name, network.input_shape) == ("fcn", (480, 640, 3))
 
 
 def write_fixture() -> None:

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import pytest
 
+from engine.records import OPTIONS
 from losses import (
     IOU_WEIGHT,
     LOSSES,
@@ -128,6 +129,10 @@ def test_a_picture_that_is_void_does_not_count_in_the_iou(example):
     labels[0] = VOID
     assert float(EntropyAndIoU()(labels, probabilities)) == pytest.approx(alone, abs=1e-5)
     assert float(EntropyAndIoU()(np.full_like(labels, VOID), probabilities)) == 0
+
+
+def test_every_loss_can_be_asked_for():
+    assert OPTIONS["loss"]["parser"]["choices"] == tuple(LOSSES)
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -3,11 +3,11 @@
 import keras
 import numpy as np
 import pytest
+from conftest import tiny_fcn
 
-import fast
 from engine.muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
+from engine.records import OPTIONS, RATES
 from engine.trainer import OPTIMIZERS
-from model import build_fcn
 
 
 def random_kernel(shape, seed=0):
@@ -89,31 +89,32 @@ def test_all_but_inner_kernels_are_adams(shape):
 
 
 def test_many_classes_leave_the_last_layer_to_adam():
-    fcn = build_fcn((32, 32, 3), "resnet20v2", n_classes=12, filters=8)
-    muon = Muon()
-    adams = [v.path for v in fcn.trainable_variables if muon._should_use_adamw(v)]
+    """The trainer tells Muon which layer that is; by itself it knows no layer's name."""
+    fcn = tiny_fcn((32, 32), n_classes=12, backbone="resnet20v2", layers=3, filters=8)
     kernels = [v.path for v in fcn.trainable_variables if len(v.shape) == 4]
     first, last = kernels[0], kernels[-1]
     assert "pre_activation" in last
-    assert [path for path in kernels if path in adams] == [first, last]
+    for muon, expected in ((OPTIMIZERS["muon"](6e-3), [first, last]), (Muon(), [first])):
+        adams = [v.path for v in fcn.trainable_variables if muon._should_use_adamw(v)]
+        assert [path for path in kernels if path in adams] == expected
 
 
 @pytest.mark.parametrize("shape", [(16,), (3, 3, 8, 16), (3, 3, 16, 8)])
-def test_the_fast_path_equals_the_plain_one(shape):
+def test_the_fast_path_equals_the_plain_one(shape, plain):
     results = []
-    for on in (True, False):
-        fast.turn(on)
+    for way in (lambda: None, plain):
+        way()
         variable, optimizer = keras.Variable(random_kernel(shape)), Muon(0.01)
         for seed in (1, 2, 3):
             optimizer.apply([keras.ops.convert_to_tensor(random_kernel(shape, seed))], [variable])
         results.append(keras.ops.convert_to_numpy(variable))
-    fast.turn(True)
     np.testing.assert_allclose(*results, atol=1e-5)
 
 
 def test_an_optimizer_is_chosen_by_name_and_saved():
     assert isinstance(OPTIMIZERS["muon"](1e-2), Muon)
     assert isinstance(OPTIMIZERS["adam"](1e-2), keras.optimizers.Adam)
+    assert OPTIONS["optimizer"]["parser"]["choices"] == tuple(OPTIMIZERS) == tuple(RATES)
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(Muon(0.02)))
     assert isinstance(copy, Muon) and float(copy.learning_rate) == pytest.approx(0.02)
     assert copy.weight_decay is None and copy.adam_weight_decay is None

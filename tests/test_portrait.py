@@ -1,25 +1,25 @@
 """The portrait of the errors, from a network whose predictions the tests paint into pictures."""
 
 import gc
-import importlib.util
 import weakref
+from functools import partial
 
 import keras
 import numpy as np
 import pytest
+from conftest import run_script, tiny_fcn, write_store
 from PIL import Image
 
 from engine.arguments import parse_arguments
-from engine.trainer import describe_run
+from engine.records import Data, Network, Run
+from engine.runs import describe_run
 from engine.weights import save_weights
+from evaluation import answer
 from metrics import scores
-from model import build_fcn
 from tools import portrait
 from utils.boundaries import BANDS
 from utils.classes import VOID, Classes, named
 from utils.drawing import ERROR_COLOURS
-from utils.files import PROJECT
-from utils.label_maps.store import open_labels, write_labels
 
 SHADES = 80  # the red of a painted picture is 80 times the class that the network will predict
 THREE = Classes(("background", "bottle", "can"), ((0, 0, 0), (200, 0, 0), (0, 200, 0)))
@@ -30,8 +30,11 @@ def paint(predicted: np.ndarray) -> np.ndarray:
     return np.repeat((SHADES * predicted)[..., None], 3, axis=2).astype(np.uint8)
 
 
-def reader(n_classes: int, size=(32, 48)) -> keras.Model:
-    """A network of one 1x1 convolution: the class whose shade is nearest to the red of a pixel."""
+def reader(n_classes: int, size=(32, 48)):
+    """The answer of a network of one 1x1 convolution.
+
+    The most probable class is the one whose shade is nearest to the red of a pixel.
+    """
     centres = SHADES * np.arange(n_classes, dtype=np.float32)
     inputs = keras.Input((*size, 3))
     convolution = keras.layers.Conv2D(n_classes, 1)  # the largest output wins without softmax too
@@ -39,7 +42,7 @@ def reader(n_classes: int, size=(32, 48)) -> keras.Model:
     kernel = np.zeros((1, 1, 3, n_classes), np.float32)
     kernel[0, 0, 0] = 2 * centres
     convolution.set_weights([kernel / 1000, -(centres**2) / 1000])
-    return model
+    return partial(answer, model)
 
 
 def labels(*regions, size=(32, 48)) -> np.ndarray:
@@ -73,11 +76,8 @@ def errors():
 
 
 def data_set(folder, pairs, classes):
-    for key, picture, _ in pictures(pairs):
-        Image.fromarray(picture).save(folder / key)
-    entries = [(key, truth) for key, (truth, _) in pairs.items()]
-    write_labels(folder / "labels.npy", folder, classes, entries)
-    return open_labels(folder / "labels.npy")
+    painted = {key: picture for key, picture, _ in pictures(pairs)}
+    return write_store(folder, painted, [truth for truth, _ in pairs.values()], classes)
 
 
 def test_every_labelled_pixel_is_counted_once_in_each_way(errors):
@@ -156,7 +156,7 @@ def test_portrait_prints_and_draws(tmp_path, capsys):
     ]
     assert "bottle 0.000" in worst[0] and "can" not in worst[0]
     assert {path.name for path in (tmp_path / "new").iterdir()} == {
-        "tools.portrait.png",
+        "portrait.png",
         "portrait-samples.jpg",
         "portrait-worst.jpg",
     }
@@ -175,7 +175,7 @@ def test_any_data_set_has_a_portrait(tmp_path, capsys, pairs, classes):
     store = data_set(tmp_path, pairs, classes)
     portrait.draw_portrait(reader(len(classes)), store, tmp_path)
     assert "0 of " in capsys.readouterr().out
-    for name in ("tools.portrait.png", "portrait-samples.jpg", "portrait-worst.jpg"):
+    for name in ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg"):
         assert min(Image.open(tmp_path / name).size) > 50
 
 
@@ -187,7 +187,7 @@ def test_charts_leave_nothing_behind(errors, tmp_path):
         return sum(isinstance(thing, Figure) for thing in gc.get_objects())
 
     before = figures()
-    portrait.draw_charts(tmp_path / "tools.portrait.png", errors, THREE)
+    portrait.draw_charts(tmp_path / "portrait.png", errors, THREE)
     assert figures() == before
 
 
@@ -202,19 +202,16 @@ def test_portrait_goes_with_the_test_pictures(arguments, capsys):
     assert "--portrait" in capsys.readouterr().err
 
 
-def test_portrait_from_the_command_line(tmp_path, capsys, monkeypatch):
-    specification = importlib.util.spec_from_file_location("fcn", PROJECT / "fcn-12.3.1.py")
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
+def test_portrait_from_the_command_line(tmp_path, capsys):
     store = data_set(tmp_path, {"one.png": (BOTTLE, BOTTLE)}, THREE)
-    network = {"backbone": "resnet11v2", "layers": 1, "channels": 3, "filters": 4}
-    network |= {"height": 32, "width": 48}
-    model = build_fcn((32, 48, 3), "resnet11v2", len(store.classes), 1, 4)
-    save_weights(model, tmp_path / "x.weights.h5", describe_run(network, store.classes))
-    command = f"fcn --evaluate --restore-weights {tmp_path}/x.h5 --data-path {tmp_path} --portrait "
-    command += f"--test-labels labels.npy --prediction-dir {tmp_path} --precision float32"
-    monkeypatch.setattr("sys.argv", command.split())
-    script.main()
+    settings = {"backbone": "resnet8v1", "layers": 1, "filters": 4}
+    network = Network("fcn", (32, 48, 3), store.classes, settings)
+    save_weights(
+        tiny_fcn(), tmp_path / "x.weights.h5", describe_run(network, Data(), Run(size=(32, 48)))
+    )
+    options = ["--restore-weights", tmp_path / "x.h5", "--data-path", tmp_path, "--portrait"]
+    options += ["--test-labels", "labels.npy", "--prediction-dir", tmp_path]
+    run_script("--evaluate", *options, "--precision", "float32")
     printed = capsys.readouterr().out
     assert "chapter mIoU" in printed and "of 1,536 pixels are wrong" in printed
-    assert (tmp_path / "tools.portrait.png").is_file()
+    assert (tmp_path / "portrait.png").is_file()

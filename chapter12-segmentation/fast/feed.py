@@ -25,8 +25,8 @@ class ReadAhead(keras.utils.PyDataset):
     """
 
     def __init__(self, data: keras.utils.PyDataset, workers: int):
-        super().__init__(workers=1)
-        self.data, self.workers = data, workers
+        super().__init__(workers=1)  # of Keras; an attribute `workers` would be its own
+        self.data, self._look_ahead = data, workers
         self._ahead: dict[tuple[int, int], Future] = {}  # batches in the making
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
         self._lock = threading.Lock()
@@ -44,7 +44,7 @@ class ReadAhead(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         with self._lock:
-            wanted = range(index, min(index + 1 + self.workers, len(self)))
+            wanted = range(index, min(index + 1 + self._look_ahead, len(self)))
             places = [(self.epoch, number) for number in wanted]
             self._ahead = {
                 place: self._ahead.get(place) or self._threads.submit(self.data.batch, *place)

@@ -1,0 +1,193 @@
+"""One way from a network to its answer; scores by it are those of the training loop."""
+
+from functools import cache, partial
+
+import keras
+import numpy as np
+import pytest
+from conftest import (
+    disturbed,
+    make_labels,
+    make_picture,
+    make_store,
+    tiny_fcn,
+    write_store,
+)
+
+from data_generator import DataGenerator, grey
+from evaluation import (
+    answer,
+    build_scorer,
+    confusion_matrices,
+    evaluate,
+    pictures_of_store,
+    segment_objects,
+)
+from metrics import class_maps, resize_bilinear
+from utils.errors import UserError
+from utils.pictures import resize_picture
+
+
+@cache
+def network(channels=3):
+    """A network whose answers are not nearly uniform."""
+    return disturbed(tiny_fcn(channels=channels, seed=0))
+
+
+def noise(size, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (*size, 3), np.uint8)
+
+
+# `answer`
+
+
+@pytest.mark.parametrize("size", [(32, 48), (40, 33), (17, 90)])
+@pytest.mark.parametrize("asked", [None, (20, 30), (64, 65)])
+def test_an_answer_has_the_size_that_is_asked_for(size, asked):
+    model, picture = network(), noise(size)
+    probabilities = answer(model, picture, asked)
+    assert tuple(probabilities.shape) == (*(asked or size), 3)
+    assert keras.backend.standardize_dtype(probabilities.dtype) == "float32"
+    assert keras.ops.is_tensor(probabilities), "answers stay on the device"
+    straight = model.predict_on_batch(resize_picture(picture, (32, 48))[None])
+    expected = keras.ops.convert_to_numpy(resize_bilinear(straight, asked or size))[0]
+    probabilities = keras.ops.convert_to_numpy(probabilities)
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+
+
+def test_a_network_of_one_channel_sees_grey():
+    model, picture = network(1), noise((32, 48))
+    probabilities = keras.ops.convert_to_numpy(answer(model, picture))
+    expected = model.predict_on_batch(grey(picture)[None])[0]
+    np.testing.assert_allclose(probabilities, expected, atol=1e-6)
+
+
+def test_of_several_outputs_the_first_is_the_answer():
+    model, picture = network(), noise((32, 48))
+    several = keras.Model(model.input, [model.output, 1 - model.output])
+    one, other = (keras.ops.convert_to_numpy(answer(m, picture)) for m in (model, several))
+    np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("mixed_bfloat16")
+def test_an_answer_in_bfloat16_is_float32():
+    probabilities = answer(tiny_fcn(), noise((32, 48)))
+    assert keras.backend.standardize_dtype(probabilities.dtype) == "float32"
+
+
+# `segment_objects`
+
+
+@pytest.mark.parametrize("size", [None, (20, 30)])
+def test_the_class_of_a_pixel_is_the_most_probable(size):
+    ask, picture = partial(answer, network()), noise((40, 33))
+    predicted = segment_objects(ask, picture, size)
+    assert predicted.shape == (size or (40, 33)) and predicted.dtype == np.uint8
+    probabilities = keras.ops.convert_to_numpy(ask(picture, size))
+    np.testing.assert_array_equal(predicted, probabilities.argmax(-1))
+    assert len(np.unique(predicted)) > 1
+
+
+def test_any_function_may_answer():
+    def ask(picture, size=None):
+        asked.append(size)
+        right = np.mgrid[:4, :6][1] >= 3
+        return np.stack([~right, np.zeros_like(right), right], -1).astype("float32")
+
+    asked = []
+    expected = [[0, 0, 0, 2, 2, 2]] * 4
+    assert segment_objects(ask, noise((4, 6))).tolist() == expected
+    assert segment_objects(ask, noise((8, 8)), (4, 6)).tolist() == expected
+    assert asked == [None, (4, 6)]
+
+
+def test_pictures_may_be_floats_as_in_the_chapter():
+    ask, picture = partial(answer, network()), noise((32, 48))
+    expected = segment_objects(ask, picture)
+    for dtype in (np.float32, np.float64):
+        np.testing.assert_array_equal(segment_objects(ask, picture / dtype(255)), expected)
+
+
+@pytest.mark.parametrize(
+    ("picture", "complaint"),
+    [
+        (np.zeros((4, 6), np.uint8), r"shape \(4, 6\)"),
+        (np.zeros((4, 6, 1), np.uint8), r"shape \(4, 6, 1\)"),
+        (np.zeros((4, 6, 4), np.uint8), r"shape \(4, 6, 4\)"),
+        (np.zeros((1, 4, 6, 3), np.uint8), r"shape \(1, 4, 6, 3\)"),
+        (np.full((4, 6, 3), 255.0), "floats from 255 to 255"),
+        (np.full((4, 6, 3), -0.1), "floats from -0.1"),
+        (np.full((4, 6, 3), np.nan), "floats from nan"),
+    ],
+)
+def test_what_is_no_picture_is_refused(picture, complaint):
+    with pytest.raises(UserError, match=complaint):
+        segment_objects(None, picture)
+
+
+# `evaluate`
+
+
+def stores(folder):
+    """Data sets whose maps have the sizes of their pictures, larger and smaller ones."""
+    sizes = [(24, 32), (24, 32), (31, 47), (48, 64), (33, 50)]
+    pictures = {f"{number}.png": make_picture(number, size) for number, size in enumerate(sizes)}
+    for name, factor in (("as large", 1), ("larger", 2), ("smaller", 0.5)):
+        maps = [
+            make_labels(number, tuple(round(factor * side) for side in size))
+            for number, size in enumerate(sizes)
+        ]
+        (folder / name).mkdir()
+        yield write_store(folder / name, pictures, maps)
+
+
+@pytest.mark.parametrize("channels", [3, 1])
+def test_the_scores_of_evaluate_are_those_of_the_training_loop(tmp_path, channels):
+    model = network(channels)
+    scorer = build_scorer(model)
+    for store in stores(tmp_path):
+        options = {"size": (32, 48), "channels": channels, "label_size": "original"}
+        loop = confusion_matrices(scorer, DataGenerator(store, batch_size=2, **options))
+        matrices = evaluate(partial(answer, model), store, workers=2)
+        assert matrices.dtype == loop.dtype == np.int64
+        np.testing.assert_array_equal(matrices, loop)
+        counted = [(store[key] != 255).sum() for key in store.keys]
+        assert matrices.sum((1, 2)).tolist() == counted
+        assert (matrices.sum((0, 1)) > 0).sum() > 1, "more than one class must be predicted"
+
+
+def test_masks_are_what_is_scored(store):
+    ask = partial(answer, network())
+    for matrix, (_, picture, truth) in zip(
+        evaluate(ask, store), pictures_of_store(store), strict=True
+    ):
+        predicted = segment_objects(ask, picture, truth.shape)
+        for true in range(3):
+            counts = np.bincount(predicted[truth == true], minlength=3)
+            assert matrix[true].tolist() == counts.tolist()
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_pictures_of_a_store_come_in_its_order(tmp_path, workers, plain):
+    store = make_store(tmp_path, [(24, 32), (31, 47), (20, 60)] * 3)
+    for way in (lambda: None, plain):
+        way()
+        entries = list(pictures_of_store(store, workers))
+        assert [key for key, *_ in entries] == store.keys
+        for number, (_, picture, truth) in enumerate(entries):
+            np.testing.assert_array_equal(picture, make_picture(number, picture.shape[:2]))
+            np.testing.assert_array_equal(truth, make_labels(number, truth.shape))
+
+
+def test_a_picture_that_cannot_be_read_is_named(store):
+    (store.folder / "5.png").write_bytes(b"no picture")
+    with pytest.raises(UserError, match="5.png"):
+        evaluate(partial(answer, network()), store, workers=2)
+
+
+def test_class_maps_of_one_answer():
+    """`segment_objects` hands one answer over, not a batch."""
+    probabilities = np.random.default_rng(0).random((5, 7, 3)).astype("float32")
+    maps = keras.ops.convert_to_numpy(class_maps(probabilities))
+    np.testing.assert_array_equal(maps, probabilities.argmax(-1))
