@@ -6,10 +6,14 @@ import pickle
 
 import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 from utils.classes import named, write_classes
 from utils.errors import UserError
 from utils.label_maps.store import index_path, is_pickled, open_labels, write_labels
+from utils.pictures import page_keys, read_picture
+from utils.reading import Reading, write_decisions
 
 CLASSES = named(["background", "bottle", "can"])
 
@@ -130,6 +134,119 @@ def test_half_a_store_is_not_read(stored):
     index_path(path).unlink()
     with pytest.raises(UserError, match=r"no train\.index\.json"):
         open_labels(path)
+
+
+# How the pictures are read.
+
+
+def store_of(folder, keys, reading=None, size=(6, 9)):
+    """A store of empty maps of these pictures, opened."""
+    maps = [(key, np.zeros(size, np.uint8)) for key in keys]
+    write_labels(folder / "train.npy", folder, CLASSES, maps, reading=reading)
+    return open_labels(folder / "train.npy")
+
+
+def test_the_reading_is_kept(tmp_path):
+    reading = Reading("Name", "cat", "void", "ids", (11,), (0.0, 4095.0), "raw")
+    assert store_of(tmp_path, ["a.jpg"], reading).reading == reading
+    assert store_of(tmp_path, ["a.jpg"]).reading == Reading()
+    content = json.loads(index_path(tmp_path / "train.npy").read_text())
+    del content["reading"]  # as earlier versions wrote it
+    index_path(tmp_path / "train.npy").write_text(json.dumps(content))
+    assert open_labels(tmp_path / "train.npy").reading == Reading()
+
+
+@pytest.mark.parametrize("reading", [{"turn": "left"}, {"scale": [1]}, {"later": 1}, [], None])
+def test_a_damaged_reading(tmp_path, reading):
+    store_of(tmp_path, ["a.jpg"])
+    content = json.loads(index_path(tmp_path / "train.npy").read_text()) | {"reading": reading}
+    index_path(tmp_path / "train.npy").write_text(json.dumps(content))
+    with pytest.raises(UserError, match=r"train\.index\.json is damaged"):
+        open_labels(tmp_path / "train.npy")
+
+
+def test_the_chapters_file_is_read_as_its_folder_says(tmp_path):
+    write_decisions(tmp_path / "classes.json", CLASSES, Reading(turn="raw"))
+    save_pickled(tmp_path / "t.npy", {"a.jpg": one_hot([[2]], 3)})
+    assert open_labels(tmp_path / "t.npy").reading == Reading(turn="raw")
+
+
+def test_pictures_are_read_as_it_says(tmp_path):
+    deep = np.arange(54, dtype=np.uint16).reshape(6, 9) * 77
+    tifffile.imwrite(tmp_path / "a.tif", deep, extratags=[(274, "H", 1, 6, True)])
+    for turn, size in (("raw", (6, 9)), ("exif", (9, 6)), (None, (9, 6))):
+        store = store_of(tmp_path, ["a.tif"], Reading(scale=(0, 4095), turn=turn))
+        picture = np.rint(deep / 4095 * 255)
+        picture = picture if turn == "raw" else np.rot90(picture, -1)
+        for key in ("a.tif", 0):
+            np.testing.assert_array_equal(store.picture(key)[..., 1], picture)
+            assert store.picture(key, channels=1).shape == (*size, 1)
+            assert store.picture_size(key) == size
+    with pytest.raises(UserError, match=r"a\.tif has a single channel, but 4"):
+        store.picture("a.tif", channels=4)
+
+
+def test_a_jpeg_is_read_no_larger_than_needed(tmp_path):
+    Image.new("RGB", (128, 96), "red").save(tmp_path / "a.jpg")
+    store = store_of(tmp_path, ["a.jpg"])
+    assert store.picture("a.jpg", (20, 30)).shape == (24, 32, 3)
+    assert store.picture("a.jpg").shape == (96, 128, 3)
+    assert store.picture_size("a.jpg") == (96, 128)
+
+
+def test_pages_of_a_file(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (12, 6, 9), dtype=np.uint8)
+    (tmp_path / "day").mkdir()
+    tifffile.imwrite(tmp_path / "day" / "stack.tif", frames, photometric="minisblack")
+    keys = page_keys(tmp_path, "day/stack.tif", 12)
+    store = store_of(tmp_path, keys)
+    assert store.keys[2] == "day/stack.tif#3" and "day/stack.tif#12" in store
+    for index, key in enumerate(keys):
+        np.testing.assert_array_equal(store.picture(key)[..., 0], frames[index])
+        np.testing.assert_array_equal(store.picture(index)[..., 0], frames[index])
+        assert store.picture_path(key) == store.folder / "day" / "stack.tif"
+        assert store.picture_size(key) == (6, 9)
+    with pytest.raises(UserError, match=r"stack\.tif has 12 pages, so there is no page 13"):
+        store.picture("day/stack.tif#13")
+    with pytest.raises(UserError, match=r"stack\.tif#0 does not exist"):
+        store.picture("day/stack.tif#0")
+    with pytest.raises(UserError, match="leaves"):
+        store.picture("../stack.tif#1")
+
+
+def test_a_file_that_is_called_as_a_page_is(tmp_path):
+    """A plain file whose name ends in #3 is itself, with or without another beside it."""
+    for name, value in (("a#3", 10), ("b.png#3", 20), ("b.png", 30), ("c#3.png", 40)):
+        Image.new("L", (9, 6), value).save(tmp_path / name, "PNG")
+    store = store_of(tmp_path, ["a#3", "b.png#3", "b.png", "c#3.png"])
+    assert [store.picture(key)[0, 0, 0] for key in store.keys] == [10, 20, 30, 40]
+    assert [store.picture_path(key).name for key in store.keys] == store.keys
+
+
+def test_pictures_are_found_on_another_system(tmp_path):
+    """Labels were made on a Mac, whose file names are decomposed, and are used elsewhere."""
+    Image.new("L", (9, 6), 10).save(tmp_path / "k\u00fcche.JPG")
+    tifffile.imwrite(tmp_path / "u\u0308.tif", np.zeros((2, 6, 9), np.uint8))
+    store = store_of(tmp_path, ["ku\u0308che.jpg", "\u00fc.tif#2", "nothing.jpg"])
+    assert store.picture_path(0) == store.folder / "k\u00fcche.JPG"
+    assert store.picture(0)[0, 0, 0] == 10 and store.picture_size(0) == (6, 9)
+    assert store.picture_path(1).samefile(tmp_path / "u\u0308.tif")
+    assert store.picture(1).shape == (6, 9, 3)
+    assert store.picture_path(2) == store.folder / "nothing.jpg"
+    with pytest.raises(UserError, match=r"nothing\.jpg does not exist"):
+        store.picture(2)
+
+
+def test_pictures_survive_pickling_too(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.full((6, 9), 4095, np.uint16))
+    store = pickle.loads(pickle.dumps(store_of(tmp_path, ["A.TIF"], Reading(scale=(0, 4095)))))
+    assert store.picture("A.TIF").min() == 255
+
+
+def test_a_label_store_is_no_picture(stored):
+    path, _ = stored
+    with pytest.raises(UserError, match=r"train\.npy is a store of label maps"):
+        read_picture(path)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "{}", '{"keys": [], "sizes": [1]}'])

@@ -12,9 +12,11 @@ CLASSES = named(["background", "cat"])
 
 
 def test_what_is_decided_comes_back(tmp_path):
-    reading = Reading("Name", "cat", "void", "ids", (11, 12), (0.0, 4095.0), "raw")
+    reading = Reading("Name", "cat", "void", "ids", (11, 12), (0.0, 4095.0), "raw", ("3", "7"))
     write_decisions(tmp_path / "classes.json", CLASSES, reading)
     assert read_reading(tmp_path / "classes.json") == reading
+    colours = Reading(palettes="colour", void_colours=("#000000", "#e0e0c0"))
+    assert reading_from(json.loads(json.dumps(colours.known()))) == colours
     assert read_classes(tmp_path / "classes.json") == CLASSES
     assert reading_from(json.loads(json.dumps(reading.known()))) == reading
 
@@ -44,6 +46,13 @@ def test_nothing_is_decided_at_first(tmp_path):
         {"turn": "left"},
         {"class_attribute": ""},
         {"unclassed": 3},
+        {"options": [3, 7]},
+        {"palettes": "colours"},
+        {"void_colours": ["#00000"]},
+        {"void_colours": [[0, 0, 0]]},
+        {"void_colours": "#000000"},
+        {"options": ["3", "", "3"]},
+        {"options": "37"},
     ],
 )
 def test_what_is_damaged_is_named(tmp_path, content):

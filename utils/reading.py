@@ -5,6 +5,7 @@ mean: the first set that is read decides, and the others are held against it.
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from utils.files import replace_whole
 
 MASKS = ("ids", "colours", "black and white", "alpha")
 TURNS = ("exif", "raw")
+PALETTES = ("index", "colour")
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Reading:
             255; what lies outside is cut off.
         turn: whether labels belong to the picture as its EXIF orientation shows it, or to the raw
             frame, one of `TURNS`.
+        options: where the numbers in regions are no class ids but those of a list of choices, as 3
+            and 7 of two classes: what regions say for class 1, 2, ...; "" for nothing.
+        palettes: what counts in masks with a palette, one of `PALETTES`.
+        void_colours: colours that mean void in masks of colours, as "#e0e0c0".
     """
 
     class_attribute: str | None = None
@@ -40,6 +46,9 @@ class Reading:
     void: tuple[int, ...] = ()
     scale: tuple[float, float] | None = None
     turn: str | None = None
+    options: tuple[str, ...] = ()
+    palettes: str | None = None
+    void_colours: tuple[str, ...] = ()
 
     def __post_init__(self):
         """Raise `ValueError` when a value is none that the attributes allow."""
@@ -47,12 +56,21 @@ class Reading:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.strip()):
                 raise ValueError(f"{name} is {value!r}, not a text")
-        for name, values in (("masks", MASKS), ("turn", TURNS)):
+        for name, values in (("masks", MASKS), ("turn", TURNS), ("palettes", PALETTES)):
             if getattr(self, name) not in (None, *values):
                 known = ", ".join(values)
                 raise ValueError(f"{name} is {getattr(self, name)!r}, not one of: {known}")
         if not all(type(value) is int for value in self.void):
             raise ValueError(f"void is {self.void!r}, not whole numbers")
+        colours = isinstance(self.void_colours, tuple) and all(
+            isinstance(c, str) and re.fullmatch("#[0-9a-fA-F]{6}", c) for c in self.void_colours
+        )
+        if not colours:
+            raise ValueError(f'void_colours is {self.void_colours!r}, not texts as "#e0e0c0"')
+        given = [option for option in self.options if option != ""]
+        texts = isinstance(self.options, tuple) and all(isinstance(o, str) for o in given)
+        if not texts or len(set(given)) < len(given):
+            raise ValueError(f"options is {self.options!r}, not different texts")
         if self.scale is not None:
             low, high = self.scale
             if not all(isinstance(v, int | float) and abs(v) < 1e12 for v in self.scale):

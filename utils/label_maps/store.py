@@ -21,6 +21,9 @@ import numpy as np
 from utils.classes import VOID, Classes, as_content, classes_from, find_classes, named, read_classes
 from utils.errors import UserError
 from utils.files import inside, relative, replace_whole
+from utils.formats import npy
+from utils.pictures import picture_finder, picture_size, read_picture, split_key
+from utils.reading import Reading, read_reading, reading_from
 
 HEADER = 128  # bytes: NumPy's version 1.0 header for every shape that occurs here
 REMAKE = "delete it and make it again with utils/generate_gt_segmentation.py"
@@ -30,10 +33,12 @@ class LabelStore:
     """Label maps by picture name or number; every access reads its one map and lets go of it.
 
     Attributes:
-        keys: file names of the pictures, relative to `folder`, in the order of the annotations.
+        keys: file names of the pictures, relative to `folder`, in the order of the annotations; of
+            a page of a file its name and number, see `pictures.page_keys`.
         classes: names and colours of the ids.
         folder: where the pictures are.
         sizes: (H, W) of each map.
+        reading: how the pictures and their labels are meant.
     """
 
     def __init__(
@@ -43,12 +48,15 @@ class LabelStore:
         folder: Path,
         sizes: list[tuple[int, int]],
         read: Callable[[int], np.ndarray],
+        reading: Reading | None = None,
     ):
         self.keys = keys
         self.classes = classes
         self.folder = folder
         self.sizes = sizes
+        self.reading = reading or Reading()
         self._read = read
+        self._find = picture_finder(folder)
         self._index_of = {key: index for index, key in enumerate(keys)}
 
     def __len__(self) -> int:
@@ -68,13 +76,46 @@ class LabelStore:
         index = self._index_of[key] if isinstance(key, str) else range(len(self))[key]
         return self._read(index)
 
+    def picture(
+        self, key: str | int, least: tuple[int, int] | None = None, channels: int = 3
+    ) -> np.ndarray:
+        """The picture of a label map, as `reading` says, (H, W, channels) uint8.
+
+        Args:
+            key: its name or number.
+            least, channels: see `pictures.read_picture`, which tells the errors as well.
+        """
+        path, page = self._place(key)
+        return read_picture(
+            path,
+            least,
+            scale=self.reading.scale,
+            turn=self.reading.turn,
+            channels=channels,
+            page=page,
+        )
+
+    def picture_size(self, key: str | int) -> tuple[int, int]:
+        """The size (H, W) of what `picture` gives, from its header; errors as there."""
+        path, page = self._place(key)
+        return picture_size(path, turn=self.reading.turn, page=page)
+
     def picture_path(self, key: str | int) -> Path:
-        """Where the picture of a label map is.
+        """Where the picture of a label map is: the file, of a page as well.
 
         Raises:
             UserError: its name leaves the folder of the pictures.
         """
-        return inside(self.folder, key if isinstance(key, str) else self.keys[key])
+        return self._place(key)[0]
+
+    def _place(self, key: str | int) -> tuple[Path, int]:
+        """The file of a picture and its page; a file that is called as a page is comes first."""
+        name = key if isinstance(key, str) else self.keys[key]
+        if (path := self._find(name)) is not None:
+            return path, 0
+        if (split := split_key(name)) and (path := self._find(split[0])) is not None:
+            return path, split[1]
+        return inside(self.folder, name), 0
 
 
 def open_labels(path: Path | str) -> LabelStore:
@@ -102,6 +143,7 @@ def open_labels(path: Path | str) -> LabelStore:
         sizes = [(int(height), int(width)) for height, width in sizes]
         classes = classes_from(content["classes"])
         folder = (path.parent / content["folder"]).resolve()
+        reading = reading_from(content.get("reading", {}))
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{index_path(path)} is damaged ({error}); {REMAKE}.") from error
     total = sum(map(prod, sizes))
@@ -109,7 +151,8 @@ def open_labels(path: Path | str) -> LabelStore:
     if dtype != np.uint8 or len(keys) != len(sizes) or prod(shape) != total or not whole:
         raise UserError(f"{path} does not match its {index_path(path).name}; {REMAKE}.")
     starts = (offset + np.cumsum([0, *map(prod, sizes)])).tolist()
-    return LabelStore(keys, classes, folder, sizes, partial(_read_map, path, starts, sizes))
+    read = partial(_read_map, path, starts, sizes)
+    return LabelStore(keys, classes, folder, sizes, read, reading)
 
 
 def write_labels(
@@ -118,6 +161,7 @@ def write_labels(
     classes: Classes,
     entries: Iterable[tuple[str, np.ndarray]],
     made_from: dict | None = None,
+    reading: Reading | None = None,
 ) -> None:
     """Write a label store; `entries` are taken one by one, so memory stays flat.
 
@@ -127,6 +171,7 @@ def write_labels(
         classes: names and colours of the ids.
         entries: (key, labels) pairs: file name of the picture, (H, W) uint8 class ids.
         made_from: what to note about the source; any JSON value.
+        reading: how the pictures and their labels are meant.
 
     Raises:
         ValueError: a key occurs twice, or labels are not (H, W) uint8.
@@ -157,6 +202,7 @@ def write_labels(
         "classes": as_content(classes),
         "folder": relative(folder, path.parent),
         "made_from": made_from,
+        "reading": reading.known() if reading else {},
     }
     with replace_whole(index_path(path)) as unfinished:
         text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
@@ -165,7 +211,7 @@ def write_labels(
 
 def index_path(path: Path | str) -> Path:
     """The index beside a label store: `labels.npy` has `labels.index.json`."""
-    return Path(path).with_suffix(".index.json")
+    return Path(path).with_suffix(npy.INDEX)
 
 
 def read_index(path: Path | str) -> dict | None:
@@ -336,7 +382,8 @@ def _open_pickled(path: Path, offset: int) -> LabelStore:
         keys.append(key)
         sizes.append(labels.shape)
         packed.append(zlib.compress(labels.tobytes(), 1))
-    return LabelStore(keys, classes, path.parent, sizes, partial(_unpack, packed, sizes))
+    read = partial(_unpack, packed, sizes)
+    return LabelStore(keys, classes, path.parent, sizes, read, read_reading(place))
 
 
 def _unpickle(path: Path, offset: int) -> dict[str, np.ndarray]:

@@ -1,0 +1,69 @@
+"""Pictures as NumPy arrays: `.npy` files of (H, W) or (H, W, C) numbers, without pickles.
+
+A label store is a `.npy` as well; the index beside it tells it from a picture.
+"""
+
+import re
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+MAGIC = b"\x93NUMPY"
+INDEX = ".index.json"  # how the index beside a label store ends
+MOST_CHANNELS = 16
+
+# What NumPy and others write before plain numbers. Anything else, as objects, is not read.
+# By hand, as `np.load` parses with `ast`: see `label_maps.store`.
+_HEADER = re.compile(
+    rb"\{'descr': '([<>|=][a-z]\d{1,2})', 'fortran_order': (True|False), "
+    rb"'shape': \(([\d, ]{1,60})\),? *\}\s*"
+)
+
+
+def read_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype, str, int]:
+    """Shape (H, W, C), dtype, order ("C" or "F") and offset of the numbers in an open `.npy`.
+
+    Raises:
+        ValueError: it holds something else than whole numbers or floats of a picture's shape.
+    """
+    start = file.read(8)
+    width = 2 if start[6:7] == b"\x01" else 4  # bytes of the length that follows
+    length = int.from_bytes(file.read(width), "little")
+    match = _HEADER.fullmatch(file.read(min(length, 1000)))
+    if not start.startswith(MAGIC) or match is None:
+        raise ValueError("it holds something else than an array of numbers")
+    dtype = np.dtype(match[1].decode())
+    if dtype.kind not in "buif" or dtype.itemsize > 8:
+        raise ValueError(f"it holds {dtype.name}, not whole numbers or floats")
+    shape = tuple(int(part) for part in match[3].split(b",") if part.strip())
+    if len(shape) == 2:
+        shape = (*shape, 1)
+    if len(shape) != 3 or not all(shape) or shape[2] > MOST_CHANNELS:
+        raise ValueError(
+            f"its shape is {' x '.join(map(str, shape))}, not height x width x channels, of which "
+            f"{MOST_CHANNELS} are read; np.moveaxis brings channels to the end"
+        )
+    return shape, dtype, "F" if match[2] == b"True" else "C", 8 + width + length
+
+
+def read_values(file: BinaryIO) -> np.ndarray:
+    """The numbers of an open `.npy`, (H, W, C) of its own type; mapped, so copy what you need.
+
+    Raises:
+        ValueError: see `read_header`; or the file is too short.
+    """
+    shape, dtype, order, offset = read_header(file)
+    return np.memmap(file, dtype, "r", offset, shape, order)
+
+
+def is_picture(path: Path) -> bool:
+    """Whether a file is an array that can be a picture, and no label store or something else."""
+    if path.with_suffix(INDEX).exists():
+        return False
+    try:
+        with open(path, "rb") as file:
+            read_header(file)
+    except (OSError, ValueError):
+        return False
+    return True
