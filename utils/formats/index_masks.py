@@ -1,18 +1,90 @@
-"""Masks that exist as pictures: PNGs of class ids, black and white masks, colour masks.
+"""Masks that exist as pictures: their files, their pictures, and what their pixels are.
 
-A mask belongs to the picture of the same stem, as in CamVid and PASCAL VOC.
+A mask belongs to the picture of the same stem, as in CamVid and PASCAL VOC. Class ids, palettes,
+black and white, colours, transparency: what pixels mean is decided in `mask_meaning.py`.
 """
 
-from collections.abc import Iterable
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+from PIL import Image
 
-from utils.classes import FILE_NAME, MOST_CLASSES, VOC_COLOURS, VOID, Classes, named
 from utils.errors import UserError
 from utils.pictures import opened, pictures_in
 
 PICTURE_ENDINGS = ("_masks", "_labels", "annot")  # the last is CamVid's `train`, `trainannot`
+MOST_COLOURS = 4096  # in a mask; with more it is a photograph and its colours are not told apart
+
+Colour = tuple[int, int, int]
+
+
+class Pixel(NamedTuple):
+    """A kind of pixel that masks have.
+
+    Attributes:
+        kind: of its mask, as of `Look`.
+        value: its grey value or palette index; None in a mask of colours.
+        colour: that it is shown in; None in a mask of too many colours.
+        alpha: 0 (transparent) to 255 (opaque); None in a mask that knows no transparency.
+        white: the greatest value that a mask of its kind can have.
+    """
+
+    kind: str
+    value: int | None
+    colour: Colour | None
+    alpha: int | None = None
+    white: int = 255
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one mask holds.
+
+    Attributes:
+        path: of the file.
+        kind: "grey", "palette" or "colour".
+        codes: (n,) int64, ascending: a number for each kind of pixel, see `_codes`.
+        counts: (n,) int64: how many there are.
+        many: whether there are too many colours; then a code is an alpha value.
+        white: as of `Pixel`.
+        clear: a grey value that is transparent; None when there is none.
+        palette: (red, green, blue, alpha) of each index.
+        alpha: whether the file knows transparency.
+    """
+
+    path: Path
+    kind: str
+    codes: np.ndarray
+    counts: np.ndarray
+    many: bool = False
+    white: int = 255
+    clear: int | None = None
+    palette: tuple[tuple[int, int, int, int], ...] = field(default=(), repr=False)
+    alpha: bool = False
+
+    def pixels(self) -> Iterator[tuple[Pixel, int]]:
+        """Each kind of pixel and how many there are, in the order of `codes`."""
+        for code, count in zip(self.codes.tolist(), self.counts.tolist(), strict=True):
+            yield self._pixel(code), count
+
+    def _pixel(self, code: int) -> Pixel:
+        if self.many:
+            return Pixel(self.kind, None, None, code if self.alpha else None)
+        if self.kind == "palette":
+            *colour, alpha = self.palette[code] if code < len(self.palette) else (0, 0, 0, 255)
+            return Pixel("palette", code, tuple(colour), alpha if self.alpha else None)
+        if self.kind == "grey" and not self.alpha or self.clear is not None:
+            shown = code * 255 // self.white
+            alpha = None if self.clear is None else 255 * (code != self.clear)
+            return Pixel("grey", code, (shown,) * 3, alpha, self.white)
+        colour, alpha = (code >> 24, code >> 16 & 255, code >> 8 & 255), code & 255
+        value = colour[0] if self.kind == "grey" else None
+        return Pixel(self.kind, value, colour, alpha if self.alpha else None)
 
 
 def mask_files(folder: Path | str) -> list[Path]:
@@ -52,113 +124,135 @@ def pictures_beside(folder: Path | str) -> Path:
     )
 
 
-def read_mask(path: Path | str, classes: Classes | None = None) -> np.ndarray:
-    """The values of a mask as they are stored, (H, W) integers, or (H, W, 3) uint8 colours.
+def pair(
+    masks: Iterable[Path], pictures: Iterable[Path]
+) -> tuple[dict[Path, Path], list[Path], list[Path]]:
+    """Which picture belongs to which mask: the one of its stem, letter by letter; else in Unicode's
+    composed form (a Mac writes a u with two dots as two characters); else but for letter case.
 
-    Palette indices are values; transparency is dropped. Three equal colour channels are taken as
-    one, unless the greys are colours of `classes` and not all of them could be ids.
-
-    Raises:
-        UserError: the file is missing, is no picture, or is damaged.
-    """
-    with opened(path, "mask", "PNG") as image:
-        values = np.asarray(image)
-    if values.dtype == bool:
-        values = values.astype(np.uint8)
-    if values.ndim == 3:
-        values = values[..., :3] if values.shape[2] >= 3 else values[..., 0]
-    if values.ndim == 3 and (values == values[..., :1]).all():
-        greys = values[..., 0]
-        values = values if _are_colours(np.unique(greys).tolist(), classes) else greys
-    return values
-
-
-def _are_colours(greys: list[int], classes: Classes | None) -> bool:
-    """Whether greys are meant as colours: all of them are a class's, and one is above all ids."""
-    if classes is None or max(greys) < len(classes):
-        return False
-    return all((grey, grey, grey) in classes.colours for grey in greys)
-
-
-def survey_masks(files: Iterable[Path], classes: Classes | None = None) -> set[int]:
-    """The values that occur in any of the masks; colours are passed over."""
-    values = set()
-    for path in files:
-        mask = read_mask(path, classes)
-        if mask.ndim == 2:
-            values.update(np.unique(mask).tolist())
-    return values
-
-
-def is_black_and_white(values: set[int], classes: Classes | None) -> bool:
-    """Whether 255 means class 1: only 0 and 255 occur, and there are two classes or none named."""
-    return VOID in values and values <= {0, VOID} and (classes is None or len(classes) == 2)
-
-
-def derive_classes(values: set[int], folder: Path) -> Classes:
-    """Classes "background", "class 1", ... up to the largest value of masks without class names.
+    Returns:
+        The picture of each mask that has one; the masks without; the pictures without.
 
     Raises:
-        UserError: the values cannot be ids: there are only colours, or they are too large, or most
-            ids up to the largest are unused, as with grey levels chosen for the eye.
+        UserError: two pictures have the stem of one mask.
     """
-    if not values:
-        raise UserError(
-            f"the masks in {folder} are colours; write a {FILE_NAME} beside that folder with the "
-            'name and the "colour" of each class.'
-        )
-    ids = values - {VOID}
-    count = max(ids, default=0) + 1
-    if values == {0, VOID}:
-        count = 2
-    elif count > MOST_CLASSES or min(ids, default=0) < 0 or len(ids) < count / 2:
-        shown = ", ".join(map(str, sorted(values)[:12]))
-        raise UserError(
-            f"the values {shown} of the masks in {folder} do not look like class ids; "
-            f"write a {FILE_NAME} beside that folder that names every id."
-        )
-    return named(["background", *(f"class {index}" for index in range(1, count))])
+    found, masks, pictures = {}, list(masks), list(pictures)
+    for form in (str, _composed, _caseless):
+        by_stem: dict[str, list[Path]] = {}
+        for path in pictures:
+            by_stem.setdefault(form(path.stem), []).append(path)
+        stems = Counter(form(mask.stem) for mask in masks)
+        for mask in masks:
+            candidates = by_stem.get(form(mask.stem), [])
+            if len(candidates) > 1:
+                raise UserError(
+                    f"{candidates[0]} and {candidates[1].name} are both pictures of the mask "
+                    f"{mask.name}; keep one of them."
+                )
+            if candidates and stems[form(mask.stem)] == 1:
+                found[mask] = candidates[0]
+        taken = set(found.values())
+        masks = [mask for mask in masks if mask not in found]
+        pictures = [path for path in pictures if path not in taken]
+    return found, masks, pictures
 
 
-def ids_of_mask(
-    path: Path, classes: Classes, black_and_white: bool = False, void: int = VOID
-) -> np.ndarray:
-    """A mask as class ids, (H, W) uint8, 255 = void.
+def look_at(path: Path) -> Look:
+    """What a mask holds; its pixels are counted, not kept.
+
+    Raises:
+        UserError: the file is missing, is no picture, is damaged, or has colours of 16 bits, of
+            which Pillow reads the upper 8 alone.
+    """
+    with opened(path, "mask", "8-bit PNG") as image:
+        white, clear, palette = _white(image), None, ()
+        alpha = "A" in image.mode or "transparency" in image.info
+        kind = "palette" if image.mode == "P" else "colour"
+        if image.mode[0] in "1LI":
+            kind = "grey"
+        if image.mode in ("1", "L") and alpha:
+            clear = image.info["transparency"] // (255 if image.mode == "1" else 1)
+        alpha = alpha and image.mode[0] != "I"
+        codes = _codes(image)
+        if image.mode == "P":
+            image.apply_transparency()
+            entries = np.array(image.getpalette("RGBA")).reshape(-1, 4)
+            palette = tuple(map(tuple, entries.tolist()))
+        many = False
+        if codes.dtype == np.uint8:
+            counts = np.bincount(codes.ravel(), minlength=256)
+            values = np.flatnonzero(counts)
+            counts = counts[values]
+        else:
+            values, counts = np.unique(codes, return_counts=True)
+            if many := codes.dtype == np.uint32 and len(values) > MOST_COLOURS:
+                kind = "colour"
+                values, counts = np.unique(codes & 255, return_counts=True)
+    return Look(path, kind, values.astype(np.int64), counts, many, white, clear, palette, alpha)
+
+
+def labels_of(look: Look, label: Callable[[Pixel], int]) -> np.ndarray:
+    """A mask as label map, (H, W) uint8.
 
     Args:
-        black_and_white: 255 stands for class 1, not for void.
-        void: a value that stands for void besides 255; SegNet's CamVid has 11.
+        look: at the mask.
+        label: gives the class id, or void, of a kind of pixel.
 
     Raises:
-        UserError: a value or a colour belongs to no class.
+        UserError: as `look_at`.
     """
-    values = read_mask(path, classes)
-    if values.ndim == 3:
-        return _ids_of_colours(values, classes, path)
-    if black_and_white:
-        return (values == VOID).astype(np.uint8)
-    is_void = (values == VOID) | (values == void)
-    wrong = values[~is_void & ((values < 0) | (values >= len(classes)))]
-    if wrong.size:
-        raise UserError(
-            f"{path} has the value {wrong[0]}, but the classes are 0 to {len(classes) - 1}; "
-            f"add it to {FILE_NAME}, or correct the mask."
-        )
-    return np.where(is_void, VOID, values).astype(np.uint8)
+    with opened(look.path, "mask", "8-bit PNG") as image:
+        codes = _codes(image)
+    labels = np.array([label(pixel) for pixel, _ in look.pixels()], np.uint8)
+    if look.many:
+        codes = codes & 255
+    if codes.dtype == np.uint8:
+        table = np.zeros(256, np.uint8)
+        table[look.codes] = labels
+        return table[codes]
+    return labels[np.searchsorted(look.codes.astype(codes.dtype), codes)]
 
 
-def _ids_of_colours(mask: np.ndarray, classes: Classes, path: Path) -> np.ndarray:
-    """Class ids of a colour mask (H, W, 3) by the colours of the classes; VOC's void is void."""
-    ids = {colour: index for index, colour in enumerate(classes.colours)}
-    ids.setdefault(VOC_COLOURS(256)[VOID], VOID)
-    packed = mask.astype(np.int32) @ (1 << 16, 1 << 8, 1)  # (H, W), a number per colour
-    labels = np.zeros(packed.shape, np.uint8)
-    for value in np.unique(packed).tolist():
-        colour = (value >> 16, value >> 8 & 255, value & 255)
-        if colour not in ids:
-            raise UserError(
-                f"{path} has the colour {colour}, which is no class's; give each class its "
-                f'"colour" in {FILE_NAME}, or save masks of class ids.'
-            )
-        labels[packed == value] = ids[colour]
-    return labels
+def _white(image: Image.Image) -> int:
+    """The greatest value that a mask of its kind can have; for an image that is not loaded yet.
+
+    Raises:
+        ValueError: colours have 16 bits.
+    """
+    stored = str(image.tile[0][3]) if image.tile and image.format == "PNG" else image.mode
+    if stored.endswith(";16B") and image.mode[0] != "I":
+        raise ValueError("its colours have 16 bits")
+    return {"1": 1, "L;2": 3, "L;4": 15}.get(stored, 255)
+
+
+def _codes(image: Image.Image) -> np.ndarray:
+    """A number for each pixel, (H, W): in masks of one channel its value, uint8 or int64, else
+    red, green, blue and alpha in this order in a uint32.
+
+    Values of 2 and 4 bits, which Pillow spreads over 0 to 255, are those of the file. Of 16 bits,
+    65535 becomes 255, which is void or white too; all values are divided by 257 when that makes
+    whole numbers of them, as where 8 bits were spread over 16.
+    """
+    white = _white(image)
+    if image.mode in ("1", "P"):
+        return np.asarray(image).astype(np.uint8)
+    if image.mode == "L":
+        return np.asarray(image) // np.uint8(255 // white)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if not (values % 257).any():
+            return values // 257
+        return np.where(values == 65535, 255, values)
+    if image.mode == "F":
+        raise ValueError("its values are no whole numbers")
+    return np.asarray(image.convert("RGBA")).view(">u4")[..., 0].astype(np.uint32)
+
+
+def _composed(text: str) -> str:
+    """Unicode's normal form C: a letter and its accents as one character where there is one."""
+    return unicodedata.normalize("NFC", text)
+
+
+def _caseless(text: str) -> str:
+    """A text without the difference of small and capital letters, in normal form C."""
+    return _composed(_composed(text).casefold())
