@@ -16,6 +16,7 @@ from utils.generate_gt_segmentation import make_labels
 from utils.label_maps.fresh import ensure_labels
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.store import open_labels
+from utils.reading import Reading
 
 SIZE = (20, 30)
 SQUARE = {"name": "rect", "x": 5, "y": 5, "width": 4, "height": 4}  # 25 pixels
@@ -108,7 +109,7 @@ def test_classes_json_one_folder_up_and_elsewhere(tmp_path):
 def test_an_unknown_class_is_an_error_that_lists_the_known_ones(tmp_path):
     write_classes(tmp_path / "classes.json", named(["background", "bottle"]))
     path = annotate(tmp_path / "via.json", {"a.jpg": entry("bottle", "can")})
-    with pytest.raises(UserError, match="a.jpg: region 2 .*'can'.*0 background, 1 bottle"):
+    with pytest.raises(UserError, match="'can' .*a.jpg: region 2 .*0 background, 1 bottle"):
         make(path)
     assert not (tmp_path / "via.npy").exists()
 
@@ -126,7 +127,7 @@ def test_one_stray_region_in_a_hundred_is_void(tmp_path, stray):
 
 def test_one_stray_region_in_fewer_is_an_error(tmp_path):
     write_classes(tmp_path / "classes.json", named(["background", "bottle"]))
-    with pytest.raises(UserError, match="'can' is unknown"):
+    with pytest.raises(UserError, match="1 of 99 regions are of unknown classes: 'can' "):
         make(annotate(tmp_path / "via.json", {"a.jpg": entry(*["bottle"] * 98, "can")}))
 
 
@@ -149,7 +150,7 @@ def test_the_class_attribute(tmp_path):
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=r"via\.json: .*brand, species"):
         make(path)
-    assert make(path, class_attribute="brand")["a.jpg"].max() == 2
+    assert make(path, reading=Reading("brand"))["a.jpg"].max() == 2
     os.utime(path)
     assert ensure_labels(path, progress=False)["a.jpg"].max() == 2  # the choice is remembered
 
@@ -182,6 +183,28 @@ def test_coordinates_refer_to_the_upright_picture(tmp_path):
     picture(tmp_path / "a.jpg", exif=exif)
     store = make(path, strict=True)
     assert store.sizes == [(30, 20)] and store["a.jpg"][22:27, 2:7].all()
+
+
+@pytest.mark.parametrize(("turn", "sizes"), [(None, (30, 20)), ("exif", (30, 20)), ("raw", SIZE)])
+def test_pictures_of_a_turned_camera_are_named(tmp_path, capsys, turn, sizes):
+    """Where the turn keeps the shape nothing else would tell."""
+    path = annotate(tmp_path / "via.json", {"a.jpg": entry("1"), "b.jpg": entry("1")})
+    for name, orientation in (("a.jpg", 6), ("b.jpg", 3)):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture(tmp_path / name, exif=exif)
+    store = open_labels(make_labels(path, reading=Reading(turn=turn)))
+    assert store.sizes == [sizes, SIZE]
+    words = "as its raw frame" if turn == "raw" else "as it is shown, upright"
+    assert f"b.jpg, EXIF orientation 3: labels are for it {words}" in capsys.readouterr().out
+
+
+def test_pictures_of_several_pages_are_named(tmp_path, capsys):
+    path = annotate(tmp_path / "via.json", {"a.tif": entry("1")}, make_pictures=False)
+    pages = [Image.new("RGB", SIZE[::-1]) for _ in range(3)]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    make_labels(path)
+    assert "the first is labelled): 1\n    a.tif has 3" in capsys.readouterr().out
 
 
 def test_pictures_without_regions_are_background_and_counted(tmp_path, capsys):
@@ -258,7 +281,7 @@ def test_no_picture_at_all(tmp_path):
     assert os.listdir(tmp_path) == ["via.json"]
 
 
-@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "C:\\a.jpg", "http://x/a.jpg"])
+@pytest.mark.parametrize("name", ["../a.jpg", "/etc/a.jpg", "C:\\a.jpg", "..\\a.jpg"])
 def test_names_that_leave_the_folder_are_refused(tmp_path, name):
     path = annotate(tmp_path / "data" / "via.json", {name: entry("1")}, make_pictures=False)
     with pytest.raises(UserError, match="leaves the data folder"):
@@ -293,6 +316,105 @@ def test_sizes(tmp_path):
     assert np.load(tmp_path / "via.npy").shape == (2, 10, 15)
     os.utime(path)
     assert ensure_labels(path, progress=False).sizes == store.sizes  # the choice is remembered
+
+
+# Where pictures are, and what they are called.
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_annotations_in_a_folder_of_the_data_folder(tmp_path, beside):
+    """Their pictures are beside them, or in the data folder."""
+    path = annotate(tmp_path / "data" / "train" / "x.json", {"a.jpg": entry("cup")}, beside)
+    test = annotate(tmp_path / "data" / "val" / "x.json", {"b.jpg": entry("cup")})
+    if not beside:
+        picture(tmp_path / "data" / "a.jpg")
+    done = command("-p", "data", "-j", "train/x.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    store = open_labels(path.with_suffix(".npy"))
+    assert (store["a.jpg"] == 1).sum() == 25
+    assert store.folder == tmp_path / "data" / ("train" if beside else "")
+    # Its classes are those of the other folder too.
+    assert (tmp_path / "data" / "classes.json").is_file()
+    ensure_labels(test, progress=False, pictures=tmp_path / "data")
+    assert not list((tmp_path / "data").glob("*/classes.json"))
+
+
+def test_pictures_of_one_name_in_both_folders(tmp_path):
+    path = annotate(tmp_path / "train" / "x.json", {"a.jpg": entry("1")})
+    picture(tmp_path / "a.jpg", (40, 60))
+    assert make(path, data_path=tmp_path).sizes == [SIZE]
+    assert ensure_labels(path, progress=False, pictures=tmp_path).sizes == [SIZE]
+
+
+def test_pictures_that_are_nowhere_name_both_folders(tmp_path):
+    path = annotate(tmp_path / "train" / "x.json", {"a.jpg": entry("1")}, make_pictures=False)
+    with pytest.raises(UserError, match=f"in {tmp_path}, nor in {path.parent}; name their"):
+        make(path, data_path=tmp_path)
+
+
+def test_names_of_a_mac_and_of_cameras(tmp_path):
+    """Letters with their accents apart; `.JPG` for `.jpg`: keys are the real names of files."""
+    decomposed = "ku\u0308che.jpg"
+    path = annotate(
+        tmp_path / "via.json", {"k\u00fcche.jpg": entry("1"), "b.jpg": entry("2")}, False
+    )
+    picture(tmp_path / decomposed)
+    picture(tmp_path / "B.JPG")
+    store = make(path, strict=True)
+    assert store.keys == [decomposed, "B.JPG"]
+    assert (store[decomposed] == 1).sum() == 25 and store.picture_path("B.JPG").is_file()
+    assert len(ensure_labels(path, progress=False)) == 2
+
+
+def test_two_spellings_of_one_picture_are_merged(tmp_path):
+    path = annotate(tmp_path / "via.json", {"a.jpg": entry("1"), "A.JPG": entry()}, False)
+    picture(tmp_path / "a.JPG")
+    store = make(path)
+    assert store.keys == ["a.JPG"] and (store["a.JPG"] == 1).sum() == 25
+
+
+def test_names_of_another_annotation_file_in_another_spelling_are_not_unlisted(tmp_path, capsys):
+    annotate(tmp_path / "test.json", {"b.jpg": entry("1")}, make_pictures=False)
+    picture(tmp_path / "b.JPG")
+    make_labels(annotate(tmp_path / "train.json", {"a.jpg": entry("1")}), strict=True)
+    assert "b.JPG, in test.json" in capsys.readouterr().out
+
+
+def test_pictures_listed_by_their_web_address(tmp_path, capsys):
+    listed = {
+        "a.jpg": entry("1"),
+        "https://x.org/p/b%20c.jpg?size=3": entry("2"),
+        "https://x.org/gone.jpg": entry("1"),
+        "data:image/png;base64," + "A" * 10_000: entry("1"),
+    }
+    path = annotate(tmp_path / "via.json", listed, make_pictures=False)
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b c.jpg")
+    store = open_labels(make_labels(path))
+    assert store.keys == ["a.jpg", "b c.jpg"]
+    assert (store["b c.jpg"] == 2).sum() == 25
+    printed = capsys.readouterr().out
+    assert "taken from the folder): 1\n    b c.jpg is https://x.org/p/b%20c.jpg?size=3" in printed
+    assert "missing (listed but not in the folder): 2\n    https://x.org/gone.jpg\n" in printed
+    assert len(max(printed.splitlines(), key=len)) < 200
+    made = path.with_suffix(".npy").stat().st_mtime_ns
+    ensure_labels(path)
+    assert path.with_suffix(".npy").stat().st_mtime_ns == made
+    picture(tmp_path / "gone.jpg")
+    assert ensure_labels(path, progress=False).keys == ["a.jpg", "b c.jpg", "gone.jpg"]
+
+
+def test_two_addresses_of_one_file_name_are_missing(tmp_path, capsys):
+    """Regions of two pictures on one would be wrong labels."""
+    listed = {f"http://x.org/{n}/a.jpg": entry("1") for n in range(2)} | {"b.jpg": entry("1")}
+    path = annotate(tmp_path / "via.json", listed, make_pictures=False)
+    picture(tmp_path / "a.jpg")
+    picture(tmp_path / "b.jpg")
+    assert open_labels(make_labels(path)).keys == ["b.jpg"]
+    assert "http://x.org/1/a.jpg: a.jpg may be a picture of another" in capsys.readouterr().out
+    made = path.with_suffix(".npy").stat().st_mtime_ns
+    assert ensure_labels(path).keys == ["b.jpg"]
+    assert path.with_suffix(".npy").stat().st_mtime_ns == made
 
 
 # Making what is missing or old.
@@ -603,10 +725,48 @@ def test_command_for_masks(tmp_path):
     np.testing.assert_array_equal(open_labels(tmp_path / "val_masks.npy")[0], [[0, 255]])
 
 
+def test_command_for_several_files(tmp_path):
+    """Each makes its own labels; the classes are those of the first."""
+    annotate(tmp_path / "one.json", {"a.jpg": entry("can", "bottle")})
+    annotate(tmp_path / "two.json", {"b.jpg": entry("can")})
+    done = command("one.json", "--strict", "two.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert open_labels(tmp_path / "one.npy").keys == ["a.jpg"]
+    assert open_labels(tmp_path / "two.npy")["b.jpg"].max() == 2
+    assert command("-j", "one.json", "two.json", "--show", cwd=tmp_path).returncode == 0
+    assert sorted(os.listdir(tmp_path / "overlays")) == ["a.jpg.png", "b.jpg.png"]
+
+
+def test_command_for_several_folders(tmp_path):
+    """Classes belong to the folder that holds them all."""
+    for name in ("train", "val"):
+        annotate(tmp_path / "data" / name / "x.json", {f"{name}.jpg": entry("can")})
+    done = command("data/train/x.json", "data/val/x.json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert open_labels(tmp_path / "data" / "val" / "x.npy").keys == ["val.jpg"]
+    assert [str(p.relative_to(tmp_path)) for p in tmp_path.rglob("classes.json")] == [
+        os.path.join("data", "classes.json")
+    ]
+
+
+def test_command_with_one_class_for_all(tmp_path):
+    path = annotate(tmp_path / "via.json", {"a.jpg": entry("", "")})
+    done = command("via.json", cwd=tmp_path)
+    assert done.returncode == 2 and "--class-name" in done.stderr
+    done = command("via.json", "--class-name", "cup", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (ensure_labels(path, progress=False)["a.jpg"] == 1).sum() == 25
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["-j", "no.json", "-p", "."], "no.json are neither in"),
+        (["via.json", "no.json"], "no.json are neither in"),
+        (["via.json", "via.json", "--save-filename", "x"], "--save-filename is for one file"),
+        (["via.json", "--masks", "m"], "the files and --masks do not go together"),
+        (["--unclassed", "void", "--masks", "m"], "--unclassed and --masks do not go together"),
+        (["-p", ".", "folder"], "folder is a folder; name a file, or give masks with --masks"),
         (["-p", "nowhere"], "the data folder nowhere"),
         (["-j", "via.json", "--strict"], "--strict found 1 skipped"),
         (["-j", "via.json", "--class-attribute", "x"], "set --class-attribute to one of: Name"),
@@ -615,6 +775,7 @@ def test_command_for_masks(tmp_path):
 )
 def test_command_gives_one_clear_line_and_status_2(tmp_path, arguments, words):
     annotate(tmp_path / "via.json", {"a.jpg": entry("1", shape=POINT)})
+    (tmp_path / "folder").mkdir()
     done = command(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert words in done.stderr.splitlines()[-1]

@@ -15,6 +15,7 @@ from utils.classes import VOID, named, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
 from utils.label_maps.store import open_labels, write_labels
+from utils.reading import Reading
 
 CLASSES = named(["background", "bottle", "can"])
 SIZE = (48, 64)
@@ -247,6 +248,97 @@ def test_unused_classes_are_faults_of_the_training_set_only(tmp_path):
     test = verify.survey("test", make_set(tmp_path, "test", {"b.png": photograph(2)}, labels))
     assert kinds(test.findings) == []
     assert kinds(test.findings, fault=False) == ["unused class"]
+
+
+@pytest.mark.parametrize("name", ["train", "test"])
+@pytest.mark.parametrize("classes", [CLASSES, named(["background"])])
+def test_a_set_without_any_object_is_a_fault(tmp_path, name, classes):
+    labels = {f"{n}.png": np.zeros(SIZE, np.uint8) for n in "ab"}
+    labels["b.png"][0] = VOID
+    pictures = {f"{n}.png": photograph(i) for i, n in enumerate("ab")}
+    found = verify.survey(name, make_set(tmp_path, name, pictures, labels, classes))
+    faults = [finding for finding in found.findings if finding.fault]
+    assert [f.kind for f in faults if f.kind != "unused class"] == ["0 and 255 only"]
+    found = verify.survey(name, make_set(tmp_path, name, {"a.png": photograph(1)}, labels, classes))
+    faults = [finding for finding in found.findings if finding.fault]
+    assert [f.kind for f in faults if f.kind != "unused class"] == ["no object"]
+    assert "anything but background" in faults[0].words
+
+
+def test_a_folder_whose_test_set_has_no_object_does_not_pass(tmp_path):
+    sound(tmp_path / "data")
+    labels = {f"b{i}.png": np.zeros(SIZE, np.uint8) for i in range(2)}
+    make_set(tmp_path / "data", "test", {f"b{i}.png": photograph(10 + i) for i in range(2)}, labels)
+    done = tool(tmp_path / "data")
+    assert done.returncode == 1
+    assert "fault: test: no map holds anything but background" in done.stdout
+
+
+def rectangles(folder: Path, name: str, listed: dict) -> None:
+    """A VIA export of {file name: attributes of a region}."""
+    shape = {"name": "rect", "x": 5, "y": 5, "width": 20, "height": 20}
+    content = {
+        key: {
+            "filename": key,
+            "regions": [{"shape_attributes": shape, "region_attributes": attributes}],
+        }
+        for key, attributes in listed.items()
+    }
+    (folder / name).write_text(json.dumps(content))
+
+
+def test_the_cures_of_its_errors_work(tmp_path):
+    """It has the options that it asks for, and what was decided is kept."""
+    folder = tmp_path / "data"
+    sound(folder)
+    for name, key in (("one.json", "a0.png"), ("two.json", "b0.png")):
+        rectangles(folder, name, {key: {"species": "cup", "brand": "x"}})
+    sets = ["--train-labels", "one.json", "--test-labels", "two.json"]
+    done = tool(folder, *sets)
+    assert done.returncode == 2 and "say which with --class-attribute" in done.stderr
+    done = tool(folder, *sets, "--class-attribute", "species")
+    assert "1  cup" in done.stdout, done.stderr
+    assert tool(folder, *sets).stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    done = tool(folder, *sets, "--class-attribute", "brand")
+    assert done.returncode == 2 and 'delete "class_attribute" in its "reading"' in done.stderr
+
+
+def test_one_class_for_all_regions(tmp_path):
+    folder = tmp_path / "data"
+    sound(folder)
+    for name, key in (("one.json", "a0.png"), ("two.json", "b0.png")):
+        rectangles(folder, name, {key: {}})
+    sets = ["--train-labels", "one.json", "--test-labels", "two.json"]
+    done = tool(folder, *sets)
+    assert done.returncode == 2 and "say with --class-name" in done.stderr
+    done = tool(folder, *sets, "--class-name", "cup")
+    assert "1  cup" in done.stdout, done.stderr
+
+
+def test_pictures_in_other_spellings_and_by_their_address_are_not_missing(tmp_path):
+    folder = tmp_path / "data"
+    make_set(folder, "test", {"b0.png": photograph(10)})
+    for seed, name in enumerate(["ku\u0308che.png", "B.PNG", "c.png"]):
+        Image.fromarray(photograph(seed)).save(folder / name, format="PNG")
+    listed = ["k\u00fcche.png", "b.png", "http://x.org/c.png", "http://x.org/d.png"]
+    rectangles(folder, "one.json", {key: {"Name": "bottle"} for key in listed})
+    write_classes(folder / "classes.json", CLASSES)
+    done = tool(folder, "--train-labels", "one.json")
+    faults = [line for line in done.stdout.splitlines() if line.startswith("fault")]
+    assert len(faults) == 2 and "class 2 can is never used" in faults[0]
+    assert "http://x.org/d.png is annotated, but is missing" in faults[1]
+
+
+@pytest.mark.parametrize("turn", ["exif", "raw"])
+def test_pictures_are_read_as_their_labels_are_meant(tmp_path, turn):
+    """Of a camera on its side: 48 x 64 upright, or its raw frame."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(photograph(1)).save(tmp_path / "a.jpg", exif=exif)
+    size = SIZE if turn == "raw" else SIZE[::-1]
+    path = tmp_path / "segmentation_train.npy"
+    write_labels(path, tmp_path, CLASSES, [("a.jpg", objects(size))], reading=Reading(turn=turn))
+    assert verify.survey("train", open_labels(path)).findings == []
 
 
 def test_different_classes_are_a_fault(tmp_path):

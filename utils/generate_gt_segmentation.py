@@ -2,8 +2,8 @@
 
     python3 utils/generate_gt_segmentation.py -j segmentation_train.json -p data/drinks
 
-writes `segmentation_train.npy` beside the annotations: class ids instead of the chapter's
-one-hot masks, see `labels.py`. Training and evaluation do this themselves when it is needed.
+writes `segmentation_train.npy` beside the annotations: class ids instead of the chapter's one-hot
+masks, see `label_maps/store.py`. Training and evaluation do this themselves when it is needed.
 """
 
 import argparse
@@ -15,28 +15,27 @@ from pathlib import Path, PurePosixPath
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.classes import (
-    FILE_NAME,
-    MOST_CLASSES,
-    VOID,
-    Classes,
-    find_classes,
-    named,
-    read_classes,
-    write_classes,
-)
+from utils.classes import FILE_NAME, Classes, find_classes, read_classes
 from utils.errors import UserError, run
-from utils.files import data_folder, fingerprint, inside, relative
+from utils.files import data_folder, fingerprint, relative
 from utils.label_maps.from_masks import make_labels_from_masks
+from utils.label_maps.listed import (
+    folder_of_pictures,
+    is_address,
+    key_of,
+    listed_finder,
+    listed_pictures,
+    shorten,
+)
 from utils.label_maps.report import Report
-
-STRAY = 0.01  # share of regions without a known class up to which a data set is not refused
+from utils.reading import Reading, read_reading, write_decisions
+from utils.reading_options import READING_OPTIONS, add_reading_options, asked_reading
 
 
 def make_labels(
     annotation_path: Path | str,
     out: Path | str | None = None,
-    class_attribute: str | None = None,
+    reading: Reading | None = None,
     strict: bool = False,
     progress: bool = True,
     data_path: Path | str | None = None,
@@ -47,19 +46,20 @@ def make_labels(
     """Make a label store from an annotation file of VIA.
 
     Classes come from `classes.json` beside the annotations or one folder up. When there is none,
-    it is written beside them: numbers get the names "class 1", ..., names their alphabetical
-    order. A region whose class is unknown is void when at most one region in a hundred is so,
-    else an error. A picture that is missing or unreadable gets no labels; a picture without
-    regions is all background.
+    it is written: into the data folder where the annotations lie in a folder of it, else beside
+    them; see `classes_of_regions` for names and ids. What was decided is kept in it. A region whose
+    class is unknown is void when at most one region in a hundred is so, else an error. A picture
+    that is missing or unreadable gets no labels; a picture without regions is all background.
 
     Args:
         annotation_path: any form that `via.read_annotations` reads.
         out: the `.npy`; by default beside the annotations with their stem. A file there that is
             no label store, such as the chapter's pickled one, is kept under another name.
-        class_attribute: the region attribute with the class; found when not given.
+        reading: what is asked by options.
         strict: whether a note of a kind in `report.FAULTS` is an error; then nothing is written.
         progress: whether to show a bar and print the report.
-        data_path: the folder of the pictures; by default that of the annotations.
+        data_path: the data folder; pictures are beside the annotations or in it, see
+            `folder_of_pictures`.
         size: (H, W) of all label maps; by default each has the size of its picture.
         classes_path: a `classes.json` that is somewhere else.
         most_listed: how many notes of each kind to print; None prints all.
@@ -70,112 +70,89 @@ def make_labels(
     Raises:
         UserError: the annotations cannot be used; names file, place and cure.
     """
-    from utils.formats.via import class_value, find_class_attribute, read_annotations
+    from utils.formats.via import read_project
+    from utils.label_maps.region_classes import classes_of_regions
+    from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
+    from utils.pictures import pictures_in
     from utils.progress import progress as bar
 
     source = Path(annotation_path)
     out = Path(out) if out else source.with_suffix(".npy")
-    folder = Path(data_path) if data_path else source.parent
-    annotations = read_annotations(source)
-    try:
-        attribute = find_class_attribute(annotations, class_attribute)
-    except UserError as error:
-        raise UserError(f"{source}: {error}") from error
-    values = [
-        [class_value(region, attribute) for region in annotation.regions]
-        for annotation in annotations
-    ]
-    found = Path(classes_path) if classes_path else find_classes(source.parent)
-    classes = read_classes(found) if found else _derive_classes(values, source)
-
+    project = read_project(source)
+    names = dict.fromkeys(annotation.file for annotation in project.annotations)
+    folder = folder_of_pictures(names, source, data_path)
+    place = Path(classes_path) if classes_path else find_classes(source.parent)
     report = Report()
-    pictures: dict[str, list] = {}  # regions and their ids, by file name
-    for annotation, ids in zip(
-        annotations, _class_ids(values, annotations, classes, source, found, report), strict=True
-    ):
-        path = inside(folder, annotation.file)
-        key = PurePosixPath(annotation.file).as_posix()  # drops "./"
-        if key in pictures:
-            report.note("merged", key)
-        pictures.setdefault(key, []).extend(zip(annotation.regions, ids, strict=True))
-        if annotation.size and path.is_file() and path.stat().st_size != annotation.size:
-            report.note("edited", f"{key} had {annotation.size} bytes")
+    found = classes_of_regions(project, source, reading or Reading(), place, report)
+    classes = found.classes
+    pictures = _by_picture(project.annotations, found.ids, folder, report)
     _find_unlisted(pictures, folder, source, report)
+    listed = [path for path, _ in pictures.values() if path]
+    read_as = with_scale(found.reading, [*listed, *pictures_in(folder)], report)
 
+    left_out = []  # names of pictures that are missing or unreadable: see `fresh.py`
     made_from = {
         "file": relative(source, out.parent),
         "fingerprint": fingerprint(source),
-        "class_attribute": class_attribute,
         "size": size,
         "classes": relative(classes_path, out.parent) if classes_path else None,
-        "left_out": [],  # pictures that are missing or unreadable: see `fresh_labels`
+        "left_out": left_out,
     }
 
     def entries() -> Iterator[tuple[str, object]]:
-        drawn = _drawn(pictures, folder, classes, size, report, made_from["left_out"])
+        drawn = _drawn(pictures, folder, source, read_as, size, report, left_out)
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
         report.finish(out, source, strict, progress, most_listed)
         keep_other(out)
-        if not found and len(classes) > 1:  # a file without regions would fix "no classes"
-            write_classes(source.parent / FILE_NAME, classes)
+        if len(classes) > 1:  # a file without regions would fix "no classes"
+            _keep(place or _new_place(source, data_path), classes, read_as)
 
-    write_labels(out, folder, classes, entries(), made_from)
+    write_labels(out, folder, classes, entries(), made_from, read_as)
     return out
 
 
-def _derive_classes(values: list[list[str | None]], source: Path) -> Classes:
-    """Classes from the values that occur; see `make_labels`."""
-    occurring = {value for row in values for value in row if value is not None}
-    numbers = {int(value) for value in occurring if re.fullmatch("[0-9]+", value)}
-    texts = {value for value in occurring if not re.fullmatch("[0-9]+", value)}
-    by_name = {}
-    for text in sorted(texts, key=lambda text: (text.casefold(), text)):
-        by_name.setdefault(text.casefold(), text)
-    by_name.pop("background", None)
-    if by_name and numbers - {0}:
-        raise UserError(
-            f"{source} names classes both by number ({max(numbers)}) and by name "
-            f"({min(by_name.values())!r}); write a {FILE_NAME} beside it with the id of each name."
-        )
-    count = len(by_name) + 1 if by_name else max(numbers, default=0) + 1
-    if count > MOST_CLASSES:
-        raise UserError(
-            f"{source} has {count - 1} classes, but at most {MOST_CLASSES - 1} are possible; "
-            "see whether --class-attribute names the right attribute."
-        )
-    return named(["background", *(by_name.values() or (f"class {i}" for i in range(1, count)))])
+def _new_place(source: Path, data_path: Path | str | None) -> Path:
+    """Where a `classes.json` is written: into a data folder whose sub-folder has the annotations,
+    so that those in its other sub-folders find it, else beside them.
+    """
+    folder = source.resolve().parent
+    if data_path and Path(data_path).resolve() == folder.parent:
+        return Path(data_path) / FILE_NAME
+    return source.parent / FILE_NAME
 
 
-def _class_ids(values, annotations, classes, source, found, report) -> list[list[int]]:
-    """The class id of every region of every annotation; void where the class is unknown."""
-    ids: dict[str | None, int] = {}
-    problems: dict[str | None, str] = {None: "it names no class, or several; enter one in VIA."}
-    for value in {value for row in values for value in row if value is not None}:
-        try:
-            ids[value] = classes.id_of(value)
-        except UserError as error:
-            problems[value] = str(error)
-        if ids.get(value) == 0 and value.casefold() not in ("0", "background"):
-            raise UserError(
-                f"{found}: the class {value!r} has id 0, which is what lies outside all regions; "
-                "give id 0 to background and count the others from 1."
-            )
+def _keep(place: Path, classes: Classes, reading: Reading) -> None:
+    """Write classes and decisions unless the file has them."""
+    same = place.is_file() and read_reading(place) == reading and read_classes(place) == classes
+    if not same:
+        write_decisions(place, classes, reading)
 
-    unknown = []
-    for annotation, row in zip(annotations, values, strict=True):
-        for number, (region, value) in enumerate(zip(annotation.regions, row, strict=True), 1):
-            if value not in ids:
-                name = f"{annotation.file}: region {number} ({region.shape})"
-                unknown.append(f"{name}: {problems[value]}")
-            else:
-                report.regions[classes.names[ids[value]]] += 1
-    if len(unknown) > STRAY * sum(map(len, values)):
-        more = f" (and {len(unknown) - 1} more regions)" if len(unknown) > 1 else ""
-        raise UserError(f"{source}: {unknown[0]}{more}")
-    for text in unknown:
-        report.note("unknown", text)
-    return [[ids.get(value, VOID) for value in row] for row in values]
+
+def _by_picture(
+    annotations: list, ids: list[list[int | None]], folder: Path, report: Report
+) -> dict[str, tuple[Path | None, list]]:
+    """The picture's file, or None, and (region, class id) pairs by its real or its listed name.
+
+    See `listed_pictures` for what addresses of the web stand for.
+    """
+    paths = listed_pictures((annotation.file for annotation in annotations), folder)
+    pictures: dict[str, tuple[Path | None, list]] = {}
+    for annotation, row in zip(annotations, ids, strict=True):
+        name, path = annotation.file, paths[annotation.file]
+        if path is None:
+            key = name if is_address(name) else PurePosixPath(name).as_posix()  # drops "./"
+        else:
+            key = key_of(path, folder)
+            if is_address(name):
+                report.note("address", f"{key} is {shorten(name)}")
+            if annotation.size and path.stat().st_size != annotation.size:
+                report.note("edited", f"{key} had {annotation.size} bytes")
+        if key in pictures:
+            report.note("merged", shorten(key))
+        drawn = [pair for pair in zip(annotation.regions, row, strict=True) if pair[1] is not None]
+        pictures.setdefault(key, (path, []))[1].extend(drawn)
+    return pictures
 
 
 def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -> None:
@@ -188,18 +165,21 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
     from utils.pictures import pictures_in
 
     unlisted = []
-    for parent in sorted({PurePosixPath(key).parent for key in pictures}):
+    parents = {PurePosixPath(key).parent for key in pictures if not is_address(key)}
+    for parent in sorted(parents):
         if (folder / parent).is_dir():
             keys = [(parent / path.name).as_posix() for path in pictures_in(folder / parent)]
             unlisted += [key for key in keys if key not in pictures]
-    elsewhere = {}
+    elsewhere, find = {}, listed_finder(folder)
     for other in sorted(source.parent.glob("*.*")) if unlisted else []:
         ours = other.name == FILE_NAME or other.name.endswith(".index.json") or other == source
         if other.suffix.lower() not in (".json", ".csv") or ours:
             continue
         try:
             for annotation in read_annotations(other):
-                elsewhere.setdefault(PurePosixPath(annotation.file).as_posix(), other.name)
+                path = find(annotation.file)
+                if path:
+                    elsewhere.setdefault(key_of(path, folder), other.name)
         except UserError:
             pass  # some other JSON or CSV
     for key in unlisted:
@@ -209,22 +189,34 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
             report.note("unlisted", key)
 
 
-def _drawn(pictures, folder, classes, size, report, left_out) -> Iterator[tuple[str, object]]:
+def _drawn(
+    pictures: dict[str, tuple[Path | None, list]],
+    folder: Path,
+    source: Path,
+    reading: Reading,
+    size: tuple[int, int] | None,
+    report: Report,
+    left_out: list[str],
+) -> Iterator[tuple[str, object]]:
     """Yield the name and the label map of each picture; the picture's header tells its size.
 
     Adds to the list `left_out` the names of those that are missing or unreadable.
     """
     from utils.label_maps.polygons import draw_regions
-    from utils.pictures import picture_size, same_shape
+    from utils.pictures import orientation_of, pages_of, picture_size, same_shape
 
-    for key, regions in pictures.items():
-        path = inside(folder, key)
-        if not path.is_file():
-            report.note("missing", key)
+    upright = "as its raw frame" if reading.turn == "raw" else "as it is shown, upright"
+    find = listed_finder(folder)
+    for key, (path, regions) in pictures.items():
+        if path is None:
+            taken = is_address(key) and find(key)
+            why = f": {taken.name} may be a picture of another list entry" if taken else ""
+            report.note("missing", shorten(key) + why)
             left_out.append(key)
             continue
         try:
-            full_size = picture_size(path)
+            full_size = picture_size(path, turn=reading.turn)
+            turn, pages = orientation_of(path), pages_of(path)
         except UserError as error:
             report.note("unreadable", str(error))
             left_out.append(key)
@@ -234,6 +226,10 @@ def _drawn(pictures, folder, classes, size, report, left_out) -> Iterator[tuple[
                 f"--size {size[0]}x{size[1]} has other proportions than {path}, which is "
                 f"{full_size[0]}x{full_size[1]}; choose a size of the same shape."
             )
+        if turn != 1:
+            report.note("turned", f"{key}, EXIF orientation {turn}: labels are for it {upright}")
+        if pages > 1:
+            report.note("pages", f"{key} has {pages}")
         labels, notes = draw_regions(regions, full_size, size)
         for note in notes:
             report.note(note.kind, f"{key}: {note.text}")
@@ -242,9 +238,11 @@ def _drawn(pictures, folder, classes, size, report, left_out) -> Iterator[tuple[
         report.pictures += 1
         yield key, labels
     if pictures and not report.pictures:
+        also = "" if folder.resolve() == source.parent.resolve() else f", nor in {source.parent}"
         raise UserError(
-            f"none of the {len(pictures)} annotated pictures, such as {next(iter(pictures))}, is "
-            f"in {folder}; name their folder with --data-path."
+            f"none of the {len(pictures)} annotated pictures, such as "
+            f"{shorten(next(iter(pictures)))}, is in {folder}{also}; name their folder with "
+            "--data-path."
         )
 
 
@@ -255,13 +253,13 @@ def _show(out: Path) -> Path:
     from utils.drawing import overlay
     from utils.files import replace_whole
     from utils.label_maps.store import open_labels
-    from utils.pictures import read_picture, resize_labels
+    from utils.pictures import resize_labels
     from utils.progress import progress
 
     store = open_labels(out)
     folder = out.parent / "overlays"
     for key in progress(store.keys, len(store), "drawing overlays"):
-        picture = read_picture(store.picture_path(key))
+        picture = store.picture(key)
         labels = resize_labels(store[key], picture.shape[:2])
         with replace_whole(folder / (key + ".png")) as unfinished:
             Image.fromarray(overlay(picture, labels, store.classes)).save(unfinished)
@@ -279,15 +277,18 @@ def _size(text: str) -> tuple[int, int]:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "-j",
-        "--json",
-        default="segmentation_train.json",
-        help="annotations of VIA, JSON or CSV, in the data folder or any path (%(default)s)",
+        "annotations",
+        nargs="*",
+        metavar="FILE",
+        help="annotations of VIA, JSON or CSV, in the data folder or any path "
+        "(segmentation_train.json)",
     )
+    parser.add_argument("-j", "--json", metavar="FILE", help="the same, a single one")
     parser.add_argument(
         "-p",
         "--data-path",
-        help="folder of the pictures (data/drinks, or where --json is found)",
+        help="data folder, with the pictures unless they are beside the annotations (data/drinks, "
+        "or where the annotations are found)",
     )
     parser.add_argument(
         "--save-filename",
@@ -297,11 +298,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--show", action="store_true", help="also draw labels over pictures, into overlays/"
     )
-    parser.add_argument(
-        "--class-attribute",
-        metavar="NAME",
-        help="region attribute with the class (Name, name, class, label, type, or the only one)",
-    )
+    add_reading_options(parser)
     parser.add_argument(
         "--strict", action="store_true", help="write nothing when something was not as it should"
     )
@@ -312,56 +309,85 @@ def _parse_arguments() -> argparse.Namespace:
         "--masks", metavar="FOLDER", help="make labels from PNG masks instead of annotations"
     )
     parser.add_argument(
-        "--void",
-        type=int,
-        choices=range(256),
-        metavar="VALUE",
-        help="value in --masks that means void, besides 255; 11 in SegNet's CamVid",
-    )
-    parser.add_argument(
         "--classes", metavar="FILE", help=f"a {FILE_NAME} (found beside the annotations)"
     )
-    args = parser.parse_args()
-    if args.masks and (args.size or args.class_attribute):
-        parser.error("--size and --class-attribute are for annotations, not for --masks")
-    if args.void is not None and not args.masks:
-        parser.error("--void is for --masks")
+    args = parser.parse_intermixed_args()  # files may stand between options
+    if args.masks:
+        others = ("annotations", "json", "size", *(n for n in READING_OPTIONS if n != "void"))
+        given = [name for name in others if getattr(args, name)]
+        if given:
+            option = "the files" if given[0] == "annotations" else _flag(given[0])
+            parser.error(f"{option} and --masks do not go together: it is for annotations")
+    if args.json:
+        args.annotations.insert(0, args.json)
+    if len(args.annotations) > 1 and args.save_filename:
+        parser.error("--save-filename is for one file: several are each saved beside themselves")
+    args.annotations = args.annotations or ["segmentation_train.json"]
     return args
+
+
+def _flag(name: str) -> str:
+    """An option as it is typed, from the name of its value."""
+    return "--" + name.replace("_", "-")
 
 
 def main() -> None:
     """Read the command line, make the labels, report."""
     args = _parse_arguments()
+    asked = asked_reading(args)
     out = Path(args.save_filename) if args.save_filename else None
     if out and out.suffix != ".npy":
         out = out.with_name(out.name + ".npy")
-    common = {"strict": args.strict, "classes_path": args.classes}
+    common = {"strict": args.strict, "classes_path": args.classes, "reading": asked}
     if args.masks:
         folder = data_folder(args.data_path) if args.data_path else None
         masks = data_folder(args.masks)
-        void = VOID if args.void is None else args.void
         if out and out.parent == Path("."):
             out = masks.parent / out
-        out = make_labels_from_masks(masks, out, data_path=folder, void=void, **common)
+        outs = [make_labels_from_masks(masks, out, data_path=folder, **common)]
     else:
-        source, folder = _find_annotations(args.json, args.data_path)
-        if out and out.parent == Path("."):
-            out = source.parent / out
-        out = make_labels(
-            source, out, args.class_attribute, data_path=folder, size=args.size, **common
-        )
-    if args.show:
+        outs = []
+        for source, folder in _find_annotations(args.annotations, args.data_path):
+            target = source.parent / out if out and out.parent == Path(".") else out
+            outs.append(make_labels(source, target, data_path=folder, size=args.size, **common))
+    for out in outs if args.show else ():
         print(f"overlays are in {_show(out)}")
 
 
-def _find_annotations(name: str, data_path: str | None) -> tuple[Path, Path]:
-    """The annotation file and the folder of its pictures, from the command line's words."""
-    if data_path is None and Path(name).is_file():
-        return Path(name), Path(name).parent
+def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Path, Path]]:
+    """Each annotation file and its data folder, from the command line's words.
+
+    Without a data folder it is where the files are, or what holds the folders of all.
+
+    Raises:
+        UserError: a file is not found, or is a folder.
+    """
+    if data_path is None and all(Path(name).is_file() for name in names):
+        sources = [Path(name) for name in names]
+        parents = {source.resolve().parent for source in sources}
+        above = {parent.parent for parent in parents}
+        shared = above.pop() if len(parents) > 1 and len(above) == 1 else None
+        return [(source, shared or source.parent) for source in sources]
     folder = data_folder(data_path or "data/drinks")
-    for source in (folder / name, Path(name)):
+    return [(_find_file(name, folder), folder) for name in names]
+
+
+def _find_file(name: str, folder: Path) -> Path:
+    """An annotation file in the data folder, or by its path.
+
+    Raises:
+        UserError: it is not there, or is a folder.
+    """
+    from utils.formats.foreign import refuse_foreign_folder
+
+    places = (folder / name, Path(name))
+    for source in places:
         if source.is_file():
-            return source, folder
+            return source
+    for source in places:
+        if source.is_dir():
+            refuse_foreign_folder(source)
+            raise UserError(f"{source} is a folder; name a file, or give masks with --masks.")
     raise UserError(
         f"the annotations {name} are neither in {folder} nor in {Path.cwd()}; "
         "name them with --json and their folder with --data-path."

@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -23,9 +23,11 @@ from utils.class_weights import median_frequency
 from utils.classes import VOID, Classes
 from utils.errors import UserError, run
 from utils.files import data_folder
+from utils.label_maps.listed import key_of, listed_pictures, shorten
 from utils.label_maps.store import LabelStore, is_pickled, read_index
-from utils.pictures import pictures_in, read_picture, same_shape
+from utils.pictures import pictures_in, same_shape
 from utils.progress import progress
+from utils.reading_options import add_reading_options, asked_reading
 
 GREY_SIDE = 16  # pixels of the small grey pictures by which near duplicates are found
 # Correlation of two such pictures. Measured on 144 unlike photographs: at most 0.95; on copies
@@ -76,6 +78,12 @@ def survey(name: str, store: LabelStore) -> Survey:
         found.report(
             "0 and 255 only",
             "all maps hold only 0 and 255, and 255 is void; write objects as class ids 1, 2, ...",
+        )
+    elif not found.pixels[1:VOID].any():
+        found.report(
+            "no object",
+            f"no map holds anything but {store.classes.names[0]}; annotate objects, or see why "
+            "those that are annotated are not drawn",
         )
     for index, class_name in enumerate(store.classes.names):
         if len(store) and not found.pixels[index]:
@@ -138,22 +146,21 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
         name: of the set, for the report.
         path: what `ensure_labels` was given.
     """
-    from utils.formats.index_masks import mask_files
+    from utils.formats.index_masks import mask_files, pair
     from utils.formats.via import read_annotations
 
     source = _source(path)
     if source is None or not source.exists():
         return []
     if source.is_dir():
-        stems = {Path(key).stem for key in store.keys}
-        lost = [mask.name for mask in mask_files(source) if mask.stem not in stems]
-        return [Finding("pictures", f"{name}: there is no picture for the mask {m}") for m in lost]
-    findings = []
-    for key in dict.fromkeys(annotation.file for annotation in read_annotations(source)):
-        if PurePosixPath(key).as_posix() not in store:
-            words = f"{name}: {key} is annotated, but is missing from {store.folder} or unreadable"
-            findings.append(Finding("pictures", words))
-    return findings
+        pictures = dict.fromkeys(store.picture_path(key) for key in store.keys)
+        _, lost, _ = pair(mask_files(source), pictures)
+        words = f"{name}: there is no picture for the mask"
+        return [Finding("pictures", f"{words} {mask.name}") for mask in lost]
+    paths = listed_pictures((entry.file for entry in read_annotations(source)), store.folder)
+    lost = [n for n, path in paths.items() if not path or key_of(path, store.folder) not in store]
+    why = f"is annotated, but is missing from {store.folder} or unreadable"
+    return [Finding("pictures", f"{name}: {shorten(listed)} {why}") for listed in lost]
 
 
 def unlisted(stores: list[LabelStore]) -> list[Finding]:
@@ -201,7 +208,7 @@ def _source(path: Path) -> Path | None:
 def _look_at_picture(found: Survey, store: LabelStore, key: str, size: tuple[int, int]) -> None:
     """Read one picture; compare its size with that of its label map; take its fingerprints."""
     try:
-        picture = read_picture(store.picture_path(key))
+        picture = store.picture(key)
     except UserError as error:
         found.report("pictures", str(error))
         return
@@ -281,15 +288,16 @@ def main() -> None:
             help="labels or annotations in the data folder (%(default)s)",
         )
     parser.add_argument("--strict", action="store_true", help="count remarks as faults")
+    add_reading_options(parser)
     args = parser.parse_args()
 
     from utils.label_maps.fresh import ensure_labels
 
-    folder = data_folder(args.data_path)
+    folder, asked = data_folder(args.data_path), asked_reading(args)
     stores, surveys, findings = [], [], []
     for name, labels in (("train", args.train_labels), ("test", args.test_labels)):
         path = folder / labels
-        stores.append(ensure_labels(path, pictures=folder))
+        stores.append(ensure_labels(path, pictures=folder, reading=asked))
         surveys.append(survey(name, stores[-1]))
         findings += surveys[-1].findings + without_labels(name, path, stores[-1])
         _print_survey(surveys[-1], path)

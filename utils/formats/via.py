@@ -13,10 +13,11 @@ import io
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.formats.foreign import refuse_foreign
 
 # The numbers that each shape needs, by VIA's names.
 SHAPES = {
@@ -29,6 +30,7 @@ SHAPES = {
 }
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
 CLASS_ATTRIBUTES = ("Name", "name", "class", "label", "type")
+LISTS = ("dropdown", "radio", "checkbox")  # types of attributes that have options
 EXPORT = "in VIA choose Annotation, Export Annotations"
 
 
@@ -63,14 +65,31 @@ class Annotation:
     regions: tuple[Region, ...]
 
 
-def read_annotations(path: Path | str) -> list[Annotation]:
-    """Read an annotation file of any of VIA's forms; the form is found from the content.
+@dataclass(frozen=True)
+class Project:
+    """What an annotation file holds.
 
-    A picture that occurs several times gives several annotations.
+    Attributes:
+        annotations: in the order of the file; a picture may occur several times.
+        options: of each region attribute that is a list of choices, the names by the ids that VIA
+            saves with a region; "" for an option without a name. Only a VIA 2 project tells.
+    """
+
+    annotations: list[Annotation]
+    options: dict[str, dict[str, str]] = field(default_factory=dict)
+
+
+def read_annotations(path: Path | str) -> list[Annotation]:
+    """The annotations of `read_project`."""
+    return read_project(path).annotations
+
+
+def read_project(path: Path | str) -> Project:
+    """Read an annotation file of any of VIA's forms; the form is found from the content.
 
     Raises:
         UserError: the file is missing, is of none of the forms, or lacks something; names the
-            file, the place in it and what was expected.
+            file, the place in it and what was expected, or the program that it is from.
     """
     path = Path(path)
     try:
@@ -79,14 +98,23 @@ def read_annotations(path: Path | str) -> list[Annotation]:
         raise UserError(f"{path} does not exist; {EXPORT}.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} is not readable as UTF-8 text ({error}); {EXPORT}.") from error
-    if text.lstrip().startswith(("{", "[")):
-        return _from_json(path, text)
-    return _from_csv(path, text)
+    try:
+        if text.lstrip().startswith(("{", "[")):
+            return _from_json(path, text)
+        return Project(_from_csv(path, text))
+    except UserError:
+        refuse_foreign(path, text)
+        raise
 
 
-def find_class_attribute(
-    annotations: Iterable[Annotation], wanted: str | None = None
-) -> str | None:
+def filled_attributes(annotations: Iterable[Annotation]) -> list[str]:
+    """The names, sorted, of the region attributes that some region has a value for."""
+    regions = [region for annotation in annotations for region in annotation.regions]
+    present = sorted({name for region in regions for name in region.attributes})
+    return [name for name in present if any(class_value(r, name) is not None for r in regions)]
+
+
+def find_class_attribute(annotations: list[Annotation], wanted: str | None = None) -> str | None:
     """The name of the region attribute that holds the class.
 
     Args:
@@ -103,7 +131,7 @@ def find_class_attribute(
     if not regions:
         return None
     present = sorted({name for region in regions for name in region.attributes})
-    filled = [name for name in present if any(class_value(r, name) is not None for r in regions)]
+    filled = filled_attributes(annotations)
     if wanted is not None:
         if wanted in present:
             return wanted
@@ -123,7 +151,8 @@ def find_class_attribute(
             "say which with --class-attribute."
         )
     raise UserError(
-        "no region names its class; in VIA add a region attribute such as Name and fill it in."
+        "no region names its class; in VIA add a region attribute such as Name and fill it in, or "
+        "say with --class-name of which class all regions are."
     )
 
 
@@ -143,8 +172,8 @@ def class_value(region: Region, attribute: str) -> str | None:
     return value if value not in ("", "undefined") else None
 
 
-def _from_json(path: Path, text: str) -> list[Annotation]:
-    """Annotations from any of the JSON forms."""
+def _from_json(path: Path, text: str) -> Project:
+    """What any of the JSON forms holds."""
     try:
         content = json.loads(text)
     except (json.JSONDecodeError, RecursionError) as error:
@@ -155,11 +184,25 @@ def _from_json(path: Path, text: str) -> list[Annotation]:
         entries, place = content, str(path)
     if not isinstance(entries, dict):
         raise UserError(f"{place} is not an object of pictures, as VIA writes it; {EXPORT}.")
-    if "annotations" in entries and "images" in entries:
-        raise UserError(f"{path} is in COCO's format; {EXPORT} (as json).")
-    if "metadata" in entries and "file" in entries:
-        raise UserError(f"{path} is a project of VIA 3; export it to VIA 2 JSON, which is read.")
-    return [_entry(entry, f"{place}[{key!r}]") for key, entry in entries.items()]
+    annotations = [_entry(entry, f"{place}[{key!r}]") for key, entry in entries.items()]
+    return Project(annotations, _options(content) if entries is not content else {})
+
+
+def _options(project: dict) -> dict[str, dict[str, str]]:
+    """The options of a VIA 2 project's region attributes; what is not as VIA writes it is no list.
+
+    The options that new regions begin with (`default_options`) say nothing: VIA has written them
+    into the regions that have them.
+    """
+    found = {}
+    attributes = project.get("_via_attributes")
+    regions = attributes.get("region") if isinstance(attributes, dict) else None
+    for name, about in regions.items() if isinstance(regions, dict) else ():
+        options = about.get("options") if isinstance(about, dict) else None
+        if isinstance(options, dict) and about.get("type") in LISTS:
+            texts = {key.strip(): text for key, text in options.items() if key.strip()}
+            found[name] = {k: t.strip() if isinstance(t, str) else "" for k, t in texts.items()}
+    return found
 
 
 def _entry(entry: object, place: str) -> Annotation:

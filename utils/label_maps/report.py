@@ -23,7 +23,12 @@ REMARKS = {
     "merged": "listed several times, regions put together",
     "edited": "changed since it was annotated",
     "empty": "without regions, all background",
-    "values": "how the masks were read",
+    "address": "listed by a web address, taken from the folder",
+    "unclassed": "of no class, as was asked",
+    "turned": "taken by a camera on its side or head",
+    "pages": "of several pages or frames, the first is labelled",
+    "scale": "how pictures of more than 8 bits are read",
+    "values": "how the labels were read",
 }
 LISTED = 10  # notes of a kind that are printed when labels are made on the way to something else
 

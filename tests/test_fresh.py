@@ -1,0 +1,162 @@
+"""utils/label_maps/fresh.py: stores are made again when what was decided changes."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from utils.classes import named, read_classes, write_classes
+from utils.errors import UserError
+from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.store import index_path
+from utils.reading import Reading, read_reading, write_decisions
+
+
+def annotate(path, *attributes):
+    """A VIA export of one picture, a square of 25 pixels for each region's attributes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    regions = [
+        {
+            "shape_attributes": {"name": "rect", "x": 10 * i, "y": 0, "width": 4, "height": 4},
+            "region_attributes": values,
+        }
+        for i, values in enumerate(attributes)
+    ]
+    path.write_text(json.dumps({"p": {"filename": f"{path.stem}.png", "regions": regions}}))
+    Image.new("RGB", (10 * len(regions), 10)).save(path.with_suffix(".png"))
+    return path
+
+
+def ids(store):
+    return store[0][2, 2::10].tolist()
+
+
+def ensure(path, **asked):
+    return ensure_labels(path, progress=False, reading=Reading(**asked))
+
+
+def made(path):
+    return path.with_suffix(".npy").stat().st_mtime_ns
+
+
+def test_what_is_asked_makes_a_store_anew_once(tmp_path):
+    path = annotate(tmp_path / "train.json", {"Name": "1"}, {"Name": ""}, *[{"Name": "1"}] * 100)
+    assert ids(ensure(path))[:2] == [1, 255]
+    assert ids(ensure(path, unclassed="skip"))[:2] == [1, 0]
+    time = made(path)
+    for asked in ({"unclassed": "skip"}, {}):
+        assert ids(ensure(path, **asked))[:2] == [1, 0]
+    assert made(path) == time
+
+
+def test_what_contradicts_the_decision_is_refused_though_the_store_is_fresh(tmp_path):
+    path = annotate(tmp_path / "train.json", {"a": "cup", "b": "plate"})
+    ensure(path, class_attribute="a")
+    with pytest.raises(UserError, match="class attribute 'a', .* not 'b'"):
+        ensure(path, class_attribute="b")
+    # The cure.
+    place = tmp_path / "classes.json"
+    write_classes(place, named(["background", "plate"]))
+    assert ensure(path, class_attribute="b").classes.names == ("background", "plate")
+    assert read_reading(place).class_attribute == "b"
+
+
+def test_a_decision_that_is_deleted_is_made_anew(tmp_path):
+    path = annotate(tmp_path / "train.json", {"Name": "1"}, {"Name": ""})
+    assert ids(ensure(path, unclassed="void")) == [1, 255]
+    write_classes(tmp_path / "classes.json", read_classes(tmp_path / "classes.json"))
+    with pytest.raises(UserError, match="--unclassed"):
+        ensure(path)
+
+
+def test_the_same_options_for_two_sets(tmp_path):
+    """As the trainer and the check of a folder have them."""
+    for name in ("train", "test"):
+        path = annotate(tmp_path / f"{name}.json", {"a": "cup", "b": "x"}, {"a": "", "b": "x"})
+        assert ids(ensure(path, class_attribute="a", unclassed="void")) == [1, 255]
+    time = made(tmp_path / "train.json")
+    ensure(tmp_path / "train.json", class_attribute="a", unclassed="void")
+    assert made(tmp_path / "train.json") == time
+
+
+def test_a_store_of_an_old_version_is_made_again_as_it_was_made(tmp_path):
+    path = annotate(tmp_path / "train.json", {"a": "1", "b": "2"})
+    ensure(path, class_attribute="b")
+    place = index_path(path.with_suffix(".npy"))
+    content = json.loads(place.read_text())
+    del content["reading"]
+    content["made_from"]["class_attribute"] = "b"
+    place.write_text(json.dumps(content))
+    write_classes(tmp_path / "classes.json", read_classes(tmp_path / "classes.json"))
+    assert ids(ensure(path)) == [2]
+    assert read_reading(tmp_path / "classes.json").class_attribute == "b"
+    time = made(path)
+    ensure(path)
+    assert made(path) == time
+
+
+def test_options_for_a_store_whose_annotations_are_gone(tmp_path):
+    path = annotate(tmp_path / "train.json", {"Name": "1"}, {"Name": ""})
+    ensure(path, unclassed="void")
+    path.unlink()
+    store = path.with_suffix(".npy")
+    assert ids(ensure(store)) == ids(ensure(store, unclassed="void")) == [1, 255]
+    with pytest.raises(UserError, match="train.npy was made from is gone.*--unclassed"):
+        ensure(store, unclassed="skip")
+
+
+def test_options_of_annotations_are_nothing_to_masks(tmp_path):
+    """A folder may have both; `--class-attribute` does not make masks again and again."""
+    (tmp_path / "train_masks").mkdir()
+    (tmp_path / "train").mkdir()
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "train_masks" / "a.png")
+    Image.new("RGB", (2, 1)).save(tmp_path / "train" / "a.jpg")
+    masks = tmp_path / "train_masks"
+    ensure(masks, class_attribute="species")
+    time = made(masks)
+    assert ensure(masks, class_attribute="species")["a.jpg"].tolist() == [[0, 1]]
+    assert made(masks) == time
+
+
+def test_void_of_masks_makes_them_again(tmp_path):
+    (tmp_path / "train_masks").mkdir()
+    (tmp_path / "train").mkdir()
+    Image.fromarray(np.array([[0, 1, 2]], np.uint8)).save(tmp_path / "train_masks" / "a.png")
+    Image.new("RGB", (3, 1)).save(tmp_path / "train" / "a.jpg")
+    masks = tmp_path / "train_masks"
+    assert ensure(masks)["a.jpg"].tolist() == [[0, 1, 2]]
+    assert ensure(masks, void=(2,))["a.jpg"].tolist() == [[0, 1, 255]]
+    assert ensure(masks)["a.jpg"].tolist() == [[0, 1, 255]]  # it is kept
+
+
+def test_a_decision_about_pictures_makes_annotations_again(tmp_path):
+    """A store tells how its pictures are read."""
+    path = annotate(tmp_path / "train.json", {"Name": "1"})
+    ensure(path)
+    place = tmp_path / "classes.json"
+    write_decisions(place, read_classes(place), Reading(scale=(0.0, 4095.0)))
+    assert ensure(path).reading.scale == (0.0, 4095.0)
+
+
+def test_annotations_under_any_name(tmp_path):
+    path = annotate(tmp_path / "train.json", {"Name": "1"})
+    path = path.rename(tmp_path / "train.via")
+    assert ids(ensure(path)) == [1]
+    assert (tmp_path / "train.npy").is_file()
+
+
+def test_both_sets_in_folders_of_the_data_folder(tmp_path):
+    """Classes and decisions belong to the data folder; the second set would count otherwise."""
+    train = annotate(tmp_path / "train" / "x.json", {"kind": "cup"}, {"kind": "plate"})
+    test = annotate(tmp_path / "val" / "x.json", {"kind": "plate"}, {"kind": ""})
+    asked = {"class_attribute": "kind", "unclassed": "void"}
+    for path, expected in ((train, [1, 2]), (test, [2, 255])):
+        store = ensure_labels(path, False, pictures=tmp_path, reading=Reading(**asked))
+        assert ids(store) == expected
+    assert [p.parent for p in tmp_path.rglob("classes.json")] == [tmp_path]
+    # Deleted to decide anew, they are written to the same place.
+    (tmp_path / "classes.json").unlink()
+    train.touch()
+    ensure_labels(train, False, pictures=tmp_path, reading=Reading(**asked))
+    assert [p.parent for p in tmp_path.rglob("classes.json")] == [tmp_path]

@@ -1,0 +1,121 @@
+"""Which file the name of a picture in an annotation file stands for, and in which folder it is."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from utils.errors import UserError
+
+# A scheme such as http: or data:, of two letters at least, as C: is a drive.
+ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
+
+
+def is_address(name: str) -> bool:
+    """Whether a listed name is an address of the web, or of a file, and not a name in a folder."""
+    known = "://" in name or name.startswith(("data:image/", "blob:"))
+    return known and bool(ADDRESS.match(name))
+
+
+def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
+    """A function that finds the picture in `folder` that a listed name stands for.
+
+    Args:
+        folder: read once for all names.
+
+    Returns:
+        A function of a name that returns the path of a file, found as `pictures.find_picture`
+        finds it, or None. Of an address its file name counts, with %20 and the like replaced or
+        as it is. It raises `UserError` for a name that leaves the folder.
+    """
+    from utils.pictures import picture_finder
+
+    find = picture_finder(folder)
+
+    def find_listed(name: str) -> Path | None:
+        if not is_address(name):
+            return find(name)
+        for candidate in _file_names(name):
+            path = find(candidate)
+            if path:
+                return path
+        return None
+
+    return find_listed
+
+
+def listed_pictures(names: Iterable[str], folder: Path | str) -> dict[str, Path | None]:
+    """The pictures in `folder` that listed names stand for; None for those that are not there.
+
+    Where an address and another name would stand for one file it is not that of the address: it
+    may be another picture, of the same name on another server.
+
+    Raises:
+        UserError: a name leaves the folder.
+    """
+    find = listed_finder(folder)
+    paths = {name: find(name) for name in names}
+    count = Counter(path for path in paths.values() if path is not None)
+    return {n: None if is_address(n) and count[path] > 1 else path for n, path in paths.items()}
+
+
+def key_of(path: Path, folder: Path | str) -> str:
+    """The key of a picture in a label store: its real name in the folder, with forward slashes."""
+    return path.relative_to(folder).as_posix()
+
+
+def folder_of_pictures(
+    names: Iterable[str], source: Path, data_folder: Path | str | None = None
+) -> Path:
+    """The folder of the pictures that an annotation file lists.
+
+    Where the annotations lie in the data folder, what is beside them goes first: `train/x.json`
+    means `train/a.jpg`, should there be another `a.jpg` in the data folder. Annotations from
+    elsewhere go after it.
+
+    Args:
+        names: as they are listed.
+        source: the annotation file.
+        data_folder: that the user named.
+
+    Returns:
+        The first that holds any of the pictures; the data folder when neither does.
+    """
+    beside = source.parent
+    if data_folder is None or Path(data_folder).resolve() == beside.resolve():
+        return Path(data_folder or beside)
+    folder = Path(data_folder)
+    within = beside.resolve().is_relative_to(folder.resolve())
+    names = list(names)
+    for place in (beside, folder) if within else (folder, beside):
+        if place.is_dir() and _holds_any(place, names):
+            return place
+    return folder
+
+
+def shorten(name: str) -> str:
+    """A listed name as reports show it: an address that holds the picture itself is long."""
+    return name if len(name) <= 120 else f"{name[:100]}... ({len(name)} characters)"
+
+
+def _holds_any(folder: Path, names: list[str]) -> bool:
+    """Whether any of the names is that of a file in the folder."""
+    find = listed_finder(folder)
+    for name in names:
+        try:
+            if find(name):
+                return True
+        except UserError:  # it leaves this folder, which is said when the folder is used
+            pass
+    return False
+
+
+def _file_names(address: str) -> list[str]:
+    """What the file of an address can be called on a disk; nothing for pictures within it."""
+    try:
+        path = urlsplit(address).path if "://" in address else ""
+    except ValueError:  # damaged
+        return []
+    names = [re.split(r"[/\\]", text)[-1] for text in (unquote(path), path)]
+    return [n for n in dict.fromkeys(names) if n not in ("", ".", "..") and "\0" not in n]
