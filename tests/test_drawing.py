@@ -10,11 +10,12 @@ import pytest
 from PIL import Image
 
 from utils import drawing
-from utils.classes import VOC_COLOURS, VOID, Classes, named
+from utils.classes import VOC_COLOURS, VOID, Classes, named, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
 
-TWO = Classes(("background", "bottle"), ((9, 9, 9), (0, 0, 255)))
+TWO = Classes(("background", "bottle"), ((0, 0, 0), (0, 0, 255)))
+STREET = Classes(("Sky", "Building", "Pole"), ((128, 128, 128), (128, 0, 0), (192, 192, 128)))
 
 
 def many(count: int) -> Classes:
@@ -52,10 +53,31 @@ def holds(page: np.ndarray, part: np.ndarray) -> bool:
     return any(np.array_equal(page[y : y + height, x : x + width], part) for y, x in places)
 
 
-def test_label_colours_are_those_of_the_classes_on_black():
+@pytest.mark.parametrize("classes", [TWO, STREET])
+def test_label_colours_are_those_of_the_classes(classes):
     labels = np.array([[0, 1], [VOID, 1]], np.uint8)
-    expected = [[(0, 0, 0), (0, 0, 255)], [(224, 224, 192), (0, 0, 255)]]
-    np.testing.assert_array_equal(drawing.colour_labels(labels, TWO), np.uint8(expected))
+    behind, thing = classes.colours[:2]
+    expected = [[behind, thing], [(224, 224, 192), thing]]
+    np.testing.assert_array_equal(drawing.colour_labels(labels, classes), np.uint8(expected))
+
+
+def test_a_sky_that_has_a_colour_is_drawn_in_it_everywhere(tmp_path):
+    """Issue 15, A9: CamVid's class 0 is the sky, (128, 128, 128), and was drawn black."""
+    sky = (128, 128, 128)
+    labels = np.zeros((40, 60), np.uint8)
+    labels[20:, 10:50] = 1
+    shown = drawing.overlay(picture(40, 60, 20), labels, STREET)
+    assert tuple(shown[10, 30]) == (74, 74, 74)  # half of 20 and of 128
+    boxes, _, _ = drawing.legend(STREET, [0, 1], 0, 600)
+    assert [box.colour for box in boxes] == list(STREET.colours)
+    drawing.segmentation_figure(tmp_path / "one.png", picture(40, 60, 20), labels, STREET)
+    rows = [("row", picture(40, 60, 20), labels, labels)]
+    drawing.comparison_figure(tmp_path / "many.png", rows, STREET, "title")
+    for name in ("one.png", "many.png"):
+        page = read(tmp_path / name)
+        assert sky in colours_of(page) and (0, 0, 0) not in colours_of(page[50:]), name
+    drawing.write_index_png(tmp_path / "mask.png", labels, STREET)
+    assert tuple(read(tmp_path / "mask.png")[0, 0]) == sky
 
 
 def test_overlay_mixes_inside_draws_lines_and_leaves_the_background():
@@ -75,7 +97,127 @@ def test_overlay_mixes_inside_draws_lines_and_leaves_the_background():
 def test_overlay_shows_void_light():
     labels = np.full((9, 9), VOID, np.uint8)
     shown = drawing.overlay(picture(9, 9, 0), labels, TWO)
-    assert colours_of(shown) == {(112, 112, 96)}
+    assert colours_of(shown[2:-2, 2:-2]) == {(112, 112, 96)}
+
+
+def luma(array: np.ndarray) -> np.ndarray:
+    return np.asarray(array, float) @ (0.299, 0.587, 0.114)
+
+
+GREYS = [(v, v, v) for v in (0, 64, 127, 128, 129, 192, 255)]
+VIVID = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (128, 0, 0), (224, 224, 192)]
+
+
+@pytest.mark.parametrize("colour", [*GREYS, *VIVID])
+def test_an_object_of_the_colour_of_its_class_is_outlined(colour):
+    """Issue 15, A9: it was invisible, as white on white."""
+    classes = Classes(("background", "thing"), ((0, 0, 0), colour))
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 20:50] = 1
+    original = np.full((40, 60, 3), colour, np.uint8)
+    shown = drawing.overlay(original, labels, classes)
+    rim = np.zeros_like(labels, bool)
+    rim[10:30, 20:50] = True
+    rim[11:29, 21:49] = False
+    assert (np.abs(luma(shown[rim]) - luma(colour)) >= 127).all()
+    np.testing.assert_array_equal(shown[~rim], original[~rim])
+
+
+@pytest.mark.parametrize("ground", [*GREYS, *VIVID])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (128, 128, 128), (255, 255, 255), (0, 128, 0)])
+def test_one_of_the_two_lines_is_seen_on_every_picture(ground, colour):
+    classes = Classes(("background", "thing"), ((0, 0, 0), colour))
+    labels = np.zeros((40, 60), np.uint8)
+    labels[10:30, 20:50] = 1
+    shown = drawing.overlay(np.full((40, 60, 3), ground, np.uint8), labels, classes)
+    differ = np.abs(luma(shown[10:12, 30]) - luma(ground))  # of the rim and the line beside it
+    assert differ.max() >= 63
+
+
+@pytest.mark.parametrize("colour", [(255, 255, 255), (120, 120, 120), (10, 10, 10)])
+def test_an_object_that_fills_its_picture_is_outlined_too(colour):
+    classes = Classes(("background", "thing"), ((0, 0, 0), colour))
+    shown = drawing.overlay(
+        np.full((40, 60, 3), colour, np.uint8), np.ones((40, 60), np.uint8), classes
+    )
+    for side in (shown[0], shown[-1], shown[:, 0], shown[:, -1]):
+        assert (np.abs(luma(side) - luma(colour)) >= 127).all()
+
+
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("turned", [False, True])
+def test_what_is_too_narrow_for_two_lines_keeps_its_colour(width, turned):
+    """Cracks, wires and small pictures of poles were all white."""
+    labels = np.zeros((40, 60), np.uint8)
+    labels[5:35, 20 : 20 + width] = 1
+    labels = labels.T if turned else labels
+    for behind, expected in ((200, (0, 0, 255)), (20, (0, 0, 255))):
+        shown = drawing.overlay(picture(*labels.shape, behind), labels, TWO)
+        assert colours_of(shown[labels == 1]) == {expected}
+    like_the_class = np.full((*labels.shape, 3), (40, 30, 230), np.uint8)
+    shown = drawing.overlay(like_the_class, labels, TWO)
+    assert colours_of(shown[labels == 1]) == {(255, 255, 255)}
+
+
+def test_regions_that_touch_have_their_own_lines():
+    """A light class a black rim, a dark one a white rim, the sky as well."""
+    labels = np.repeat(np.uint8([[0, 1, 2]]), 40, axis=0).repeat(20, axis=1)
+    shown = drawing.overlay(picture(40, 60), labels, STREET)
+    row = [tuple(pixel) for pixel in shown[20, [18, 19, 20, 21, 38, 39, 40, 41]].tolist()]
+    sky, building, pole = STREET.colours
+    white, black = (255, 255, 255), (0, 0, 0)
+    assert row == [sky, white, white, building, building, white, black, pole]
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_the_first_three_channels_are_drawn(tmp_path, channels):
+    many_channels = np.zeros((20, 30, channels), np.uint8)
+    many_channels[:] = [10, 60, 110, 160, 210, 230, 250][:channels]
+    expected = (10, 60, 110) if channels >= 3 else (10, 10, 10)
+    labels = np.zeros((20, 30), np.uint8)
+    assert colours_of(drawing.overlay(many_channels, labels, TWO)) == {expected}
+    grey = round(0.45 * sum(expected) / 3)
+    assert colours_of(drawing.error_map(many_channels, labels, labels)) == {(grey,) * 3}
+    drawing.segmentation_figure(tmp_path / "one.png", many_channels, labels, TWO, labels)
+    drawing.comparison_figure(
+        tmp_path / "rows.png", [("row", many_channels, labels, labels)], TWO, "title"
+    )
+    for name in ("one.png", "rows.png"):
+        page = read(tmp_path / name)
+        assert (page == np.uint8(expected)).all(axis=2).sum() > 20 * 30, name
+
+
+def test_a_grey_picture_without_channels_is_drawn():
+    assert colours_of(drawing.as_seen(np.full((2, 3), 7, np.uint8))) == {(7, 7, 7)}
+
+
+def test_colours_that_were_edited_after_training_are_taken(tmp_path):
+    """Issue 15, A9: pictures of `--image-file` kept the colours that the weights carry."""
+    weights = named(["background", "Bottle", "class 2"])
+    edited = Classes(("background", "bottle ", "can"), ((0, 0, 0), (255, 128, 0), (1, 2, 3)))
+    assert drawing.colours_of(tmp_path, weights) == weights
+    write_classes(tmp_path / "classes.json", edited)
+    expected = Classes(weights.names, edited.colours)
+    assert drawing.colours_of(tmp_path, weights) == expected
+    (tmp_path / "train").mkdir()
+    assert drawing.colours_of(tmp_path / "train", weights) == expected
+
+
+@pytest.mark.parametrize("names", [["background", "cup"], ["background", "bottle", "can"]])
+def test_colours_of_other_classes_are_not_taken(tmp_path, names):
+    write_classes(tmp_path / "classes.json", Classes(tuple(names), ((9, 9, 9),) * len(names)))
+    weights = named(["background", "bottle"])
+    assert drawing.colours_of(tmp_path, weights) == weights
+
+
+def test_colours_without_a_data_folder_are_those_of_the_weights(tmp_path):
+    assert drawing.colours_of(tmp_path / "nowhere", TWO) == TWO
+
+
+def test_damaged_colours_are_said(tmp_path):
+    (tmp_path / "classes.json").write_text("{", encoding="utf-8")
+    with pytest.raises(UserError, match="classes.json"):
+        drawing.colours_of(tmp_path, TWO)
 
 
 def test_unequal_sizes_are_refused(tmp_path):
@@ -213,6 +355,49 @@ def test_figure_shows_every_class_crisply(tmp_path, count):
         assert holds(page, enlarged)
 
 
+def test_names_that_read_alike_when_shortened_have_their_ids():
+    names = [f"the left hand side of the {word} on the right hand side" for word in ("cup", "can")]
+    _, texts, _ = drawing.legend(named(["background", *names]), [0], 0, 600)
+    words = [text.words for text in texts]
+    assert len(set(words)) == 3 and [word[:2] for word in words] == ["0 ", "1 ", "2 "]
+    assert all(drawing.text_width(word) <= 280 for word in words)
+
+
+def test_a_white_picture_is_told_from_the_page(tmp_path):
+    """With a white class 0 the whole of a label map may be as white as the page."""
+    paper = Classes(("paper", "ink"), ((255, 255, 255), (0, 0, 0)))
+    drawing.segmentation_figure(
+        tmp_path / "x.png", picture(40, 60, 255), np.zeros((40, 60), np.uint8), paper
+    )
+    page = read(tmp_path / "x.png")
+    rows, columns, size = drawing.arrange((40, 60), 3)
+    framed = np.full((size[0] + 2, size[1] + 2, 3), drawing.FRAME, np.uint8)
+    framed[1:-1, 1:-1] = 255
+    assert holds(page, framed)
+
+
+def test_a_page_says_what_it_was_marked_with(tmp_path):
+    drawing.write_page(tmp_path / "x.png", (10, 20), [], [], mark=("about", "me"))
+    drawing.write_page(tmp_path / "plain.png", (10, 20), [], [])
+    assert drawing.read_mark(tmp_path / "x.png", "about") == "me"
+    for name, keyword in (("x.png", "else"), ("plain.png", "about"), ("none.png", "about")):
+        assert drawing.read_mark(tmp_path / name, keyword) is None
+    for name, content in (
+        ("text.png", b"text"),
+        ("cut.png", (tmp_path / "x.png").read_bytes()[:40]),
+    ):
+        (tmp_path / name).write_bytes(content)
+        assert drawing.read_mark(tmp_path / name, "about") is None
+    (tmp_path / "folder.png").mkdir()
+    assert drawing.read_mark(tmp_path / "folder.png", "about") is None
+
+
+def test_the_mark_of_a_large_page_is_read_without_a_warning(tmp_path, monkeypatch):
+    drawing.write_page(tmp_path / "x.png", (100, 200), [], [], mark=("about", "me"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    assert drawing.read_mark(tmp_path / "x.png", "about") == "me"
+
+
 def test_legend_shows_classes_that_the_picture_lacks(tmp_path):
     labels = np.zeros((64, 64), np.uint8)
     drawing.segmentation_figure(tmp_path / "x.png", picture(64, 64), labels, many(30))
@@ -226,9 +411,10 @@ def test_legend_of_very_many_classes_names_those_that_occur():
 
 
 @pytest.mark.parametrize("width", [360, 900, 1600])
-def test_legend_stays_inside_the_page_and_does_not_overlap(width):
+@pytest.mark.parametrize("ending", ["", " of a rather long description of what it is"])
+def test_legend_stays_inside_the_page_and_does_not_overlap(width, ending):
     names = ["background", "x", "a class with a name much longer than any page is wide " * 5]
-    names += [f"thing {i}" for i in range(20)]
+    names += [f"thing {i}{ending}" for i in range(30)]
     boxes, texts, bottom = drawing.legend(named(names), [VOID], 50, width)
     assert len(boxes) == len(texts) == len(names) + 1
     spots = sorted((text.top, text.left, drawing.text_width(text.words)) for text in texts)

@@ -2,6 +2,10 @@
 
 Figures are laid out in whole pixels, so a mask is drawn one to one and stays crisp. They are
 drawn without axes or a plotting state, so nothing of a figure remains when it has been written.
+
+Class 0 has its colour like any other, as the sky of CamVid has. Where that is black, as it is
+unless a `classes.json` says otherwise, class 0 is what lies behind the objects, and overlays leave
+it clear. Pictures may have any number of channels: what the first three look like is drawn.
 """
 
 import math
@@ -12,10 +16,11 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngImageFile, PngInfo
 
-from utils.classes import VOC_COLOURS, VOID, Classes
+from utils.classes import VOC_COLOURS, VOID, Classes, check_classes, find_classes, read_classes
 from utils.errors import UserError
-from utils.files import replace_whole
+from utils.files import data_folder, replace_whole
 from utils.pictures import resize_labels, resize_picture
 
 MARGIN = 16  # pixels around and between the parts of a figure
@@ -25,6 +30,8 @@ LARGEST_LEGEND = 40  # with more classes the legend names only those that occur
 LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers give up
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
+FRAME = (208, 210, 214)  # around pictures, which may be as white as the page
+NEAR = 64  # of 255 in every channel: colours that are as near pass for one another in a thin line
 ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of several
 DIMMED = 0.45  # brightness of what is right in an error map; below that of its void
 ERROR_VOID = (160, 160, 160)
@@ -68,26 +75,72 @@ def palette(classes: Classes) -> np.ndarray:
     return colours
 
 
-def colour_labels(labels: np.ndarray, classes: Classes) -> np.ndarray:
-    """A label map (H, W) uint8 as a picture (H, W, 3) uint8 on black background, as Figure 12.5.3.
+def colours_of(folder: Path | str, classes: Classes) -> Classes:
+    """The classes of a network in the colours that a data folder gives them now.
 
-    Void is shown light.
+    Weights carry the colours of their training; who edits `classes.json` afterwards wants to see
+    the new ones. Ids and names stay those of the weights.
+
+    Args:
+        folder: with a `classes.json`, in itself or one up; looked for as `data_folder` does.
+        classes: of the weights.
+
+    Returns:
+        `classes` as they are when there is no such file or it describes other classes, in number
+        or by name.
+
+    Raises:
+        UserError: that `classes.json` is damaged.
     """
-    colours = palette(classes)
-    colours[0] = 0
-    return colours[labels]
+    try:
+        found = find_classes(data_folder(folder))
+    except UserError:  # pictures can be segmented where no data are
+        return classes
+    if found is None:
+        return classes
+    now = read_classes(found)
+    try:
+        check_classes(classes, "the weights", now, found)
+    except UserError:  # of other data, as the folder that is taken when none is named
+        return classes
+    return Classes(classes.names, now.colours)
+
+
+def as_seen(picture: np.ndarray) -> np.ndarray:
+    """What the first three channels of a picture look like, (H, W, 3) uint8.
+
+    Args:
+        picture: (H, W) or (H, W, C) uint8 with C from 1 up. Of one or two channels the first is
+            shown in grey; those beyond the third, as near infrared or alpha, are not shown.
+    """
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.shape[2] < 3:
+        return np.repeat(picture[..., :1], 3, axis=2)
+    return picture[..., :3]
+
+
+def colour_labels(labels: np.ndarray, classes: Classes) -> np.ndarray:
+    """A label map (H, W) uint8 as a picture (H, W, 3) uint8 in the colours of its classes.
+
+    The background is black as in Figure 12.5.3, unless class 0 has another colour; void is light.
+    """
+    return palette(classes)[labels]
 
 
 def overlay(
     picture: np.ndarray, labels: np.ndarray, classes: Classes, opacity: float = 0.5
 ) -> np.ndarray:
-    """Lay class colours over a picture; the background stays as it is.
+    """Lay class colours over a picture; a background whose colour is black stays as it is.
 
-    Inside each region runs a white line with a line of the full class colour beside it, which
-    together are seen on pictures of any colour.
+    Inside each region run two lines: along its rim a white one, or a black one when the class is
+    light, and beside it one of the full class colour. They differ by half of all brightness, so
+    that one of them at least is seen on an object of any colour, that of its class included. What
+    is too narrow for both is drawn in the class colour, and where that is near the picture's, in
+    that of the rim.
 
     Args:
-        picture: (H, W, 3) uint8.
+        picture: (H, W, C) uint8.
         labels: (H, W) uint8 class ids, 255 = void.
         opacity: share of the class colour within the lines, 0 to 1.
 
@@ -98,12 +151,41 @@ def overlay(
         ValueError: picture and labels have different sizes.
     """
     _check_sizes(picture, labels)
-    colours = palette(classes)[labels].astype(np.float32)
-    mixed = np.rint(picture + np.float32(opacity) * (colours - picture)).astype(np.uint8)
+    picture, colours = as_seen(picture), palette(classes)
+    full = colours[labels]  # (H, W, 3)
+    mixed = np.rint(picture + np.float32(opacity) * (full.astype(np.float32) - picture))
+    mixed = mixed.astype(np.uint8)
     line = max(1, round(min(labels.shape) / 400))  # pixels; seen, yet small objects stay open
-    mixed = np.where(outlines(labels, 2 * line)[..., None], colours.astype(np.uint8), mixed)
-    mixed[outlines(labels, line)] = 255
+    inner, rim = _lines(labels, 2 * line), _lines(labels, line)
+    mixed[inner] = full[inner]
+    luma = colours @ (0.299, 0.587, 0.114)  # of ITU-R BT.601
+    rims = np.where(luma.round() <= 128, 255, 0).astype(np.uint8)  # (256,)
+    far = (np.abs(picture[rim].astype(np.int16) - full[rim]) >= NEAR).any(axis=1)  # (n,)
+    narrow = _is_narrow(labels, 2 * line)[rim]
+    mixed[rim] = np.where((narrow & far)[:, None], full[rim], rims[labels[rim]][:, None])
+    if colours[0].any():
+        return mixed
     return np.where((labels != 0)[..., None], mixed, picture)
+
+
+def _lines(labels: np.ndarray, width: int) -> np.ndarray:
+    """As `outlines`, with the border of the picture: an object may fill all of it."""
+    edge = outlines(labels, width)
+    edge[:width] = edge[-width:] = edge[:, :width] = edge[:, -width:] = True
+    return edge
+
+
+def _is_narrow(labels: np.ndarray, width: int) -> np.ndarray:
+    """Which pixels lie in a run of one label, of their row or column, of at most `width` pixels."""
+
+    def lengths(rows: np.ndarray) -> np.ndarray:
+        """How long the run of each pixel is in its row, (H, W)."""
+        begins = np.ones(rows.shape, bool)
+        begins[:, 1:] = rows[:, 1:] != rows[:, :-1]
+        run = np.cumsum(begins.ravel(), dtype=np.int32) - 1  # (H * W,)
+        return np.bincount(run)[run].reshape(rows.shape)
+
+    return (lengths(labels) <= width) | (lengths(labels.T).T <= width)
 
 
 def outlines(labels: np.ndarray, width: int = 1) -> np.ndarray:
@@ -124,7 +206,7 @@ def error_map(picture: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> 
     """Where a prediction is wrong, and how: `ERROR_COLOURS` over the dimmed grey picture.
 
     Args:
-        picture: (H, W, 3) uint8.
+        picture: (H, W, C) uint8.
         truth: (H, W) uint8 class ids; void (255) is shown grey whatever was predicted.
         predicted: (H, W) uint8 class ids.
 
@@ -136,7 +218,8 @@ def error_map(picture: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> 
     """
     for labels in (truth, predicted):
         _check_sizes(picture, labels)
-    grey = np.rint(DIMMED * picture.mean(axis=2, keepdims=True)).astype(np.uint8)  # (H, W, 1)
+    grey = as_seen(picture).mean(axis=2, keepdims=True)
+    grey = np.rint(DIMMED * grey).astype(np.uint8)  # (H, W, 1)
     shown = np.repeat(grey, 3, axis=2)  # (H, W, 3)
     wrong = truth != predicted
     shown[wrong & (predicted == 0)] = ERROR_COLOURS["missed object"]
@@ -177,11 +260,11 @@ def segmentation_figure(
 
     Pixels stay square; small pictures are enlarged by a whole factor, large ones reduced. Panels
     are arranged in rows or columns after the shape of the picture. As in Figure 12.5.3 the
-    background of label maps is black; void is light.
+    background of label maps is black, unless class 0 has another colour; void is light.
 
     Args:
         path: the PNG; replaced whole.
-        picture: (H, W, 3) uint8.
+        picture: (H, W, C) uint8.
         predicted: (H, W) uint8 class ids.
         classes: names and colours for the legend, any number of them.
         truth: (H, W) uint8 class ids, 255 = void.
@@ -198,7 +281,7 @@ def segmentation_figure(
 
     names = ["Input", *(["Ground truth"] if truth is not None else []), "Prediction", "Overlay"]
     rows, columns, size = arrange(picture.shape[:2], len(names))
-    small = resize_picture(picture, size)
+    small = resize_picture(as_seen(picture), size)
     maps = [resize_labels(labels, size) for labels in maps]
     panels = [
         small,
@@ -236,7 +319,7 @@ def comparison_figure(
 
     Args:
         path: PNG or JPEG by its name; replaced whole.
-        rows: a line of text, (H, W, 3) uint8 picture, (H, W) uint8 ground truth (255 = void) and
+        rows: a line of text, (H, W, C) uint8 picture, (H, W) uint8 ground truth (255 = void) and
             prediction; taken one by one, and only small copies are kept.
         classes: names and colours for the legend.
         title: a line above the rows.
@@ -259,7 +342,7 @@ def comparison_figure(
         factor = ROW_SIDE / max(picture.shape[:2])
         size = tuple(max(1, round(length * factor)) for length in picture.shape[:2])
         panels = [
-            resize_picture(picture, size),
+            resize_picture(as_seen(picture), size),
             *(colour_labels(resize_labels(labels, size), classes) for labels in (truth, predicted)),
             # Made at full size and averaged: a line of wrong pixels is thin, but stays.
             resize_picture(error_map(picture, truth, predicted), size),
@@ -307,7 +390,8 @@ def legend(
 
     Args:
         occurring: label values that occur in what the legend explains; void is explained only
-            when it occurs, and of more than 40 classes only those that do.
+            when it occurs, and of more than 40 classes only those that do. Where names would read
+            alike once they are shortened, the ids of the classes stand before them.
         top, width: where the legend may stand, in pixels.
 
     Returns:
@@ -318,8 +402,10 @@ def legend(
     if len(classes) > LARGEST_LEGEND:
         ids = [i for i in ids if i in values]
     colours = palette(classes)
-    colours[0] = 0  # as `colour_labels` draws it
-    names = [classes.names[i] for i in ids] + (["void"] if VOID in values else [])
+    names = [classes.names[i] for i in ids]
+    if len({shorten(name, _room(width)) for name in names}) < len(names):
+        names = [f"{i} {name}" for i, name in zip(ids, names, strict=True)]
+    names += ["void"] if VOID in values else []
     ids = [*ids, *([VOID] if VOID in values else [])]
     return _key(names, [tuple(map(int, colours[value])) for value in ids], top, width)
 
@@ -328,7 +414,7 @@ def _key(
     names: list[str], colours: list[tuple[int, int, int]], top: float, width: float
 ) -> tuple[list[Box], list[Text], int]:
     """Coloured boxes with their names in even columns, and the pixel row where they end."""
-    names = [shorten(name, min(280, width - 2 * MARGIN - 24)) for name in names]
+    names = [shorten(name, _room(width)) for name in names]
     column = 24 + max(map(text_width, names), default=0) + 22
     columns = max(1, min(len(names), int((width - 2 * MARGIN + 22) // column)))
     rows = -(-len(names) // columns)
@@ -339,6 +425,11 @@ def _key(
         boxes.append(Box(top + row * 24 - 1, left, 16, colour))
         texts.append(Text(top + row * 24, left + 24, name))
     return boxes, texts, int(top + rows * 24 + MARGIN - 6)
+
+
+def _room(width: float) -> float:
+    """How many pixels a name may take in a key that is `width` pixels wide."""
+    return min(280, width - 2 * MARGIN - 24)
 
 
 def text_width(words: str, size: int = 15, bold: bool = False) -> float:
@@ -371,13 +462,15 @@ def write_page(
     pictures: Sequence[tuple[int, int, np.ndarray]],
     texts: Sequence[Text],
     boxes: Sequence[Box] = (),
+    mark: tuple[str, str] | None = None,
 ) -> None:
-    """Write a white page with pictures drawn one to one, boxes and lines of text.
+    """Write a white page with pictures drawn one to one in thin frames, boxes and lines of text.
 
     Args:
         path: replaced whole; a JPEG when it ends in .jpg, else a PNG.
         size: (height, width) of the page in pixels; positions count from its top left corner.
         pictures: (top, left, array (H, W, 3) uint8) each.
+        mark: a keyword and a text that a PNG is to carry, as `read_mark` finds them.
 
     Raises:
         UserError: the page is too large, or the folder of `path` cannot be written.
@@ -397,12 +490,28 @@ def write_page(
         place = text.left, text.top
         draw.text(place, text.words, text.colour, _font(text.size, text.bold), anchor="la")
     for top, left, picture in pictures:
+        beyond = left + picture.shape[1], top + picture.shape[0]
+        draw.rectangle((left - 1, top - 1, *beyond), outline=FRAME)
         page.paste(Image.fromarray(picture), (left, top))
+    texts_of_file = PngInfo()
+    if mark:
+        texts_of_file.add_text(*mark)
     with replace_whole(path) as unfinished:
         if unfinished.suffix == ".jpg":  # colours at full size too: masks are to stay crisp
             page.save(unfinished, format="JPEG", subsampling=0, optimize=True, progressive=True)
         else:
-            page.save(unfinished, format="PNG")
+            page.save(unfinished, format="PNG", pnginfo=texts_of_file)
+
+
+def read_mark(path: Path | str, keyword: str) -> str | None:
+    """The text that `write_page` left in a PNG under `keyword`; None when it is no such file."""
+    try:
+        # Not by `Image.open`, which warns of large pages: here the header alone is read.
+        with open(path, "rb") as file, PngImageFile(file) as image:
+            text = image.info.get(keyword)
+    except (OSError, SyntaxError, ValueError):
+        return None
+    return text if isinstance(text, str) else None
 
 
 @cache

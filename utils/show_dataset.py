@@ -6,49 +6,67 @@ python3 utils/show_dataset.py --data-path data/drinks --labels segmentation_test
 import argparse
 import sys
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.errors import UserError, run
-from utils.files import data_folder
-from utils.label_maps.store import LabelStore
+from utils.files import data_folder, relative
+from utils.reading_options import add_reading_options, asked_reading
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from utils.label_maps.store import LabelStore
+
+# NumPy takes long to import, `--help` is to answer at once: functions import what needs it.
 
 CELL = 240  # pixels: the largest side of a small picture
 GREY = 238  # of the tile behind it
 NAME_HEIGHT = 20  # pixels for the file name below it
 NAME_SIZE = 12
+KEYWORD = "contact sheet"  # of the text in a sheet's PNG, by which it is known again
+ENDINGS = {".npy", ".json", ".csv"}  # of labels and annotations; one stem, one sheet
 
 
 def contact_sheet(
-    store: LabelStore,
+    store: "LabelStore",
     output: Path | str,
     count: int = 24,
     columns: int = 6,
     seed: int = 0,
     title: str = "contact sheet",
+    source: Path | str | None = None,
 ) -> list[str]:
     """Write one PNG with small pictures of a dataset, overlaid with their labels, and a legend.
 
     Args:
         store: label maps, and where their pictures are.
-        output: the PNG; replaced whole.
+        output: the PNG; an earlier sheet is replaced whole, any other file is left alone.
         count: how many pictures; drawn at random when there are more, shown in their own order.
         columns: pictures side by side.
         seed: of the random choice.
         title: what stands above, before the number of pictures.
+        source: the labels' file, which `default_output` is to know again by its place.
 
     Returns:
         The keys of the pictures shown, in order.
 
     Raises:
-        UserError: the store is empty, a picture cannot be read, or `output` cannot be written.
+        UserError: the store is empty, a picture cannot be read, or `output` cannot be written or
+            is a file that is no contact sheet.
     """
-    from utils.drawing import MARGIN, Text, legend, overlay, shorten, write_page
-    from utils.pictures import read_picture, resize_labels, resize_picture
+    import numpy as np
 
+    from utils.drawing import MARGIN, Text, as_seen, legend, overlay, read_mark, shorten, write_page
+    from utils.pictures import resize_labels, resize_picture
+
+    if Path(output).exists() and read_mark(output, KEYWORD) is None:
+        raise UserError(
+            f"{output} is there and is no contact sheet; name another file with --output, or "
+            "delete it."
+        )
     if not len(store):
         raise UserError("there is no label map to show; annotate a picture first.")
     chosen = np.random.default_rng(seed).permutation(len(store))[:count]
@@ -63,7 +81,7 @@ def contact_sheet(
     for start in range(0, len(keys), columns):
         row = []
         for key in keys[start : start + columns]:
-            picture = read_picture(store.picture_path(key))
+            picture = as_seen(_read(store, key))
             size = _thumbnail_size(picture.shape[:2])
             labels = store[key]
             occurring.update(np.unique(labels).tolist())
@@ -78,8 +96,64 @@ def contact_sheet(
         top += height + NAME_HEIGHT + MARGIN
 
     boxes, names, bottom = legend(store.classes, occurring, top, width)
-    write_page(output, (bottom, width), pictures, [*texts, *names], boxes)
+    mark = KEYWORD, _place(source, output) if source else ""
+    write_page(output, (bottom, width), pictures, [*texts, *names], boxes, mark)
     return keys
+
+
+def _read(store: "LabelStore", key: str) -> "np.ndarray":
+    """The picture of a label map with its first channels, (H, W, 3) uint8, or (H, W, 2)."""
+    from utils.pictures import channels_of
+
+    two = channels_of(store.picture_path(key)) == 2  # which do not make three
+    return store.picture(key, channels=2 if two else 3)
+
+
+def default_output(folder: Path, labels: Path | str) -> Path:
+    """The sheet of labels in the current folder, by their name: `train-x-sheet.png` for
+    `train/x.json`.
+
+    Where that is the sheet of other labels, or no sheet, the data folder's name stands before it,
+    and a line says so.
+
+    Args:
+        folder: the data folder.
+        labels: labels or annotations as seen from it.
+
+    Raises:
+        UserError: both names are taken.
+    """
+    from utils.drawing import read_mark
+
+    path = Path(labels)
+    if path.is_absolute():
+        root = folder.resolve()
+        inside = path.resolve().is_relative_to(root)
+        path = path.resolve().relative_to(root) if inside else Path(path.parent.name, path.name)
+    words = [part for part in _without_ending(path).parts if part not in ("..", path.anchor)]
+    plain = "-".join(words) or folder.resolve().name
+    outputs = [Path(f"{name}-sheet.png") for name in (plain, f"{folder.resolve().name}-{plain}")]
+    for output in outputs:
+        if not output.exists() or read_mark(output, KEYWORD) == _place(folder / labels, output):
+            return output
+        print(f"{output} is no sheet of these labels; it stays as it is.")
+    raise UserError(f"{outputs[0]} and {outputs[1]} are taken; name another file with --output.")
+
+
+def _without_ending(path: Path) -> Path:
+    """Labels without the ending that tells the annotations from what was made of them."""
+    return path.with_suffix("") if path.suffix.lower() in ENDINGS else path
+
+
+def _place(source: Path | str, output: Path | str) -> str:
+    """Where labels are as seen from their sheet, as a fingerprint: folders are nobody's business.
+
+    It stays when both are moved together.
+    """
+    from hashlib import sha256
+
+    seen = relative(_without_ending(Path(source)), Path(output).parent)
+    return sha256(seen.encode()).hexdigest()[:16]
 
 
 def _thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
@@ -88,8 +162,10 @@ def _thumbnail_size(size: tuple[int, int]) -> tuple[int, int]:
     return tuple(max(1, round(length * factor)) for length in size)
 
 
-def _centred(small: np.ndarray, height: int) -> np.ndarray:
+def _centred(small: "np.ndarray", height: int) -> "np.ndarray":
     """A small picture in the middle of a grey tile, (height, CELL, 3) uint8."""
+    import numpy as np
+
     tile = np.full((height, CELL, 3), GREY, np.uint8)
     top, left = (height - small.shape[0]) // 2, (CELL - small.shape[1]) // 2
     tile[top : top + small.shape[0], left : left + small.shape[1]] = small
@@ -120,20 +196,25 @@ def main() -> None:
         metavar="FILE",
         help="labels or annotations in the data folder (%(default)s)",
     )
+    add_reading_options(parser)
     parser.add_argument("--count", type=_positive, default=24, help="pictures (%(default)s)")
     parser.add_argument("--columns", type=_positive, default=6, help="side by side (%(default)s)")
     parser.add_argument("--seed", type=_positive, default=1, help="of the choice (%(default)s)")
     parser.add_argument(
-        "--output", type=_png, help="PNG to write (default: <labels>-sheet.png in this folder)"
+        "--output",
+        type=_png,
+        help="PNG to write (default: <labels>-sheet.png in this folder, train-x-sheet.png for "
+        "train/x.json)",
     )
     args = parser.parse_args()
 
     from utils.label_maps.fresh import ensure_labels
 
-    output = args.output or Path(f"{Path(args.labels).stem}-sheet.png")
     folder = data_folder(args.data_path)
-    store = ensure_labels(folder / args.labels, pictures=folder)
-    shown = contact_sheet(store, output, args.count, args.columns, args.seed, args.labels)
+    source = folder / args.labels
+    output = args.output or default_output(folder, args.labels)
+    store = ensure_labels(source, pictures=folder, reading=asked_reading(args))
+    shown = contact_sheet(store, output, args.count, args.columns, args.seed, args.labels, source)
     print(f"{len(shown)} of {len(store)} pictures: {output}")
 
 
