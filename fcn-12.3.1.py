@@ -73,33 +73,35 @@ def train_fcn(network, data, run):
 def evaluate_fcn(network, data, run, weights: Path):
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
     from engine.session import open_labels
-    from engine.weights import load_weights
+    from engine.weights import load_weights, read_reading
     from evaluation import answer, evaluate, pictures_of_store, print_scores
     from fast.folding import fold
     from tools.portrait import draw_portrait
     from tools.segmenting import pictures_of_files, segment_pictures
     from tools.views import VIEWS
     from utils.classes import check_classes
+    from utils.drawing import colours_of
 
-    classes, verbose = network.classes, run.verbose > 0
+    channels, verbose = network.input_shape[2], run.verbose > 0
     fcn = network.build()
     load_weights(fcn, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
     ask = partial(answer, VIEWS[run.tta](fold(fcn)))
     if run.image_file:
-        segment_pictures(
-            ask, pictures_of_files(run.image_file), classes, run.prediction_dir, verbose
-        )
+        pictures = pictures_of_files(run.image_file, read_reading(weights), channels)
+        classes = colours_of(data.data_path, network.classes)
+        segment_pictures(ask, pictures, classes, run.prediction_dir, verbose)
         return
     store = open_labels(data, data.test_labels, verbose)
-    check_classes(classes, weights, store.classes, data.test_labels)
-    matrices = evaluate(ask, store, data.workers)
+    check_classes(network.classes, weights, store.classes, data.test_labels)
+    matrices = evaluate(ask, store, data.workers, channels)
     print_scores(store.keys, matrices, store.classes.names, verbose)
     if run.plot:
-        segment_pictures(ask, pictures_of_store(store), store.classes, run.prediction_dir, verbose)
+        pictures = pictures_of_store(store, data.workers, channels)
+        segment_pictures(ask, pictures, store.classes, run.prediction_dir, verbose)
     if run.portrait:
-        draw_portrait(ask, store, run.prediction_dir)
+        draw_portrait(ask, store, run.prediction_dir, data.workers, channels)
 
 
 def main():

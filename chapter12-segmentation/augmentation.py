@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageFilter
 
 from utils.classes import VOID
-from utils.pictures import resize_picture
+from utils.pictures import GREY_WEIGHTS, resize_picture
 
 # Where things are. DeepLab and PSPNet zoom by 0.5 to 2 and train for days; in the minutes of the
 # quick preset less variation leads further, and 0.5 leaves a fifth of the pixels void.
@@ -39,8 +39,6 @@ BLUR = 1.0  # pixels of standard deviation at most, for a picture of BLUR_HEIGHT
 BLUR_HEIGHT = 480  # the chapter's pictures
 NOISE_SHARE = 0.1
 NOISE = 8.0  # standard deviation at most, of 255; a webcam in a dim room
-
-GREY_WEIGHTS = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as in JPEG
 
 
 @dataclass(frozen=True)
@@ -70,14 +68,14 @@ def augment(
     """Change a picture and its labels at random and bring both to `size`.
 
     Args:
-        picture: (h, w, 3) uint8.
+        picture: (h, w, C) uint8.
         labels: (h', w') uint8 class ids of the same view, of any size.
         rng: gives all random numbers; equally seeded ones give equal results.
         size: (H, W) of the results.
         close_ups: share of pictures that are seen from near, 0 to 1.
 
     Returns:
-        The picture (H, W, 3) uint8 and its labels (H, W) uint8; what lies outside the source is
+        The picture (H, W, C) uint8 and its labels (H, W) uint8; what lies outside the source is
         its mean colour and void (255).
     """
     view = random_view(rng, close_ups)
@@ -105,7 +103,7 @@ def random_view(rng: np.random.Generator, close_ups: float = 0.0) -> View:
 
 
 def see_picture(picture: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
-    """What a view shows of a picture: (h, w, 3) uint8 -> (H, W, 3) uint8, `size` being (H, W).
+    """What a view shows of a picture: (h, w, C) uint8 -> (H, W, C) uint8, `size` being (H, W).
 
     Bilinear. Where the view shrinks the picture it is reduced with averaging first, as sampling
     it sparsely would alias.
@@ -119,8 +117,13 @@ def see_picture(picture: np.ndarray, view: View, size: tuple[int, int]) -> np.nd
         max(1, round(source * min(1.0, scale)))
         for source, scale in zip(picture.shape, scales, strict=False)
     ]
-    image = Image.fromarray(resize_picture(picture, tuple(reduced)))
-    return _seen(image, picture.shape[:2], view, size, Image.Resampling.BILINEAR, mean)
+    small, method = resize_picture(picture, tuple(reduced)), Image.Resampling.BILINEAR
+    if picture.shape[2] == 3:
+        return _seen(Image.fromarray(small), picture.shape[:2], view, size, method, mean)
+    # One by one: Pillow would take the last of 2 and 4 channels for transparency.
+    channels = (Image.fromarray(small[..., channel]) for channel in range(small.shape[2]))
+    seen = zip(channels, mean, strict=True)
+    return np.stack([_seen(c, picture.shape[:2], view, size, method, m) for c, m in seen], axis=2)
 
 
 def see_labels(labels: np.ndarray, view: View, size: tuple[int, int]) -> np.ndarray:
@@ -157,31 +160,43 @@ def affine(
 
 
 def change_look(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Change colour, sharpness and noise of a picture at random, (H, W, 3) uint8 -> the same.
+    """Change colour, sharpness and noise of a picture at random, (H, W, C) uint8 -> the same.
 
-    In the order of a camera: the lens blurs, the sensor adds noise, the rest is arithmetic.
+    In the order of a camera: the lens blurs, the sensor adds noise, the rest is arithmetic. What
+    needs to know red, green and blue is left out where there are not three channels.
     """
-    image = Image.fromarray(picture)
+    channels, pivot = picture.shape[2], float(picture[::4, ::4].mean())
     if rng.random() < BLUR_SHARE:
-        radius = rng.uniform(0, BLUR) * picture.shape[0] / BLUR_HEIGHT
-        image = image.filter(ImageFilter.GaussianBlur(radius))
+        picture = blur(picture, rng.uniform(0, BLUR) * picture.shape[0] / BLUR_HEIGHT)
     if rng.random() < NOISE_SHARE:
-        image = Image.fromarray(add_noise(np.asarray(image), rng.uniform(0, NOISE), rng))
-
-    saturation = 1 + rng.uniform(-SATURATION, SATURATION)
-    image = image.convert("RGB", colour_matrix(saturation, radians(rng.uniform(-HUE, HUE))))
+        picture = add_noise(picture, rng.uniform(0, NOISE), rng)
+    if channels == 3:
+        saturation = 1 + rng.uniform(-SATURATION, SATURATION)
+        matrix = colour_matrix(saturation, radians(rng.uniform(-HUE, HUE)))
+        picture = np.asarray(Image.fromarray(picture).convert("RGB", matrix))
     curves = tone_curves(
         gains=(1 + rng.uniform(-BRIGHTNESS, BRIGHTNESS))
-        * (1 + rng.uniform(-WHITE_BALANCE, WHITE_BALANCE, 3)),
+        * (1 + rng.uniform(-WHITE_BALANCE, WHITE_BALANCE, channels)),
         contrast=1 + rng.uniform(-CONTRAST, CONTRAST),
         gamma=float(np.exp(rng.uniform(-log(GAMMA), log(GAMMA)))),
-        pivot=float(picture[::4, ::4].mean()),
+        pivot=pivot,
     )
-    return np.array(image.point(curves.ravel().tolist()))
+    if channels == 3:
+        return np.array(Image.fromarray(picture).point(curves.ravel().tolist()))
+    return np.stack([curve[picture[..., c]] for c, curve in enumerate(curves)], axis=2)
+
+
+def blur(picture: np.ndarray, radius: float) -> np.ndarray:
+    """Blur each channel of (H, W, C) uint8 by a Gaussian with a standard deviation in pixels."""
+    gaussian = ImageFilter.GaussianBlur(radius)
+    if picture.shape[2] == 3:
+        return np.asarray(Image.fromarray(picture).filter(gaussian))
+    channels = [Image.fromarray(picture[..., c]) for c in range(picture.shape[2])]
+    return np.stack([np.asarray(channel.filter(gaussian)) for channel in channels], axis=2)
 
 
 def add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:
-    """Add normal noise of a standard deviation, in steps of 1/255, to (H, W, 3) uint8."""
+    """Add normal noise of a standard deviation, in steps of 1/255, to (H, W, C) uint8."""
     noise = rng.standard_normal(picture.shape, np.float32)
     noise *= deviation
     noise += picture
@@ -190,10 +205,10 @@ def add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -
 
 
 def tone_curves(gains, contrast: float, gamma: float, pivot: float) -> np.ndarray:
-    """What becomes of the 256 values of each channel, (3, 256) uint8.
+    """What becomes of the 256 values of each channel, (C, 256) uint8.
 
     Args:
-        gains: factor of each of the three channels.
+        gains: factor of each of the C channels.
         contrast: factor of the distance from `pivot`.
         gamma: exponent of the values, counted from 0 to 1.
         pivot: value from 0 to 255 that contrast leaves as it is.

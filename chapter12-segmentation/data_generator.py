@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import keras
 import numpy as np
 
-from augmentation import CLOSE_UPS, GREY_WEIGHTS, augment, needed_size
+from augmentation import CLOSE_UPS, augment, needed_size
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
-from utils.pictures import picture_size, read_picture, resize_labels, resize_picture, same_shape
+from utils.pictures import resize_labels, resize_picture, same_shape
 
 AUGMENTATION = 1  # sets the random numbers of augmentation apart from those of the order
 
@@ -59,18 +59,16 @@ class DataGenerator(keras.utils.PyDataset):
                 "none" leaves them as they are.
             pictures_per_epoch: pictures in an epoch, fewer or more than there are; the next epoch
                 goes on where one ends, so all pictures are taken equally often. None: each once.
-            channels: 3 for red, green and blue, 1 for grey.
+            channels: 3 for red, green and blue, 1 for grey, or the first of the files, up to 16.
             label_size: "network" for maps of `size`; "original" for maps as the store has them,
                 for evaluation. Then a batch ends early where the next map has another size.
 
         Raises:
-            UserError: there is no picture, one is missing or unreadable or has another shape than
-                its label map, or `channels` is neither 1 nor 3.
+            UserError: there is no picture, or one is missing or unreadable or has another shape
+                than its label map.
             ValueError: order or augmentation is asked for with `label_size="original"`.
         """
         super().__init__()
-        if channels not in (1, 3):
-            raise UserError(f"pictures cannot have {channels} channels; choose 3 or 1.")
         self.store = store
         self.keys = list(store.keys if keys is None else keys)
         if not self.keys:
@@ -140,7 +138,7 @@ class DataGenerator(keras.utils.PyDataset):
         for key, seed in zip(keys, seeds, strict=True):
             augmented = self.close_ups is not None
             least = needed_size(self.size, self.close_ups) if augmented else None
-            picture = read_picture(self.store.picture_path(key), least)  # (h, w, 3) uint8
+            picture = self.store.picture(key, least, self.channels)  # (h, w, channels) uint8
             labels = self.store[key]  # (h', w') uint8
             if augmented:
                 rng = np.random.default_rng(seed)
@@ -151,8 +149,7 @@ class DataGenerator(keras.utils.PyDataset):
                     labels = resize_labels(labels, self.size)
             x.append(picture)
             y.append(labels)
-        x, y = np.stack(x), np.stack(y)  # (B, H, W, 3), (B, H, W)
-        return (grey(x) if self.channels == 1 else x), y
+        return np.stack(x), np.stack(y)  # (B, H, W, channels), (B, H, W)
 
 
 def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]:
@@ -175,12 +172,6 @@ def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]
     return first, [keys[index] for index in sorted(chosen)]
 
 
-def grey(pictures: np.ndarray) -> np.ndarray:
-    """Brightness (..., 1) uint8 of colour pictures (..., 3) uint8, after ITU-R BT.601."""
-    values = pictures @ GREY_WEIGHTS.astype(np.float32)
-    return np.rint(values).astype(np.uint8)[..., None]
-
-
 def _checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, int]]:
     """The sizes (H, W) of label maps, once their pictures' headers are found to agree with them.
 
@@ -191,7 +182,7 @@ def _checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, in
     """
     size_of = dict(zip(store.keys, store.sizes, strict=True))
     for key in keys:
-        size, map_size = picture_size(store.picture_path(key)), size_of[key]
+        size, map_size = store.picture_size(key), size_of[key]
         if not same_shape(size, map_size):
             raise UserError(
                 f"{store.picture_path(key)} is {size[0]} high and {size[1]} wide, but its label "

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import layers
 
-from data_generator import grey
 from fast.feed import map_ahead
 from metrics import (
     ConfusionMatrices,
@@ -20,7 +19,7 @@ from metrics import (
 )
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
-from utils.pictures import read_picture, resize_picture
+from utils.pictures import grey, resize_picture
 
 Answer = Callable[..., object]  # (picture, size=None) -> probabilities, see `answer`
 
@@ -80,15 +79,15 @@ def answer(model: keras.Model, picture: np.ndarray, size: tuple[int, int] | None
 
     Args:
         model: a network from (1, H, W, channels) to probabilities; of several outputs the first.
-        picture: (h, w, 3) uint8.
+        picture: (h, w, channels) uint8; colours do for a network of one channel.
         size: of the answer; (h, w) when there is none.
 
     Returns:
         (h, w, C) float32 class probabilities, on the device: `keras.ops.convert_to_numpy` brings
         them from there.
     """
-    inputs = resize_picture(picture, model.input_shape[1:3])[None]  # (1, H, W, 3)
-    if model.input_shape[3] == 1:
+    inputs = resize_picture(picture, model.input_shape[1:3])[None]  # (1, H, W, channels)
+    if model.input_shape[3] == 1 and picture.shape[2] == 3:
         inputs = grey(inputs)
     probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
     if isinstance(probabilities, list):
@@ -101,7 +100,7 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
 
     Args:
         answer: from a picture and a size to probabilities, as `answer` with its network.
-        picture: (h, w, 3) uint8, or floats in [0, 1] as the chapter's code takes them.
+        picture: (h, w, channels) uint8, or floats in [0, 1] as the chapter's code takes them.
         size: of the class ids; (h, w) when there is none.
 
     Returns:
@@ -111,8 +110,10 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
         UserError: `picture` has another shape, or floats outside [0, 1].
     """
     picture = np.asarray(picture)
-    if picture.ndim != 3 or picture.shape[2] != 3:
-        raise UserError(f"a picture of shape {picture.shape} cannot be segmented; give (h, w, 3).")
+    if picture.ndim != 3:
+        raise UserError(
+            f"a picture of shape {picture.shape} cannot be segmented; give (h, w, channels)."
+        )
     if np.issubdtype(picture.dtype, np.floating):
         if not (picture.min() >= 0 and picture.max() <= 1):  # NaN is neither
             raise UserError(
@@ -124,7 +125,7 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
 
 
 def pictures_of_store(
-    store: LabelStore, workers: int = 1
+    store: LabelStore, workers: int = 1, channels: int = 3
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """(name, picture, label map) of every picture of a data set, read ahead by threads.
 
@@ -133,24 +134,25 @@ def pictures_of_store(
     """
 
     def read(key: str) -> tuple[str, np.ndarray, np.ndarray]:
-        return key, read_picture(store.picture_path(key)), store[key]
+        return key, store.picture(key, channels=channels), store[key]
 
     return map_ahead(read, store.keys, workers)
 
 
-def evaluate(answer: Answer, store: LabelStore, workers: int = 1) -> np.ndarray:
+def evaluate(answer: Answer, store: LabelStore, workers: int = 1, channels: int = 3) -> np.ndarray:
     """The confusion matrix of every picture of a data set, at the size of its label map.
 
     Args:
         answer: from a picture and a size to probabilities.
         store: of pictures and label maps; only the matrices leave the device.
         workers: threads that read pictures.
+        channels: of the pictures.
 
     Returns:
         (N, C, C) int64, in the order of `store.keys`.
     """
     matrices = []
-    for _, picture, truth in pictures_of_store(store, workers):
+    for _, picture, truth in pictures_of_store(store, workers, channels):
         probabilities = answer(picture, truth.shape)  # (H, W, C)
         predicted = class_maps(probabilities[None])  # (1, H, W)
         matrix = count_confusions(truth[None], predicted, probabilities.shape[-1])[0]

@@ -207,6 +207,33 @@ def test_noise_has_the_deviation_asked_for():
     assert abs(noise.mean()) < 0.2 and 5.8 < noise.std() < 6.2
 
 
+@pytest.mark.parametrize("channels", [1, 2, 4, 5])
+def test_every_channel_moves_as_colours_do(channels):
+    picture = np.random.default_rng(1).integers(0, 256, (40, 50, channels), np.uint8)
+    for seed in range(5):
+        view = augmentation.random_view(np.random.default_rng(seed))
+        seen = see_picture(picture, view, (32, 48))
+        assert (seen.shape, seen.dtype) == ((32, 48, channels), np.uint8)
+        for channel in range(channels):
+            grey = np.repeat(picture[..., channel, None], 3, axis=2)
+            expected = see_picture(grey, view, (32, 48))
+            np.testing.assert_array_equal(seen[..., channel, None], expected[..., :1])
+
+
+@pytest.mark.parametrize("channels", [1, 2, 4])
+def test_looks_of_pictures_that_are_no_colours_change_too(channels):
+    picture = np.random.default_rng(1).integers(0, 256, (60, 80, channels), np.uint8)
+    mean = []
+    for seed in range(40):
+        changed, again = (
+            augmentation.change_look(picture, np.random.default_rng(seed)) for _ in range(2)
+        )
+        assert changed.shape == picture.shape and changed.dtype == np.uint8
+        assert np.array_equal(changed, again)
+        mean.append(np.abs(changed.astype(int) - picture).mean())
+    assert 2 < np.mean(mean) and max(mean) < 60
+
+
 def test_looks_change_the_picture_moderately():
     picture = COLOURS[regions(60, 80)]
     mean = []

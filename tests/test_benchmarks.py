@@ -7,19 +7,19 @@ import sys
 import keras
 import numpy as np
 import pytest
+from conftest import random_batch, tiny_fcn, write_store
 
-from benchmarks import chapter_labels, plain
-from benchmarks.bench import make_rows, same_device
+from benchmarks import chapter_labels, contestants, plain
+from benchmarks.bench import find_device, make_rows, same_device
 from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
+from fast.devices import fast_precision, gpu_name
 from losses import PixelCrossEntropy
 from metrics import count_confusions, scores
-from model import build_fcn
 from resnet import L2
-from utils.classes import named
 from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
-from utils.label_maps.store import open_labels, write_labels
+from utils.label_maps.store import open_labels
 
 SIZE = (32, 64)
 
@@ -27,8 +27,7 @@ SIZE = (32, 64)
 @pytest.fixture
 def ours():
     """A tiny network of ours whose statistics are not those of a new one, and its plain twin."""
-    keras.utils.set_random_seed(1)
-    fcn = build_fcn((*SIZE, 3), "resnet11v2", n_classes=4, n_layers=2, filters=8)
+    fcn = tiny_fcn(SIZE, n_classes=4, backbone="resnet11v2", layers=2, filters=8, seed=1)
     for weight in fcn.weights:
         if weight.path.endswith(("beta", "moving_mean", "bias")):
             weight.assign(np.random.default_rng(2).normal(0, 0.1, weight.shape))
@@ -55,9 +54,11 @@ def torch():
 
 
 def batch():
-    random = np.random.default_rng(0)
-    pictures = random.integers(0, 256, (2, *SIZE, 3), np.uint8)
-    return pictures, random.integers(0, 4, (2, *SIZE), np.uint8)
+    return random_batch(SIZE, n_classes=4)
+
+
+def predict(model, pictures):
+    return np.asarray(model(pictures, training=False))
 
 
 def test_the_plain_network_has_our_layers_and_the_chapters_size(ours, twin):
@@ -70,9 +71,9 @@ def test_the_plain_network_has_our_layers_and_the_chapters_size(ours, twin):
 
 def test_plain_outputs_are_ours(ours, twin):
     pictures, _ = batch()
-    probabilities = ours.predict_on_batch(pictures)
+    probabilities = predict(ours, pictures)
     assert probabilities.max() > 0.5  # no uniform guess, on which all networks would agree
-    np.testing.assert_allclose(twin.predict_on_batch(pictures / 255), probabilities, atol=1e-4)
+    np.testing.assert_allclose(predict(twin, pictures / 255), probabilities, atol=1e-4)
 
 
 def test_a_plain_step_is_ours(ours, twin):
@@ -80,8 +81,8 @@ def test_a_plain_step_is_ours(ours, twin):
     before = [weight.numpy() for weight in ours.weights]
     # Not Adam: it divides by the size of a gradient, and so makes a whole step out of the rounding
     # error that is the gradient of a bias before batch normalisation.
-    ours.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy())
-    twin.compile(keras.optimizers.SGD(1.0), "categorical_crossentropy")
+    ours.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy(), run_eagerly=True)
+    twin.compile(keras.optimizers.SGD(1.0), "categorical_crossentropy", run_eagerly=True)
     ours.train_on_batch(pictures, labels)
     twin.train_on_batch(pictures / 255, chapter_labels.one_hot(labels, 4))
     moved = [np.abs(a.numpy() - b).max() for a, b in zip(ours.weights, before, strict=True)]
@@ -91,22 +92,61 @@ def test_a_plain_step_is_ours(ours, twin):
 
 
 def test_plain_evaluation_is_ours(twin, tmp_path):
-    from PIL import Image
-
     pictures, labels = batch()
     labels[0, :, :40] = 0
     keys = ["a.png", "b.png"]
-    for key, picture in zip(keys, pictures, strict=True):
-        Image.fromarray(picture).save(tmp_path / key)
-    classes = named(["background", "a", "b", "c"])
-    write_labels(tmp_path / "labels.npy", tmp_path, classes, zip(keys, labels, strict=True))
+    named = dict(zip(keys, pictures, strict=True))
+    store = write_store(tmp_path, named, labels, ["background", "a", "b", "c"])
     masks = dict(zip(keys, chapter_labels.one_hot(labels, 4), strict=True))
-    miou, accuracy = plain.evaluate(twin, open_labels(tmp_path / "labels.npy"), masks)
-    predicted = twin.predict_on_batch(pictures / 255).argmax(-1)
+    miou, accuracy = plain.evaluate(twin, store, masks)
+    predicted = predict(twin, pictures / 255).argmax(-1)
     matrices = keras.ops.convert_to_numpy(count_confusions(labels, predicted, 4))
     expected = scores(matrices)
     assert miou == pytest.approx(expected["chapter_miou"])
     assert accuracy == pytest.approx(expected["pixel_accuracy"])
+
+
+@pytest.fixture
+def our_contestants(tmp_path, monkeypatch):
+    """Ours with a tiny network, and a store of five pictures in place of the drinks."""
+    pictures, labels = random_batch(number=5, n_classes=4)
+    named = {f"{number}.png": picture for number, picture in enumerate(pictures)}
+    store = write_store(tmp_path, named, labels, ["background", "a", "b", "c"])
+    network = tiny_fcn(n_classes=4, seed=0)
+    monkeypatch.setattr(contestants, "_our_network", lambda size: network)
+    monkeypatch.setattr(contestants, "TRAIN", tmp_path / "labels.npy")
+    return network, store, pictures, labels
+
+
+def test_our_evaluation_scores_the_first_pictures(our_contestants):
+    network, store, pictures, labels = our_contestants
+    task = contestants.evaluate_ours((32, 48), 3, str(contestants.TRAIN))
+    task.warm_up()
+    predicted = predict(network, pictures[:3]).argmax(-1)
+    matrices = keras.ops.convert_to_numpy(count_confusions(labels[:3], predicted, 4))
+    assert task.run() == pytest.approx(scores(matrices))
+    assert len(store) == 5
+
+
+def test_our_other_contestants_run(our_contestants):
+    network, _, pictures, _ = our_contestants
+    mask = contestants.predict_ours((32, 48)).run()
+    expected = predict(network, contestants._random_batch((32, 48), 1)[0]).argmax(-1)[0]
+    np.testing.assert_array_equal(mask, expected)
+    options = {"size": (32, 48), "batch": 2, "batches": 3, "workers": 2}
+    for per, count in (("batch", 3), ("picture", 6)):
+        task = contestants.generator(per=per, **options)
+        assert task.count == count and task.run() is None
+    contestants.labels_ours().warm_up()
+    before = network.get_weights()
+    assert np.isfinite(contestants.train_ours((32, 48), 2).run())
+    after = network.get_weights()
+    assert any((one != other).any() for one, other in zip(before, after, strict=True))
+
+
+def test_the_device_is_that_of_this_process():
+    """It is asked in a process of its own."""
+    assert find_device() == (gpu_name(), fast_precision())
 
 
 def test_torch_outputs_are_ours(ours, torch):
@@ -117,7 +157,7 @@ def test_torch_outputs_are_ours(ours, torch):
     copy_weights(ours, network)
     with torch.inference_mode():
         probabilities = network.eval()(as_input(pictures)).softmax(1).permute(0, 2, 3, 1)
-    expected = ours.predict_on_batch(pictures)
+    expected = predict(ours, pictures)
     np.testing.assert_allclose(probabilities.cpu().numpy(), expected, atol=1e-4)
 
 
@@ -297,8 +337,6 @@ def test_rows_measured_at_different_times_keep_their_own_commit():
 
 
 def test_every_row_has_contestants_that_exist(tmp_path):
-    from benchmarks import contestants
-
     for row in make_rows(tmp_path).values():
         for function, _ in row.contestants.values():
             assert callable(getattr(contestants, function))

@@ -193,7 +193,7 @@ def test_the_command_line_goes_before_the_preset():
         "--train --epochs 0",
         "--train --layers 0",
         "--train --height 31",
-        "--train --channels 4",
+        "--train --channels 17",
         "--train --precision float8",
         "--train --validation-split 1",
         "--train --augment wild",

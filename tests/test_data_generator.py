@@ -10,13 +10,13 @@ from conftest import CLASS_NAMES, assert_same, make_labels, make_picture, make_s
 from PIL import Image
 
 from augmentation import CLOSE_UPS, augment
-from data_generator import DataGenerator, grey, split_keys
+from data_generator import DataGenerator, split_keys
 from engine.records import OPTIONS
 from fast.feed import read_ahead
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
 from utils.label_maps.store import index_path, open_labels, write_labels
-from utils.pictures import resize_labels, resize_picture
+from utils.pictures import grey, resize_labels, resize_picture
 
 CLASSES = named(CLASS_NAMES)
 
@@ -103,13 +103,19 @@ def test_files_of_every_kind(tmp_path):
         assert np.abs(picture.astype(int) - colours).max() < 20
 
 
-def test_one_channel_is_grey(store):
-    data = DataGenerator(store, size=(24, 32), channels=1, augment="mild")
+@pytest.mark.parametrize("augment", ["none", "mild"])
+def test_one_channel_is_grey(store, augment):
+    data = DataGenerator(store, size=(24, 32), channels=1, augment=augment)
     assert data[0][0].shape == (4, 24, 32, 1)
+    if augment == "none":
+        np.testing.assert_array_equal(data[0][0][1], grey(make_picture(1, (24, 32))))
     colours = np.array([[255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     assert grey(colours)[:, 0].tolist() == [255, 76, 150, 29]
-    with pytest.raises(UserError, match="2 channels"):
-        DataGenerator(store, channels=2)
+
+
+def test_more_channels_than_the_files_have_are_refused(store):
+    with pytest.raises(UserError, match="has 3 channels, but 4 are asked for"):
+        DataGenerator(store, channels=4)[0]
 
 
 # Order and augmentation
@@ -302,3 +308,20 @@ def test_split_keys_at_its_ends():
     for share in (0.01, 0.99):
         assert [len(part) for part in split_keys(["a", "b"], share)] == [1, 1]
     assert split_keys(["a"], 0.5) == (["a"], [])
+
+
+@pytest.mark.parametrize("augment", ["none", "mild"])
+def test_pictures_of_more_channels(tmp_path, augment):
+    """Arrays of near infrared and others, as many as are asked for."""
+    random, names = np.random.default_rng(0), ["a.npy", "b.npy"]
+    for name in names:
+        np.save(tmp_path / name, random.integers(0, 256, (24, 32, 6), np.uint8))
+    entries = [(name, np.zeros((24, 32), np.uint8)) for name in names]
+    write_labels(tmp_path / "labels.npy", tmp_path, named(["background", "a"]), entries)
+    store = open_labels(tmp_path / "labels.npy")
+    x, y = DataGenerator(store, size=(24, 32), channels=5, augment=augment)[0]
+    assert x.shape == (2, 24, 32, 5) and y.shape == (2, 24, 32)
+    if augment == "none":
+        np.testing.assert_array_equal(x[1], np.load(tmp_path / "b.npy")[..., :5])
+    with pytest.raises(UserError, match="has 6 channels, but 7 are asked for"):
+        DataGenerator(store, size=(24, 32), channels=7)[0]

@@ -10,8 +10,10 @@ from utils.formats.via import (
     Annotation,
     Region,
     class_value,
+    filled_attributes,
     find_class_attribute,
     read_annotations,
+    read_project,
 )
 
 POLYGON = {"name": "polygon", "all_points_x": [1, 5.5, 5], "all_points_y": [2, 2, 8]}
@@ -251,3 +253,31 @@ def test_the_class_attribute_cannot_always_be_found():
 def test_class_value(value, expected):
     assert class_value(Region("point", {}, {"name": value}), "name") == expected
     assert class_value(Region("point", {}, {}), "name") is None
+
+
+def test_options_of_a_project_are_those_of_its_lists(tmp_path):
+    content = via_2_project() | {
+        "_via_attributes": {
+            "region": {
+                "Name": {"type": "dropdown", "options": {"3": " cup", " 7 ": "", "9": None}},
+                "kind": {"type": "checkbox", "options": {"a": "the first"}, "default_options": {}},
+                "note": {"type": "text", "options": {"1": "x"}},
+                "icon": {"type": "image", "options": {"1": "http://x.org/cup.png"}},
+            },
+            "file": {"place": {"type": "radio", "options": {"1": "kitchen"}}},
+        }
+    }
+    project = read_project(write(tmp_path, content))
+    assert project.annotations == EXPECTED
+    assert project.options == {"Name": {"3": "cup", "7": "", "9": ""}, "kind": {"a": "the first"}}
+
+
+@pytest.mark.parametrize("form", [via_2_project, via_2_export, via_1_export])
+def test_exports_tell_no_options(tmp_path, form):
+    assert read_project(write(tmp_path, form())).options == {}
+
+
+def test_attributes_with_values():
+    both = annotations({"name": "x", "brand": ""}, {"kind": {"can": True}, "name": None})
+    assert filled_attributes(both) == ["kind", "name"]
+    assert filled_attributes([]) == []

@@ -10,7 +10,7 @@ import pytest
 from conftest import build_toy, random_batch
 
 import zoo
-from engine.records import SETTINGS, Network, network_from
+from engine.records import MOST_CHANNELS, SETTINGS, Network, network_from
 from utils.classes import named
 from utils.errors import UserError
 from zoo.chapter import MOST_LAYERS, build_backbone, build_chapter, chapter_files, parse_backbone
@@ -201,7 +201,8 @@ def test_a_record_cannot_be_changed():
         ({"input_shape": (31, 48, 3)}, "no network takes 31x48"),
         ({"input_shape": (32, -48, 3)}, "no network takes 32x-48"),
         ({"input_shape": (32, 2**31, 3)}, "no network takes"),
-        ({"input_shape": (32, 48, 4)}, "of 4 channels"),
+        ({"input_shape": (32, 48, 0)}, "of 0 channels"),
+        ({"input_shape": (32, 48, MOST_CHANNELS + 1)}, f"of {MOST_CHANNELS + 1} channels"),
     ],
 )
 def test_a_record_is_checked_when_it_is_made(changes, complaint):

@@ -14,9 +14,12 @@ from types import MappingProxyType
 from utils.classes import Classes, as_content, classes_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home
+from utils.reading import Reading
+from utils.reading_options import READING_OPTIONS, asked_reading
 
 LARGEST = 2**31 - 1
 LEAST_SIDE = 32  # pixels
+MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
 RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
 
@@ -124,10 +127,12 @@ class Network:
         shape = self.input_shape
         if len(shape) != 3 or not all(type(side) is int for side in shape):
             raise UserError(f"a network takes (height, width, channels), not {shape!r}.")
-        if not all(LEAST_SIDE <= side <= LARGEST for side in shape[:2]) or shape[2] not in (1, 3):
+        if not all(LEAST_SIDE <= side <= LARGEST for side in shape[:2]) or not (
+            1 <= shape[2] <= MOST_CHANNELS
+        ):
             raise UserError(
                 f"no network takes {shape[0]}x{shape[1]} pictures of {shape[2]} channels; give a "
-                f"--height and --width from {LEAST_SIDE} up, and 1 or 3 --channels."
+                f"--height and --width from {LEAST_SIDE} up, and 1 to {MOST_CHANNELS} --channels."
             )
         settings = MappingProxyType(zoo.complete(self.name, self.settings))
         object.__setattr__(self, "settings", settings)
@@ -190,7 +195,12 @@ class Asked:
         "of the pictures that go in", type=whole_number(LEAST_SIDE), presets=(480, 160), fixed=True
     )
     width: int = option("", type=whole_number(LEAST_SIDE), presets=(640, 192), fixed=True)
-    channels: int = option("colour channels (3)", default=3, type=int, choices=(1, 3), fixed=True)
+    channels: int = option(
+        "channels of the pictures: 3 for colours, 1 for grey, or as many as the files have (3)",
+        default=3,
+        type=whole_number(1, MOST_CHANNELS),
+        fixed=True,
+    )
 
 
 @dataclass(frozen=True)
@@ -231,6 +241,16 @@ class Data:
         fixed=True,
     )
     workers: int = option("threads that read pictures (4)", type=whole_number(1), default=4)
+    class_attribute: str | None = option(**READING_OPTIONS["class_attribute"])
+    class_name: str | None = option(**READING_OPTIONS["class_name"])
+    unclassed: str | None = option(**READING_OPTIONS["unclassed"])
+    void: tuple[int, ...] | None = option(**READING_OPTIONS["void"])
+    scale: tuple[float, float] | None = option(**READING_OPTIONS["scale"])
+    turn: str | None = option(**READING_OPTIONS["turn"])
+
+    def asked(self) -> Reading:
+        """How the options say that the files are meant; the data folder keeps what is decided."""
+        return asked_reading({name: getattr(self, name) for name in READING_OPTIONS})
 
 
 @dataclass(frozen=True)

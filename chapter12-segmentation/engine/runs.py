@@ -12,6 +12,7 @@ from engine.records import Data, Network, Run
 from engine.weights import load_checkpoint, save_checkpoint, save_weights, to_json
 from utils.files import portable, replace_whole
 from utils.history import read_rows, write_history
+from utils.reading import Reading
 from utils.versions import commit, versions
 
 
@@ -74,8 +75,8 @@ class RunFiles:
         return run + 1
 
 
-def describe_run(network: Network, data: Data, run: Run) -> dict:
-    """The configuration of a run: its records, versions and commit.
+def describe_run(network: Network, data: Data, run: Run, reading: Reading | None = None) -> dict:
+    """The configuration of a run: its records, how its data are read, versions and commit.
 
     Paths are kept as `utils.files.portable` gives them.
     """
@@ -87,6 +88,7 @@ def describe_run(network: Network, data: Data, run: Run) -> dict:
         "network": network.content(),
         "data": content(data),
         "run": content(run),
+        "reading": (reading or Reading()).known(),
         "versions": versions(["keras", keras.backend.backend(), "numpy"]),
         "commit": commit(),
     }

@@ -25,7 +25,7 @@ from utils.label_maps.store import LabelStore
 def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     """The label store of the training or the test set, made from its annotations when needed."""
     folder = data_folder(data.data_path)
-    return ensure_labels(folder / labels, progress=verbose, pictures=folder)
+    return ensure_labels(folder / labels, verbose, folder, data.asked())
 
 
 def _is_there(data: Data, labels: str) -> bool:
@@ -143,7 +143,7 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
         print(f"Sizes: {', '.join(sizes)}; the rate falls over {run.schedule_epochs} epochs.")
     # Before the run replaces files: of those in the repository the commit would be "dirty".
-    configuration = describe_run(network, data, run)
+    configuration = describe_run(network, data, run, store.reading)
     return Session(
         network,
         data,

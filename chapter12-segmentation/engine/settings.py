@@ -14,7 +14,7 @@ from engine.runs import RunFiles
 from engine.weights import find_weights, read_configuration, read_network, read_options, read_run
 from fast.devices import fast_precision, gpu_name
 from utils.errors import UserError
-from utils.files import OUTSIDE, portable
+from utils.files import OUTSIDE, PROJECT, portable
 
 
 def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
@@ -36,8 +36,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     """
     said = {name: value for name, value in vars(args).items() if value not in (None, "auto")}
     values = dict(said)
-    fill(values, {name: OPTIONS[name]["default"] for name in ("save_dir", "data_path", "model")})
-    fill(values, {"dataset": values["data_path"].resolve().name})
+    fill(values, {name: OPTIONS[name]["default"] for name in ("save_dir", "model")})
     origin = None  # the file that holds the network
     for name in ("restore_weights", "start_from"):
         if name in said:
@@ -45,6 +44,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     if "restore_weights" in said:
         origin = values["restore_weights"]
         fill_restored(values, origin)
+    fill(values, {"data_path": OPTIONS["data_path"]["default"]})
+    fill(values, {"dataset": values["data_path"].resolve().name})
     if values["resume"]:
         named = {name: said[name] for name in SETTINGS if name in said}
         files = zoo.files(values["model"], named)
@@ -83,8 +84,11 @@ def fill(values: dict, more: Mapping) -> None:
 
 
 def fill_restored(values: dict, weights: Path) -> None:
-    """Take the network and its size from weights; other options of their run are its own."""
+    """Take the network, its size and the data folder from weights; the rest is their own."""
     remembered = read_options(weights)
+    folder = remembered.get("data_path")
+    if isinstance(folder, str) and not folder.startswith(OUTSIDE) and (PROJECT / folder).is_dir():
+        fill(values, {"data_path": PROJECT / folder})
     if remembered and not values["train"]:  # the size at which they were scored
         height, width = read_network(weights).size
         fill(values, {"height": height, "width": width})

@@ -23,6 +23,7 @@ from engine.legacy import as_today, unnamed
 from engine.records import OPTIONS, Network, network_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
+from utils.reading import Reading, reading_from
 
 CONFIGURATION = "configuration"
 RUN = "run"
@@ -126,6 +127,7 @@ def read_configuration(path: Path) -> dict:
             for record in ("data", "run"):
                 if not isinstance(configuration[record], dict):
                     raise TypeError(f"{record} is no object")
+            reading_from(configuration.get("reading", {}))
     except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"{path} has a broken {CONFIGURATION} ({error}); fetch the file again."
@@ -151,6 +153,15 @@ def read_network(path: Path) -> Network:
             "give a file that fcn-12.3.1.py saved."
         )
     return Network("fcn", (480, 640, 3), unnamed(n_classes), {})
+
+
+def read_reading(path: Path) -> Reading:
+    """How the pictures were read that the weights were trained on.
+
+    Raises:
+        UserError: as `read_configuration`.
+    """
+    return reading_from(read_configuration(path).get("reading", {}))
 
 
 def read_options(path: Path) -> dict:

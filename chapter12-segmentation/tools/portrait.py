@@ -17,7 +17,7 @@ from utils.classes import Classes
 from utils.drawing import ERROR_COLOURS, comparison_figure
 from utils.files import replace_whole
 from utils.label_maps.store import LabelStore
-from utils.pictures import read_picture, resize_picture
+from utils.pictures import resize_picture
 
 WORST = 5  # pictures that are shown
 SIZES = (0, 0.01, 0.1)  # share of the picture from which an object class is small, medium, large
@@ -235,7 +235,9 @@ def _draw_sizes(axes, matrices: np.ndarray, classes: Classes) -> None:
         axes.legend(frameon=False)
 
 
-def draw_portrait(answer: Answer, store: LabelStore, folder: Path) -> None:
+def draw_portrait(
+    answer: Answer, store: LabelStore, folder: Path, workers: int = 1, channels: int = 3
+) -> None:
     """Print the errors of a network on a data set and draw them into `folder`.
 
     `portrait.png` has the charts; `portrait-worst.jpg` the five worst pictures with their error
@@ -246,17 +248,19 @@ def draw_portrait(answer: Answer, store: LabelStore, folder: Path) -> None:
         answer: from a picture to probabilities of the classes, see `evaluation.answer`.
         store: label maps, and where their pictures are.
         folder: made when it is missing.
+        workers: threads that read pictures.
+        channels: of the pictures.
 
     Raises:
         UserError: a picture cannot be read, or `folder` cannot be written.
     """
-    errors = measure_errors(answer, pictures_of_store(store), len(store.classes))
+    errors = measure_errors(answer, pictures_of_store(store, workers, channels), len(store.classes))
     print_portrait(errors, store.classes.names)
 
     def rows(chosen: list[int]):
         for index in chosen:  # segmented anew, so that no picture has to be kept
             truth = store[index]
-            picture = read_picture(store.picture_path(index))
+            picture = store.picture(index, channels=channels)
             words = describe_picture(errors, index, store.classes.names)
             predicted = segment_objects(answer, picture, truth.shape)
             yield words, resize_picture(picture, truth.shape), truth, predicted

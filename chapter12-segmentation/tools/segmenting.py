@@ -12,17 +12,25 @@ from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
 from utils.files import inside
 from utils.pictures import list_pictures, of_other_kinds, read_picture, resize_labels
+from utils.reading import Reading
 
 
-def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None]]:
+def pictures_of_files(
+    paths: Iterable[Path], reading: Reading | None = None, channels: int = 3
+) -> Iterator[tuple[str, np.ndarray, None]]:
     """(name, picture, no truth) of every picture among files and folders; names are told apart.
 
     What cannot be read is named and passed over, so that one damaged file does not cost the others.
 
+    Args:
+        paths: files and folders.
+        reading: how the pictures of training were read, which gives the scale of deep ones.
+        channels: of the network's pictures.
+
     Raises:
         UserError: a path does not exist, or, after the last picture, some could not be read.
     """
-    seen: set[str] = set()
+    reading, seen = reading or Reading(), set()
     files, unread = list_pictures(paths), []
     others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
     if others:
@@ -37,7 +45,7 @@ def pictures_of_files(paths: list[Path]) -> Iterator[tuple[str, np.ndarray, None
             name = f"{path.resolve().parent.name}-{name}"
         seen.add(name)
         try:
-            picture = read_picture(path)
+            picture = read_picture(path, scale=reading.scale, turn=reading.turn, channels=channels)
         except UserError as error:
             if len(files) == 1:
                 raise
@@ -66,7 +74,7 @@ def segment_pictures(
 
     Args:
         answer: from a picture to probabilities of the classes, see `evaluation.answer`.
-        pictures: name, (h, w, 3) uint8 picture, and (h, w) label map or None.
+        pictures: name, (h, w, channels) uint8 picture, and (h, w) label map or None.
         classes: names and colours.
         folder: made when it is missing.
         verbose: print for each picture what it shows and what was written.
