@@ -73,6 +73,13 @@ def disturbed(model, seed=0):
     return model
 
 
+def predict(model, inputs):
+    """What a network predicts; without a graph, since most networks of tests predict once."""
+    import keras
+
+    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
+
+
 def random_batch(size=(32, 48), number=2, n_classes=3, seed=0):
     """Pictures (B, H, W, 3) and labels (B, H, W) of noise, uint8."""
     random = np.random.default_rng(seed)

@@ -7,7 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from conftest import random_batch, tiny_fcn, write_store
+from conftest import predict, random_batch, tiny_fcn, write_store
 
 from benchmarks import chapter_labels, contestants, plain
 from benchmarks.bench import find_device, make_rows, same_device
@@ -55,10 +55,6 @@ def torch():
 
 def batch():
     return random_batch(SIZE, n_classes=4)
-
-
-def predict(model, pictures):
-    return np.asarray(model(pictures, training=False))
 
 
 def test_the_plain_network_has_our_layers_and_the_chapters_size(ours, twin):

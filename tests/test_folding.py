@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import disturbed, random_batch, tiny_fcn
+from conftest import disturbed, predict, random_batch, tiny_fcn
 from keras import layers
 
 from benchmarks.plain import build_plain
@@ -34,11 +34,6 @@ def tiny(backbone="resnet11v2"):
 
 def batch():
     return random_batch(seed=1)[0]
-
-
-def predict(model, inputs):
-    """What a network predicts; without a graph, since most of these predict once."""
-    return keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 
 def flat(model):

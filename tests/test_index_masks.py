@@ -19,6 +19,10 @@ from utils.reading import Reading, read_reading, write_decisions
 
 BLACK, RED, GREEN, BLUE, WHITE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3
 VOC = VOC_COLOURS(256)
+CAMVID = (
+    *[(128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0)],
+    *[(192, 128, 128), (64, 64, 128), (64, 0, 128), (64, 64, 0), (0, 128, 192), BLACK],
+)  # of SegNet
 ABOVE = np.repeat([0, 0, 1, 1], 4).reshape(4, 4)  # two rows of one thing above two of another
 
 
@@ -162,6 +166,44 @@ def test_white_is_the_background_where_nothing_is_black(tmp_path):
     assert [m.tolist() for m in labels(masks(tmp_path, images))] == [[[1, 0]], [[0, 1]]]
 
 
+def test_palettes_of_a_few_masks_that_were_numbered_anew(tmp_path):
+    """They agree, but black or VOC's void stand where the number of a colour put them."""
+    void = [BLACK, RED, VOC[255]]
+    assert label(masks(tmp_path / "void", [paletted([[0, 1, 2]], void)])) == [[0, 1, 255]]
+    voc = [VOC[5], VOC[0], *VOC[1:5]]
+    assert label(masks(tmp_path / "voc", [paletted([[0, 1, 2]], voc)])) == [[2, 0, 1]]
+    describe(tmp_path / "two", ["background", "cat"])
+    assert label(masks(tmp_path / "two", [paletted([[0, 1]], [RED, BLACK])])) == [[1, 0]]
+
+    describe(tmp_path / "named", ["background", "a", "b"])
+    folder = masks(tmp_path / "named", [paletted([[0, 1, 2]], [RED, GREEN, BLACK])])
+    with pytest.raises(UserError, match=r"shows index 2 as .background.*\"palettes\": \"index\""):
+        label(folder)
+    colours_of(tmp_path / "named", BLACK, GREEN, RED)
+    assert label(folder) == [[2, 1, 0]]
+
+
+def test_camvid_s_palette_is_read_by_index(tmp_path, capsys):
+    """Sky is 0, and void is black and 11; whether all classes occur or not."""
+    folder = masks(tmp_path, [paletted([range(12)], CAMVID), paletted([[0] * 12], CAMVID)])
+    found = open_labels(make_labels_from_masks(folder))
+    assert found[0].tolist() == [list(range(12))] and found.classes.colours == CAMVID
+    assert "0 is shown as (128, 128, 128), 11 as black" in capsys.readouterr().out
+    assert label(folder, void=11) == [[*range(11), 255]]
+    assert read_classes(tmp_path / "classes.json").colours == CAMVID[:11]
+    assert label(masks(tmp_path / "one", [paletted([range(12)], CAMVID)])) == [list(range(12))]
+    ids = masks(tmp_path / "one", [[[0, 1]]], "test_masks")
+    with pytest.raises(
+        UserError, match=r"no colour of a class, but .*: \"colours\"; write \"ids\""
+    ):
+        label(ids)  # of one mask that has each colour, nobody knows who numbered them
+    describe(tmp_path / "named", list("abcdefghijk"))
+    folder = masks(tmp_path / "named", [paletted([range(12)], CAMVID)])
+    with pytest.raises(UserError, match="has the value 11.* give --void 11 if"):
+        label(folder)
+    assert label(folder, void=11) == [[*range(11), 255]]
+
+
 def test_palettes_are_held_against_those_of_the_other_set(tmp_path):
     """Each set agrees in itself; read alone, the second would be the other way round."""
     for number, (first, second) in enumerate(
@@ -277,6 +319,13 @@ def test_void_in_palettes_that_are_read_by_colour(tmp_path):
         label(folder, void=1)
     describe(tmp_path / "differ", ["background", "a"], void_colours=["#FF0000"])
     assert label(folder) == [[0, 255]]
+
+
+def test_palettes_that_show_nothing_but_void(tmp_path):
+    images = [paletted([[0, 0]], [VOC[255], RED]), paletted([[1, 1]], [RED, VOC[255]])]
+    assert label(masks(tmp_path, images)) == [[255, 255]]
+    describe(tmp_path / "named", ["background", "a"])
+    assert label(masks(tmp_path / "named", [paletted([[255, 255]], VOC)])) == [[255, 255]]
 
 
 def test_greys_beside_palettes_that_differ(tmp_path):
@@ -638,17 +687,29 @@ def test_what_colours_mean_is_decided_for_all_masks(tmp_path):
 
 
 def test_ids_where_colours_were_decided(tmp_path):
+    """Ids of classes with names are plain; nobody knows the order of those made of colours."""
     colours_of(tmp_path, BLACK, RED, GREEN)
     label(masks(tmp_path, [coloured([[0, 1]], [BLACK, RED])]))
-    folder = masks(tmp_path, [[[0, 1, 2]]], "test_masks")
+    assert label(masks(tmp_path, [[[0, 1, 2]]], "test_masks")) == [[0, 1, 2]]
+    for values in ([[0, 1, 255]], [[0, 0, 7]]):
+        with pytest.raises(UserError, match="add it|no colour of a class"):
+            label(masks(tmp_path, [values], "test_masks"))
+
+    root = tmp_path / "made"
+    images = [
+        paletted([[0, 1, 2]], [BLACK, GREEN, RED]),
+        paletted([[0, 1, 2]], [RED, GREEN, BLACK]),
+    ]
+    assert label(masks(root, images)) == [[0, 2, 1]]
+    folder = masks(root, [[[0, 1, 2]]], "test_masks")
     with pytest.raises(
         UserError, match=r'0\.png has the grey \(1, 1, 1\).*"masks": "colours"; write "ids"'
     ):
         label(folder)
-    path = tmp_path / "classes.json"
+    path = root / "classes.json"
     path.write_text(path.read_text().replace('"masks": "colours"', '"masks": "ids"'))
     assert label(folder) == [[0, 1, 2]]
-    assert label(tmp_path / "train_masks") == [[0, 1]]
+    assert label(root / "train_masks") == [[0, 2, 1]]
 
 
 def test_a_colour_may_be_said_to_be_void(tmp_path):
@@ -786,9 +847,9 @@ def test_the_index_tells_how_masks_were_read(tmp_path):
     assert reading == {"masks": "ids", "void": [11]}
     assert decided_of_masks(tmp_path / "classes.json") == reading
     classes = read_classes(tmp_path / "classes.json")
-    decided = replace(read_reading(tmp_path / "classes.json"), class_name="cat", scale=(0.0, 1.0))
+    decided = replace(read_reading(tmp_path / "classes.json"), class_name="cat")
     write_decisions(tmp_path / "classes.json", classes, decided)
-    assert decided_of_masks(tmp_path / "classes.json") == reading, "these are of polygons, pictures"
+    assert decided_of_masks(tmp_path / "classes.json") == reading, "that is of polygons"
     label(folder)
     assert kept(tmp_path) == decided
     open_only = make_labels_from_masks(masks(tmp_path / "x", [[[0, 0]]]), progress=False)

@@ -16,14 +16,14 @@ DEPTH, LAYERS, FILTERS, CLASSES = 11, 2, 8, 3  # the chapter's network, narrow a
 
 
 def test_weights_of_keras_2_predict_the_same():
-    from conftest import tiny_fcn
+    from conftest import predict, tiny_fcn
 
     from engine.weights import load_weights
 
     expected = np.load(EXPECTED)
     fcn = tiny_fcn((48, 64), CLASSES, f"resnet{DEPTH}v2", LAYERS, FILTERS)
     load_weights(fcn, FIXTURE)
-    probabilities = np.asarray(fcn(expected["pictures"], training=False))
+    probabilities = predict(fcn, expected["pictures"])
     assert probabilities.max(-1).mean() > 0.4, "the fixture must not be uniform"
     assert np.abs(probabilities - expected["probabilities"]).max() < 1e-4
 

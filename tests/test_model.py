@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import random_batch, tiny_fcn
+from conftest import predict, random_batch, tiny_fcn
 
 from fast.adam import adam
 from losses import PixelCrossEntropy
@@ -74,7 +74,7 @@ def test_backbones_that_do_not_exist(numbers):
 def test_every_size_for_every_number_of_layers(size, n_layers):
     fcn = tiny_fcn(size, layers=n_layers)
     assert fcn.output_shape == (None, *size, 3)
-    assert fcn(random_batch(size, 1)[0], training=False).shape == (1, *size, 3)
+    assert predict(fcn, random_batch(size, 1)[0]).shape == (1, *size, 3)
 
 
 @pytest.mark.parametrize("size", [(480, 640), (360, 480)])
@@ -87,9 +87,8 @@ def test_padding_inside_equals_padding_outside():
     fcn, padded = tiny_fcn((37, 50), **SMALL), tiny_fcn((48, 64), **SMALL)
     padded.set_weights(fcn.get_weights())
     outside = np.pad(pictures, ((0, 0), (0, 11), (0, 14), (0, 0)))
-    answer, expected = fcn(pictures, training=False), padded(outside, training=False)
-    expected = np.asarray(expected)[:, :37, :50]
-    np.testing.assert_allclose(np.asarray(answer), expected, atol=1e-5)
+    expected = predict(padded, outside)[:, :37, :50]
+    np.testing.assert_allclose(predict(fcn, pictures), expected, atol=1e-5)
 
 
 def test_probabilities_of_raw_pictures_of_any_type():
@@ -99,7 +98,7 @@ def test_probabilities_of_raw_pictures_of_any_type():
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     for dtype in ("uint8", "float32", "float64", "int32"):
-        again = np.asarray(fcn(pictures.astype(dtype), training=False))
+        again = predict(fcn, pictures.astype(dtype))
         np.testing.assert_allclose(again, probabilities, atol=1e-6)
 
 
@@ -151,5 +150,4 @@ def test_the_network_can_be_saved_whole_and_predicts_the_same(tmp_path):
     fcn = tiny_fcn(**SMALL)
     fcn.save(tmp_path / "fcn.keras")
     again = keras.models.load_model(tmp_path / "fcn.keras")
-    answers = [np.asarray(model(pictures, training=False)) for model in (fcn, again)]
-    np.testing.assert_array_equal(*answers)
+    np.testing.assert_array_equal(predict(fcn, pictures), predict(again, pictures))

@@ -1,11 +1,14 @@
 """One scale for the deep pictures of a data set, found from its files."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tifffile
 from PIL import Image
 
 from utils.errors import UserError
+from utils.formats.tiff import PackedError
 from utils.pictures import read_picture
 from utils.scale import MOST_FILES, find_scale, scale_of_type, to_bytes
 
@@ -124,8 +127,13 @@ def test_of_many_files_some_are_decoded(tmp_path, monkeypatch):
     monkeypatch.setattr(
         "utils.picture_files.read_values", lambda *a, **k: read.append(a) or decode(*a, **k)
     )
-    assert find_scale(paths) == find_scale(paths[::-1]) == find_scale([*paths, *paths]) == (0, 4095)
-    assert len(read) == 3 * MOST_FILES
+    shuffled = [paths[index] for index in RNG.permutation(len(paths))]
+    for given in (paths, shuffled, [*paths, *paths]):
+        read.clear()
+        assert find_scale(given) == (0, 4095)
+        places = [int(Path(path).stem) for path, _ in read]
+        assert len(places) == MOST_FILES and (places[0], places[-1]) == (0, 149)
+        assert places == sorted(places) and max(np.diff(places)) <= 4
 
 
 def test_every_page_counts(tmp_path):
@@ -152,10 +160,26 @@ def test_arrays(tmp_path):
     assert find_scale([tmp_path / "a.npy"]) == (0, 4095)
 
 
-def test_packed_pictures_count(tmp_path):
-    """Compressed in a way that Pillow unpacks alone."""
+def test_packed_pictures_count(tmp_path, monkeypatch):
+    """Compressed in a way that Pillow unpacks alone, and of colours no more than three."""
     Image.fromarray(TWELVE).save(tmp_path / "a.tif", compression="tiff_lzw")
     assert find_scale([tmp_path / "a.tif"]) == (0, 4095)
+
+    def unable(file, page):
+        raise PackedError("no imagecodecs")
+
+    monkeypatch.setattr("utils.formats.tiff.read_values", unable)
+    values = np.dstack([TWELVE] * 4)
+    tifffile.imwrite(
+        tmp_path / "b.tif",
+        values,
+        photometric="rgb",
+        planarconfig="contig",
+        extrasamples=["unspecified"],
+    )
+    assert find_scale([tmp_path / "b.tif"]) == (0, 4095)
+    picture = read_picture(tmp_path / "b.tif", scale=(0, 4095))
+    np.testing.assert_array_equal(picture, np.rint(values[..., :3] / 4095 * 255))
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import tifffile
 from PIL import Image
 
 from utils.errors import UserError
+from utils.formats.tiff import PackedError
 from utils.picture_files import read_header, read_values
 from utils.pictures import channels_of, picture_size, read_picture
 
@@ -90,24 +91,59 @@ def test_what_pillow_writes(tmp_path, mode, packed):
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tif", channels=1).shape, (5, 6, 1))
 
 
-@pytest.mark.parametrize("channels", [3, 4])
-@pytest.mark.parametrize("order", ["II", "MM"])
-def test_colours_of_16_bits_in_packbits(tmp_path, channels, order):
-    """Where Pillow alone unpacks it, twice: for the upper bytes and the lower ones."""
-    values = values_of("u2", channels)
-    path = tmp_path / "a.tif"
-    mode = "<" if order == "II" else ">"
-    tifffile.imwrite(path, values, photometric="rgb", byteorder=mode, planarconfig="contig")
-    from utils import picture_files
+@pytest.fixture
+def packed(monkeypatch):
+    """Whatever is read is packed in a way that Pillow unpacks alone."""
 
     def unable(file, page):
-        raise picture_files.tiff.PackedError("no imagecodecs")
+        raise PackedError("it requires the 'imagecodecs' package")
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("utils.formats.tiff.read_values", unable)
-        got, alpha = read_values(path, channels=channels)
+    monkeypatch.setattr("utils.formats.tiff.read_values", unable)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("compression", [None, "zlib"])
+def test_colours_of_16_bits_by_pillow(tmp_path, packed, channels, order, compression):
+    """It is asked twice: for the upper bytes and for the lower ones."""
+    values = values_of("u2", channels)
+    path = tmp_path / "a.tif"
+    options = {"photometric": "rgb", "planarconfig": "contig", "compression": compression}
+    tifffile.imwrite(path, values, byteorder=order, **options)
+    got, alpha = read_values(path, channels=channels)
     np.testing.assert_array_equal(got, values)
     assert alpha == (channels == 4)
+
+
+@pytest.mark.parametrize("kind", ["u1", "u2", "i2", "i4", "f4"])
+@pytest.mark.parametrize("order", "<>")
+def test_greys_by_pillow(tmp_path, packed, kind, order):
+    """Pillow exchanges the bytes of some when they are compressed: these are not given to it."""
+    values = values_of(kind, 1)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, values[..., 0], byteorder=order, compression="zlib")
+    if order == ">" and kind in ("i2", "i4", "f4"):
+        with pytest.raises(UserError, match="imagecodecs"):
+            read_values(path)
+    else:
+        got, _ = read_values(path)
+        assert got.dtype == kind
+        np.testing.assert_array_equal(got, values)
+
+
+def test_an_unknown_fourth_channel_by_pillow(tmp_path):
+    """It drops what is no transparency: then the colours are read, and four channels are not."""
+    colours = RNG.integers(0, 256, (5, 6, 3), dtype=np.uint8)
+    image = Image.fromarray(colours).convert("RGBX")
+    image.save(tmp_path / "a.tif", compression="tiff_lzw")
+    np.testing.assert_array_equal(read_picture(tmp_path / "a.tif"), colours)
+    assert channels_of(tmp_path / "a.tif") == 4
+    try:
+        four = read_picture(tmp_path / "a.tif", channels=4)
+    except UserError as error:
+        assert "imagecodecs" in str(error)
+    else:
+        np.testing.assert_array_equal(four[..., :3], colours)
 
 
 def test_near_infrared_behind_the_colours(tmp_path):

@@ -5,7 +5,7 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from conftest import random_batch, tiny_fcn
+from conftest import predict, random_batch, tiny_fcn
 
 from evaluation import answer, build_scorer, segment_objects
 from fast.folding import fold
@@ -17,10 +17,6 @@ PICTURES = random_batch(seed=1)[0]
 
 def tiny():
     return tiny_fcn(backbone="resnet11v2", layers=2, filters=8, seed=0)
-
-
-def predict(model, pictures):
-    return np.asarray(model(pictures, training=False))
 
 
 def test_the_mean_of_both_answers():

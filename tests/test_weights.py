@@ -105,7 +105,7 @@ def of_old(**changes):
         described(input_shape=[32, "48", 3]),
         described(input_shape=[32, 48]),
         described(input_shape=[8, 48, 3]),
-        described(input_shape=[32, 48, 2]),
+        described(input_shape=[32, 48, 17]),
         described(input_shape=None),
         described(classes=[]),
         described(classes=["background", "background"]),

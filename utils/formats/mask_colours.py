@@ -77,37 +77,41 @@ def _mean_colours(masks: Masks, looks: list[Look], shown: Shown) -> bool:
     """Whether palettes that agree with each other are meant by colour all the same."""
     colours = set(shown.values())
     entries = {entry for look in looks for entry in look.palette}
-    if len(colours) < len(shown) or len(entries) < 2:
+    if not shown or len(colours) < len(shown) or len(entries) < 2:
         return False  # indices that look alike can only be meant by index
     clear = [index for index, colour in shown.items() if colour is None and index]
-    anew = _are_numbered_anew(looks, shown)
     standard = all(colour in (None, VOC[index]) for index, colour in shown.items())
+    anew = _numbered_anew(looks, shown)
     if masks.classes is None:
         order = sorted(shown)
         gaps = order != list(range(len(order)))
         sparse = len(order) < (max(order, default=0) + 1) / 2
+        masks.anew = bool(anew)
+        anew = anew and (VOC[VOID] in colours or colours <= set(VOC))
         return bool(masks.of("colour") or clear or anew or (gaps and (sparse or not standard)))
 
     own = masks.classes.colours
     wrong = [i for i, c in shown.items() if c in own and (i >= len(own) or own[i] != c)]
     known = all(colour is None or masks.class_of(colour) is not None for colour in colours)
-    if (wrong or clear) and known:
+    other = _other_colour(masks, colours) is not None
+    if ((wrong or clear) and known) or (other and (anew or max(shown) >= len(own))):
         return True
+    anew = [index for index in anew if index < len(own)]  # else it is refused for what it is
     if clear or anew or (wrong and not masks.standard and not standard):
         index = (wrong or clear or anew)[0]
         colour = shown[index]
-        says = f"as {masks.classes.names[own.index(colour)]!r}" if colour in own else "transparent"
-        says = says if colour is None or colour in own else f"in the colour {colour}"
+        says = "transparent" if colour is None else f"in the colour {colour}"
+        says = f"as {masks.classes.names[own.index(colour)]!r}" if colour in own else says
         raise UserError(
             f"{masks.first(lambda p: p.kind == 'palette' and p.value == index)} shows index "
             f"{index} {says}, but not all colours of its palette are a class's; put "
             f'"palettes": "index" into the "reading" of {masks.source} if indices are class ids, '
             'else give each class its "colour" there.'
         )
-    return max(shown, default=0) >= len(own) and _other_colour(masks, colours) is not None
+    return False
 
 
-def _are_numbered_anew(looks: list[Look], shown: Shown) -> list[int]:
+def _numbered_anew(looks: list[Look], shown: Shown) -> list[int]:
     """The indices of black and of VOC's void where a program that reduces colours put them.
 
     There are none where black is 0, or where palettes have colours for classes that do not occur,
@@ -232,7 +236,7 @@ def _classes_of(masks: Masks, colours: set[Colour]) -> Classes:
             f"other masks of {masks.folder} have palettes that are read by colour; save all in one "
             f'way, or write a {FILE_NAME} beside that folder with the "colour" of each class.'
         )
-    colours = colours | greys
+    colours = colours | greys or {BLACK}  # black, where all is void
     order = sorted(colours, key=lambda c: (c not in VOC, VOC.index(c) if c in VOC else c[::-1]))
     clear = any(masks.is_clear(pixel) for pixel in masks.seen)
     first = WHITE if WHITE in colours and BLACK not in colours and not clear else order[0]

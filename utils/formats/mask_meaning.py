@@ -62,9 +62,9 @@ def decide(
     palettes = read_palettes(masks)
     in_colours = read_colours(masks)
     grey = _read_greys(masks, in_colours)
-    ids = "ids" if _have_void(masks) else None
+    indices = "colours" if masks.anew else "ids" if _have_void(masks) else None
     masks.reading = replace(
-        masks.reading, masks=kept or in_alpha or grey or in_colours or ids, palettes=palettes
+        masks.reading, masks=kept or in_alpha or grey or in_colours or indices, palettes=palettes
     )
     if masks.classes is None:
         masks.classes = recoloured(_derived(masks), masks.taken)

@@ -30,6 +30,8 @@ class Masks:
         clear: the alpha value below which a pixel is transparent; 0 when alpha says nothing.
         in_alpha: whether objects are where those masks are opaque that know transparency.
         by_colour: whether palettes are read by their colours, else by index.
+        anew: whether a program that reduces colours may have numbered those of palettes, which are
+            read by index all the same; then other masks of class ids need not fit.
         taken: colours that palettes have for indices that are class ids.
         grey: how grey masks are read: "ids", "black and white" or "colours".
         flags: the greatest values of grey masks that hold nothing but 0 and it, as with 1 bit.
@@ -49,6 +51,7 @@ class Masks:
     clear: int = 0
     in_alpha: bool = False
     by_colour: bool = False
+    anew: bool = False
     taken: dict[int, Colour] = field(default_factory=dict)
     grey: str = "ids"
     flags: frozenset[int] = frozenset()

@@ -99,8 +99,7 @@ def read_values(file: BinaryIO, page: Page) -> np.ndarray:
             raise
     if axes == "SYX":
         values = np.moveaxis(values, 0, -1)
-    values = values.reshape(*page.size, -1)
-    return values.astype(values.dtype.newbyteorder("="), copy=False)
+    return values.reshape(*page.size, -1)
 
 
 @contextmanager

@@ -115,7 +115,7 @@ class LabelStore:
             return path, 0
         if (split := split_key(name)) and (path := self._find(split[0])) is not None:
             return path, split[1]
-        return inside(self.folder, name), 0
+        return self.folder / name, 0  # which lies inside, as `_find` has made sure
 
 
 def open_labels(path: Path | str) -> LabelStore:
