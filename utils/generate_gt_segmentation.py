@@ -202,10 +202,10 @@ def _drawn(
 
     Adds to the list `left_out` the names of those that are missing or unreadable.
     """
+    from utils.label_maps.oddities import note_oddities
     from utils.label_maps.polygons import draw_regions
-    from utils.pictures import orientation_of, pages_of, picture_size, same_shape
+    from utils.pictures import picture_size, same_shape
 
-    upright = "as its raw frame" if reading.turn == "raw" else "as it is shown, upright"
     find = listed_finder(folder)
     for key, (path, regions) in pictures.items():
         if path is None:
@@ -216,7 +216,6 @@ def _drawn(
             continue
         try:
             full_size = picture_size(path, turn=reading.turn)
-            turn, pages = orientation_of(path), pages_of(path)
         except UserError as error:
             report.note("unreadable", str(error))
             left_out.append(key)
@@ -226,10 +225,7 @@ def _drawn(
                 f"--size {size[0]}x{size[1]} has other proportions than {path}, which is "
                 f"{full_size[0]}x{full_size[1]}; choose a size of the same shape."
             )
-        if turn != 1:
-            report.note("turned", f"{key}, EXIF orientation {turn}: labels are for it {upright}")
-        if pages > 1:
-            report.note("pages", f"{key} has {pages}")
+        note_oddities(report, key, path, reading)
         labels, notes = draw_regions(regions, full_size, size)
         for note in notes:
             report.note(note.kind, f"{key}: {note.text}")

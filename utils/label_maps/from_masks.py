@@ -52,16 +52,10 @@ def make_labels_from_masks(
     """
     from utils.formats.index_masks import labels_of, look_at, mask_files, pair, pictures_beside
     from utils.formats.mask_meaning import decide
+    from utils.label_maps.oddities import note_oddities
     from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
-    from utils.pictures import (
-        orientation_of,
-        pages_of,
-        picture_size,
-        pictures_in,
-        resize_labels,
-        same_shape,
-    )
+    from utils.pictures import picture_size, pictures_in, resize_labels, same_shape
     from utils.progress import progress as bar
 
     source = Path(masks_path)
@@ -102,7 +96,6 @@ def make_labels_from_masks(
         report.note("missing", f"the picture of {mask.name}")
 
     read_as = with_scale(masks.reading, pictures_in(folder), report)
-    upright = "as its raw frame" if read_as.turn == "raw" else "as it is shown, upright"
     place = found or source.resolve().parent / FILE_NAME
     # Masks without an object would fix "no classes".
     to_keep = found is not None or len(masks.classes) > 1
@@ -126,12 +119,7 @@ def make_labels_from_masks(
                 continue
             labels = labels_of(look, masks.label)
             size = picture_size(path, turn=read_as.turn)
-            if (turn := orientation_of(path)) != 1:
-                report.note(
-                    "turned", f"{path.name}, EXIF orientation {turn}: its mask is for it {upright}"
-                )
-            if (pages := pages_of(path)) > 1:
-                report.note("pages", f"{path.name} has {pages}")
+            note_oddities(report, path.name, path, read_as)
             if labels.shape != size:
                 was, now = ("{1} x {0}".format(*shape) for shape in (labels.shape, size))
                 if not same_shape(labels.shape, size):

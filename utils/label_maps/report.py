@@ -27,6 +27,7 @@ REMARKS = {
     "unclassed": "of no class, as was asked",
     "turned": "taken by a camera on its side or head",
     "pages": "of several pages or frames, the first is labelled",
+    "channels": "of more than three channels, which --channels in training reads",
     "scale": "how pictures of more than 8 bits are read",
     "values": "how the labels were read",
 }
