@@ -85,8 +85,9 @@ class DataGenerator(keras.utils.PyDataset):
         self.epoch = 0
         self.failure: UserError | None = None
         self._last = -1  # the batch that was taken last
+        self._within_epoch = False  # of Keras, from its `on_epoch_begin` to its `on_epoch_end`
 
-        sizes = _checked_sizes(store, self.keys)
+        sizes = checked_sizes(store, self.keys)
         starts = range(0, self.pictures_per_epoch, batch_size)
         if label_size == "original":
             if shuffle or augment != "none" or pictures_per_epoch:
@@ -108,9 +109,17 @@ class DataGenerator(keras.utils.PyDataset):
         self._last = index
         return self.batch(self.epoch, index)
 
+    def on_epoch_begin(self) -> None:
+        """Called by Keras before the first batch of an epoch."""
+        self._within_epoch = True
+
     def on_epoch_end(self) -> None:
-        """Called by Keras after an epoch: goes on to the next if this one was taken to its end."""
-        self.epoch += self._last == len(self) - 1
+        """Called by Keras after an epoch: goes on to the next if this one was taken to its end.
+
+        `fit` also calls it before its first epoch, after a look at the first batches.
+        """
+        self.epoch += self._within_epoch and self._last == len(self) - 1
+        self._within_epoch, self._last = False, -1
 
     def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
         """Batch `index` of any epoch; any thread may call it. Errors: see `__getitem__`."""
@@ -172,7 +181,7 @@ def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]
     return first, [keys[index] for index in sorted(chosen)]
 
 
-def _checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, int]]:
+def checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, int]]:
     """The sizes (H, W) of label maps, once their pictures' headers are found to agree with them.
 
     A map may be larger or smaller than its picture, when both have the same shape.

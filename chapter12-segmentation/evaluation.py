@@ -6,6 +6,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from data_generator import checked_sizes
 from fast.feed import map_ahead
 from metrics import (
     ConfusionMatrices,
@@ -82,6 +83,9 @@ def answer(model: keras.Model, picture: np.ndarray, size: tuple[int, int] | None
         picture: (h, w, channels) uint8; colours do for a network of one channel.
         size: of the answer; (h, w) when there is none.
 
+    Raises:
+        UserError: the picture has another number of channels than the network.
+
     Returns:
         (h, w, C) float32 class probabilities, on the device: `keras.ops.convert_to_numpy` brings
         them from there.
@@ -89,6 +93,11 @@ def answer(model: keras.Model, picture: np.ndarray, size: tuple[int, int] | None
     inputs = resize_picture(picture, model.input_shape[1:3])[None]  # (1, H, W, channels)
     if model.input_shape[3] == 1 and picture.shape[2] == 3:
         inputs = grey(inputs)
+    if inputs.shape[3] != model.input_shape[3]:
+        raise UserError(
+            f"a picture of {inputs.shape[3]} channels is nothing to a network of "
+            f"{model.input_shape[3]}; read it with as many."
+        )
     probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
     if isinstance(probabilities, list):
         probabilities = probabilities[0]
@@ -130,8 +139,12 @@ def pictures_of_store(
     """(name, picture, label map) of every picture of a data set, read ahead by threads.
 
     Raises:
-        UserError: a picture cannot be read.
+        UserError: there is none, or one is missing, cannot be read, or has another shape than its
+            label map.
     """
+    if not len(store):
+        raise UserError(f"there is no picture to score in {store.folder}; annotate some first.")
+    checked_sizes(store, store.keys)
 
     def read(key: str) -> tuple[str, np.ndarray, np.ndarray]:
         return key, store.picture(key, channels=channels), store[key]

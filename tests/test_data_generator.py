@@ -164,6 +164,7 @@ def test_an_epoch_that_was_taken_to_its_end_counts(store):
     data.on_epoch_end()
     assert data.epoch == 0  # as Keras does before the first one
     for index, epoch in ((0, 0), (1, 0), (2, 1)):
+        data.on_epoch_begin()
         data[index]
         data.on_epoch_end()
         assert data.epoch == epoch

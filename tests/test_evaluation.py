@@ -13,6 +13,7 @@ from conftest import (
     tiny_fcn,
     write_store,
 )
+from PIL import Image
 
 from data_generator import DataGenerator
 from evaluation import (
@@ -25,6 +26,7 @@ from evaluation import (
 )
 from metrics import class_maps, resize_bilinear
 from utils.errors import UserError
+from utils.label_maps.store import open_labels
 from utils.pictures import grey, resize_picture
 
 
@@ -190,3 +192,32 @@ def test_class_maps_of_one_answer():
     probabilities = np.random.default_rng(0).random((5, 7, 3)).astype("float32")
     maps = keras.ops.convert_to_numpy(class_maps(probabilities))
     np.testing.assert_array_equal(maps, probabilities.argmax(-1))
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_picture_of_other_channels_than_the_network_is_refused(channels):
+    with pytest.raises(UserError, match=f"{channels} channels is nothing to a network of 3"):
+        segment_objects(partial(answer, network()), np.zeros((32, 48, channels), np.uint8))
+
+
+def test_a_set_without_pictures_cannot_be_scored(tmp_path):
+    store = write_store(tmp_path, {}, [])
+    with pytest.raises(UserError, match="no picture to score"):
+        evaluate(partial(answer, network()), store)
+
+
+@pytest.mark.parametrize("size", [(32, 24), None])
+def test_a_picture_that_no_longer_fits_its_map_is_named_before_anything_is_scored(store, size):
+    """Turned by another program, or gone: scored as it is, each would say nothing."""
+    path, asked = store.picture_path(store.keys[-1]), []
+    path.unlink()
+    if size:
+        Image.fromarray(make_picture(6, size)).save(path)
+
+    def ask(picture, size=None):
+        asked.append(size)
+        return answer(network(), picture, size)
+
+    with pytest.raises(UserError, match=path.name):
+        evaluate(ask, open_labels(store.folder / "labels.npy"))
+    assert not asked

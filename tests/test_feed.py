@@ -267,6 +267,16 @@ def test_a_fit_that_is_not_fed_counts_the_epochs_by_itself(store):
     np.testing.assert_allclose(noted.losses, expected, rtol=1e-5)
 
 
+@pytest.mark.parametrize("batch", [4, 3])  # two batches an epoch, and three
+def test_a_second_fit_goes_on_counting_from_where_it_is_told(store, batch):
+    """Keras calls `on_epoch_end` before the first epoch too, after a look at the first batches."""
+    data = DataGenerator(store, **VARIED | {"batch_size": batch})
+    fit(data, 2, fed=False)
+    assert data.epoch == 2
+    fit(data, 4, initial_epoch=2, fed=False)
+    assert data.epoch == 4
+
+
 def test_nothing_is_tuned_and_the_plain_way_is_that_of_keras(store, plain):
     data = DataGenerator(store, size=(24, 32), batch_size=2)
     if keras.backend.backend() == "tensorflow":

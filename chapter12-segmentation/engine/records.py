@@ -158,7 +158,7 @@ class Network:
         return zoo.build(self.name, self.input_shape, n_classes, self.settings)
 
     def content(self) -> dict:
-        """It as JSON has it; `network_from` reads it."""
+        """It as JSON has it, once its classes are known; `network_from` reads it."""
         shape, settings = list(self.input_shape), dict(self.settings)
         content = {"name": self.name, "input_shape": shape, "settings": settings}
         return content | {"classes": as_content(self.classes)}
