@@ -35,7 +35,7 @@ def build_scorer(model: keras.Model) -> keras.Model:
     labels = layers.Input((None, None), dtype="uint8", name="labels")
     # In float32: rounded to bfloat16, probabilities would tie that are not equal.
     matrices = ConfusionMatrices(name="confusion", dtype="float32")([model.outputs[0], labels])
-    return keras.Model([model.input, labels], matrices, name="scorer")
+    return keras.Model([model.inputs[0], labels], matrices, name="scorer")
 
 
 def confusion_matrices(scorer: keras.Model, data: keras.utils.PyDataset) -> np.ndarray:

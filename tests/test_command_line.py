@@ -292,7 +292,7 @@ def test_a_folder_after_an_equals_sign_may_begin_at_home():
 def test_a_summary_is_that_of_the_preset_asked_for():
     for asked, taken in (([], "book"), (["--preset", "quick"], "quick")):
         network, _, _ = decide("--summary", *asked)
-        assert network.settings["filters"] == PRESETS[taken]["filters"]
+        assert network.settings["filters"] == {"book": 256, "quick": 64}[taken]
         assert network.size == (PRESETS[taken]["height"], PRESETS[taken]["width"])
 
 
@@ -525,7 +525,15 @@ def test_another_network_goes_the_same_way(data, tmp_path, toy, capsys):
     run_script("--evaluate", "--restore-weights", weights, "--data-path", data, "--tta", "flip",
                "--portrait", "--prediction-dir", tmp_path)  # fmt: skip
     assert (tmp_path / "portrait.png").is_file()
-    with pytest.raises(UserError, match="network toy has no 'layers'; .*width"):
+    # Its setting `width` is not the pictures'.
+    folders = ["--data-path", data, "--save-dir", tmp_path]
+    network, _, _ = decide("--train", "--resume", "--model", "toy", *folders)
+    assert network.size == (32, 48) and network.settings == {"width": 4}
+    for size in ([], ["--height", "40", "--width", "56"]):
+        network, _, _ = decide("--train", "--restore-weights", weights, *size)
+        assert network.size == ((40, 56) if size else (32, 48))
+        assert network.settings == {"width": 4}
+    with pytest.raises(UserError, match="network toy has no --layers; leave it out"):
         decide("--train", "--model", "toy", "--layers", "2")
     with pytest.raises(UserError, match="--model toy, not fcn; leave out --model"):
         decide("--train", "--model", "fcn", "--restore-weights", weights)
@@ -552,6 +560,8 @@ def test_weights_of_the_books_code_are_described_by_the_command_line():
     network, _, _ = decide("--evaluate", "--restore-weights", fixture, *asked)
     assert network.settings == {"backbone": "resnet11v2", "layers": 2, "filters": 8}
     assert network.input_shape == (480, 640, 3) and len(network.classes) == 3
+    with pytest.raises(UserError, match="--model fcn, not toy"):
+        decide("--evaluate", "--restore-weights", fixture, "--model", "toy")
     network, _, _ = decide("--evaluate", "--restore-weights", fixture)
     assert network.settings == {"backbone": "resnet56v2", "layers": 3, "filters": 256}
 
@@ -570,13 +580,39 @@ def test_the_listing_builds_what_the_zoo_builds():
 
 def test_a_run_is_not_resumed_with_data_of_other_classes(data, trained, tmp_path):
     folder, _ = trained
-    other = tmp_path / "other"
+    other = tmp_path / data.name
     shutil.copytree(data, other)
     (other / "classes.json").write_text(json.dumps(["background", "circle"]))
     arguments = ["--train", "--resume", *NAMED]
     arguments += ["--save-dir", folder, "--dataset", data.name, "--data-path", other]
     with pytest.raises(UserError, match="square.*circle"):
         run_script(*arguments, "--epochs", "9")
+
+
+def test_a_run_goes_on_with_its_own_data(data, tmp_path, stepless):
+    """Without a word it would go on with the drinks."""
+    run_script("--train", *TINY, "--data-path", data, "--save-dir", tmp_path, "--epochs", "1")
+    resume = ["--train", "--resume", *NAMED, "--save-dir", tmp_path, "--dataset", data.name]
+    with pytest.raises(UserError, match="--data-path was .*squares.*; give --data-path again"):
+        decide(*resume)
+    with pytest.raises(UserError, match="not .*drinks; give that folder"):
+        decide(*resume, "--data-path", PROJECT / "data" / "drinks")
+    assert decide(*resume, "--data-path", data)[1].data_path == data
+
+
+def test_a_variant_keeps_its_own_settings(monkeypatch):
+    """What a preset changes of the chapter's network it changes of no other row."""
+    narrow = replace(zoo.MODELS["fcn"], settings={"filters": 32, "layers": 2}, presets={})
+    monkeypatch.setitem(zoo.MODELS, "narrow", narrow)
+    for preset in ("book", "quick"):
+        network, _, _ = decide("--train", "--model", "narrow", "--preset", preset)
+        assert network.settings == {"backbone": "resnet56v2", "layers": 2, "filters": 32}
+    assert decide("--train", "--model", "narrow", "--filters", 5)[0].settings["filters"] == 5
+
+
+def test_the_name_of_a_backbone_may_be_written_in_capitals(best):
+    asked = ["--restore-weights", best, "--backbone", "ResNet8v1"]
+    assert decide("--evaluate", *asked)[0].settings["backbone"] == "resnet8v1"
 
 
 def test_a_restored_run_is_named_after_its_network(data, best, tmp_path, stepless):

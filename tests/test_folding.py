@@ -262,3 +262,14 @@ def test_the_shipped_network_predicts_what_stock_keras_does(shipped):
     expected = predict(stock, pictures[:1] / 255)
     assert (expected.max(-1) > 0.9).mean() > 0.5  # no uniform guess, on which all would agree
     np.testing.assert_allclose(predict(fold(model), pictures[:1]), expected, atol=1e-4)
+
+
+def test_operations_that_are_no_layers_stay():
+    """A network may use `keras.ops`."""
+    inputs = keras.Input((32, 48, 3))
+    x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
+    x = keras.ops.relu(keras.layers.BatchNormalization()(x)) * 2.0
+    network = disturbed(keras.Model(inputs, keras.layers.Conv2D(3, 1)(x)))
+    pictures = random_batch()[0]
+    expected = network.predict_on_batch(pictures)
+    np.testing.assert_allclose(fold(network).predict_on_batch(pictures), expected, rtol=1e-3)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from conftest import assert_same, build_toy, tiny_fcn
 
+import zoo
 from engine.transfer import start_from
 from engine.weights import save_checkpoint, save_weights
 from utils.errors import UserError
+
+RUN = {"size": [32, 32], "schedule_epochs": 1}
 
 
 def of(name):
@@ -16,7 +19,7 @@ def of(name):
     from utils.classes import named
 
     classes = named(["background", "thing", "stuff"])
-    return {"network": Network(name, (32, 32, 3), classes, {}).content(), "data": {}, "run": {}}
+    return {"network": Network(name, (32, 32, 3), classes, {}).content(), "data": {}, "run": RUN}
 
 
 def test_what_fits_is_taken_and_nothing_else(tmp_path, capsys):
@@ -64,3 +67,11 @@ def test_starting_from_weights_of_which_nothing_fits(tmp_path):
     save_weights(other, tmp_path / "other.weights.h5", {})
     with pytest.raises(UserError, match="fits no layer"):
         start_from(tiny_fcn(), "fcn", tmp_path / "other.weights.h5")
+
+
+def test_variants_of_a_network_are_one(tmp_path, monkeypatch):
+    monkeypatch.setitem(zoo.MODELS, "narrow", zoo.MODELS["fcn"])
+    source, target = tiny_fcn(), tiny_fcn()
+    save_weights(source, tmp_path / "a.weights.h5", of("fcn"))
+    start_from(target, "narrow", tmp_path / "a.weights.h5")
+    assert_same(source.get_weights(), target.get_weights())

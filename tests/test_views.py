@@ -67,3 +67,11 @@ def test_views_are_the_choices_of_the_command_line():
     from engine.records import OPTIONS
 
     assert OPTIONS["tta"]["parser"]["choices"] == tuple(VIEWS)
+
+
+def test_of_several_outputs_the_first_is_looked_at():
+    single = tiny_fcn(seed=0)
+    two = keras.Model(single.inputs, [single.output, single.get_layer("crop").output])
+    pictures = random_batch()[0]
+    expected = flip(single).predict_on_batch(pictures)
+    np.testing.assert_array_equal(flip(two).predict_on_batch(pictures), expected)

@@ -31,6 +31,7 @@ from utils.files import PROJECT
 
 CLASSES = named(["background", "thing", "stuff"])
 SETTINGS = {"backbone": "resnet8v1", "layers": 1, "filters": 4}
+RUN = {"size": [32, 48], "schedule_epochs": 1}
 
 
 @pytest.mark.parametrize("asked", ["x.h5", "x.weights.h5"])
@@ -62,7 +63,7 @@ def test_broken_weights_are_refused(tmp_path):
 def described(**changes):
     """A configuration with records, of which some are changed."""
     network = Network("fcn", (32, 48, 3), CLASSES, SETTINGS).content()
-    return {"network": network | changes, "data": {}, "run": {}}
+    return {"network": network | changes, "data": {}, "run": RUN}
 
 
 def of_old(**changes):
@@ -94,7 +95,7 @@ def of_old(**changes):
         of_old(whole_size=[32]),
         of_old(close_ups="many"),
         {"network": 3},
-        {"network": {}, "data": {}, "run": {}},
+        {"network": {}, "data": {}, "run": RUN},
         {"network": described()["network"], "data": {}},
         {"network": described()["network"], "data": [], "run": {}},
         described(name="vgg"),
@@ -110,6 +111,12 @@ def of_old(**changes):
         described(classes=[]),
         described(classes=["background", "background"]),
         described(classes=None),
+        described(settings={"filters": -4}),
+        described(settings={"backbone": "resnet57v2"}),
+        described() | {"run": RUN | {"size": [32]}},
+        described() | {"run": RUN | {"size": ["32", 48]}},
+        described() | {"run": RUN | {"schedule_epochs": 0}},
+        described() | {"run": {"size": [32, 48]}},
     ],
 )
 def test_a_damaged_configuration_is_refused(tmp_path, configuration):
@@ -122,8 +129,8 @@ def test_a_damaged_configuration_is_refused(tmp_path, configuration):
 def test_a_setting_out_of_range_is_refused_before_anything_is_built(tmp_path):
     for settings in ({"layers": 60}, {"filters": 0}, {"backbone": "resnet57v2"}):
         save_weights(tiny_fcn(), tmp_path / "a.weights.h5", described(settings=settings))
-        with pytest.raises(UserError, match=f"--{next(iter(settings))}"):
-            read_network(tmp_path / "a.weights.h5").build()
+        with pytest.raises(UserError, match=f"a.weights.h5 .*--{next(iter(settings))}"):
+            read_network(tmp_path / "a.weights.h5")
 
 
 def test_a_weights_file_alone_rebuilds_its_network(tmp_path):

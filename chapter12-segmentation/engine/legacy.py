@@ -52,6 +52,7 @@ def as_today(configuration: dict) -> dict:
     if arguments.get("restore_weights"):
         arguments["grow"] = False  # restored weights had been small already
     arguments.setdefault("schedule_epochs", arguments.get("epochs"))
+    # Not every configuration has the options of its run.
     run = {name: value for name, value in arguments.items() if name not in GONE}
     return {
         "network": network,

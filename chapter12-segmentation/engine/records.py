@@ -186,10 +186,12 @@ class Asked:
     """The options that a `Network` is made from."""
 
     model: str = option("name of the network (fcn, the chapter's)", default="fcn", fixed=True)
-    backbone: str = option("of fcn: resnet<depth>v<version> (resnet56v2)", fixed=True)
+    backbone: str = option(
+        "of fcn: resnet<depth>v<version> (resnet56v2)", type=str.lower, fixed=True
+    )
     layers: int = option("of fcn: levels of the pyramid (3)", type=whole_number(1, 8), fixed=True)
     filters: int = option(
-        "of fcn: width of the head", type=whole_number(1), presets=(256, 64), fixed=True
+        "of fcn: width of the head (book 256, quick 64)", type=whole_number(1), fixed=True
     )
     height: int = option(
         "of the pictures that go in", type=whole_number(LEAST_SIDE), presets=(480, 160), fixed=True

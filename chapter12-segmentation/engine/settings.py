@@ -107,7 +107,10 @@ def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
     check_fixed(said, remembered)
     kept = [name for name, about in OPTIONS.items() if about["kept"] and name not in SETTINGS]
     fill(values, {name: remembered[name] for name in kept if name in remembered})
-    values["schedule_epochs"] = remembered["schedule_epochs"]
+    if remembered.get("data_path") and "data_path" not in said:
+        values["data_path"] = PROJECT / remembered["data_path"]
+    if remembered.get("schedule_epochs"):
+        values["schedule_epochs"] = remembered["schedule_epochs"]
 
 
 def choose_preset(values: dict, gpu: str | None) -> str:
@@ -142,17 +145,21 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
         settings, classes = dict(held.settings), held.classes
         described = bool(read_configuration(origin))  # a file of the book's code tells nothing
         name = held.name
-        own = {"model": name, "channels": held.input_shape[2], **settings}
+        own = {"model": name, "channels": held.input_shape[2]}
+        own |= {option: settings[option] for option in SETTINGS if option in settings}
         for option, value in own.items():
-            if described and said.get(option, value) != value:
+            if (described or option == "model") and said.get(option, value) != value:
                 raise UserError(
                     f"{origin} holds a network with --{option} {value}, not {said[option]}; leave "
                     f"out --{option}, or train another network."
                 )
-    elif name in zoo.MODELS:
-        # A preset may set what this network does not have; who asks for it is told so.
-        settings = {n: values[n] for n in SETTINGS if n in zoo.defaults(name) and values[n]}
-    settings |= {option: said[option] for option in SETTINGS if option in said}
+    else:
+        settings = dict(zoo.find(name).presets.get(values["preset"], {}))
+    for option in SETTINGS:
+        if option in said and option not in zoo.defaults(name):
+            raise UserError(f"the network {name} has no --{option}; leave it out.")
+        if option in said:
+            settings[option] = said[option]
     input_shape = (values["height"], values["width"], values["channels"])
     return Network(name, input_shape, classes, settings)
 
@@ -177,10 +184,16 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
                 f"--resume: the run had {option} {then}, which is no longer there; begin a new run "
                 "with --restore-weights at its best weights."
             )
-    for name in ("train_labels", "test_labels"):
+    then = remembered.get("data_path")
+    if then and "data_path" in said and portable(said["data_path"].resolve()) != then:
+        raise UserError(
+            f"--resume goes on with the data of the run, --data-path {then}, not "
+            f"{said['data_path']}; give that folder, or start a new run."
+        )
+    for name in ("data_path", "train_labels", "test_labels"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")
         if name not in said and isinstance(then, str) and then.startswith(OUTSIDE):
             raise UserError(
-                f"--resume: {option} was {then}, a file outside the project, whose place is not "
-                f"kept; give {option} again."
+                f"--resume: {option} was {then}, outside the project, whose place is not kept; "
+                f"give {option} again."
             )

@@ -6,6 +6,7 @@ import h5py
 import keras
 import numpy as np
 
+import zoo
 from engine.weights import open_file, read_configuration
 from utils.errors import UserError
 
@@ -29,10 +30,11 @@ def start_from(model: keras.Model, name: str, path: Path) -> None:
     stored = read_layers(path)
     # Files of the first commits have no configuration; all of these are of the chapter's network.
     of = read_configuration(path).get("network", {"name": "fcn"})["name"]
+    same = zoo.find(of).builder is zoo.find(name).builder  # of one network rows are variants
     fresh, taken = [], 0
     for place, layer in layers_by_place(model):
         here = [weight.shape for weight in layer.weights]
-        there = stored.get(place, []) if of == name or len(place) > 1 else []
+        there = stored.get(place, []) if same or len(place) > 1 else []
         if here and [weight.shape for weight in there] == here:
             layer.set_weights(there)
             taken += 1

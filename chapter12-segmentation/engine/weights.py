@@ -20,7 +20,7 @@ import keras
 
 import zoo
 from engine.legacy import as_today, unnamed
-from engine.records import OPTIONS, Network, network_from
+from engine.records import LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
 from utils.reading import Reading, reading_from
@@ -128,11 +128,22 @@ def read_configuration(path: Path) -> dict:
                 if not isinstance(configuration[record], dict):
                     raise TypeError(f"{record} is no object")
             reading_from(configuration.get("reading", {}))
+            _check_found_out(configuration["run"])
     except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
         raise UserError(
             f"{path} has a broken {CONFIGURATION} ({error}); fetch the file again."
         ) from error
     return configuration
+
+
+def _check_found_out(run: dict) -> None:
+    """Raise `ValueError` unless what `settings` finds out of a run is sound."""
+    size, epochs = run["size"], run["schedule_epochs"]
+    sides = [size] if not isinstance(size, list | tuple) else size
+    if len(sides) != 2 or not all(type(side) is int and side >= LEAST_SIDE for side in sides):
+        raise ValueError(f"size is {size!r}")
+    if epochs is not None and not (type(epochs) is int and epochs > 0):
+        raise ValueError(f"schedule_epochs is {epochs!r}")
 
 
 def read_network(path: Path) -> Network:
@@ -175,8 +186,10 @@ def read_options(path: Path) -> dict:
     network = network_from(configuration["network"])
     run = configuration["run"]
     height, width = run.get("size") or network.size
-    asked = {"model": network.name, "height": height, "width": width}
-    asked |= {"channels": network.input_shape[2], **network.settings}
+    # A builder may give a setting the name of an option that is another thing, such as "width".
+    asked = {name: value for name, value in network.settings.items() if name in SETTINGS}
+    asked |= {"model": network.name, "height": height, "width": width}
+    asked |= {"channels": network.input_shape[2]}
     return {**configuration["data"], **run, **asked}
 
 

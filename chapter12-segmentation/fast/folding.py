@@ -51,6 +51,8 @@ def fold(model: keras.Model) -> keras.Model:
     copies: list[tuple[layers.Layer, list[np.ndarray]]] = []  # with the weights to come
 
     def copy(layer: layers.Layer) -> layers.Layer:
+        if not isinstance(layer, layers.Layer):
+            return layer  # an operation of `keras.ops`, which has no weights
         config, weights = _without_randomness(layer.get_config()), layer.get_weights()
         same = {"name": layer.name, "dtype": layer.dtype_policy}
         if layer in inside:

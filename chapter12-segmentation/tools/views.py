@@ -18,9 +18,10 @@ def flip(model: keras.Model) -> keras.Model:
         A network of the same shapes and types over the same weights. Mirrored pictures get exactly
         mirrored answers, but for the rounding of the precision.
     """
-    pictures = layers.Input(model.input_shape[1:], dtype=model.input.dtype, name="pictures")
-    straight = model(pictures)  # (B, H, W, C)
-    turned = keras.ops.flip(model(keras.ops.flip(pictures, axis=2)), axis=2)  # (B, H, W, C)
+    first = keras.Model(model.inputs[0], model.outputs[0])  # of several outputs it is the answer
+    pictures = layers.Input(first.input_shape[1:], dtype=first.input.dtype, name="pictures")
+    straight = first(pictures)  # (B, H, W, C)
+    turned = keras.ops.flip(first(keras.ops.flip(pictures, axis=2)), axis=2)  # (B, H, W, C)
     # In float32, as the answers: rounded to bfloat16, probabilities would tie.
     mean = layers.Average(name="mean_of_views", dtype="float32")([straight, turned])
     return keras.Model(pictures, mean, name=model.name)

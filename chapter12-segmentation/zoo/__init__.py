@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import keras
 
 from utils.errors import UserError
-from zoo.chapter import build_chapter, chapter_files
+from zoo.chapter import build_chapter, chapter_files, check_chapter
 
 CLASSIFIER = "pre_activation"  # the layer that tells the classes apart, in every network
 
@@ -28,6 +28,8 @@ class Entry:
         year: of the paper.
         parameters: of the network for 4 classes with the settings of this row.
         settings: keywords in which this row differs from the builder's defaults.
+        presets: settings that a preset of the command line changes, by its name.
+        check: raises `UserError` for settings, all of them, that are out of range.
         files: from all settings to the beginning of the names of a run's files, where that is not
             the name of the row.
     """
@@ -37,6 +39,8 @@ class Entry:
     year: int
     parameters: int
     settings: Mapping[str, object] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
+    check: Callable[..., object] | None = None
     files: Callable[..., str] | None = None
 
 
@@ -46,6 +50,8 @@ MODELS: dict[str, Entry] = {
         paper="Atienza, Advanced Deep Learning with TensorFlow 2 and Keras, chapter 12",
         year=2020,
         parameters=11_120_900,
+        presets={"quick": {"filters": 64}},
+        check=check_chapter,
         files=chapter_files,
     ),
 }
@@ -75,7 +81,7 @@ def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
 
     Raises:
         UserError: there is no such network, it has no such setting, or a value is of another type
-            than the default.
+            than the default or out of range.
     """
     whole = defaults(name)
     for setting, value in settings.items():
@@ -87,7 +93,10 @@ def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
                 f"{setting} {value!r} of the network {name} is no {type(whole[setting]).__name__}; "
                 f"{whole[setting]!r} is its default."
             )
-    return whole | dict(settings)
+    whole |= settings
+    if find(name).check:
+        find(name).check(**whole)
+    return whole
 
 
 def files(name: str, settings: Mapping[str, object]) -> str:

@@ -40,14 +40,21 @@ def parse_backbone(name: str) -> dict[str, int]:
 
 
 def build_backbone(input_shape: tuple, backbone: str, layers: int) -> keras.Model:
-    """The backbone called `backbone` with a pyramid of `layers` levels, see `build_resnet`.
+    """The backbone called `backbone` with a pyramid of `layers` levels, see `build_resnet`."""
+    return build_resnet(input_shape, n_layers=layers, **parse_backbone(backbone))
+
+
+def check_chapter(backbone: str, layers: int, filters: int) -> None:
+    """Refuse what no network of the chapter's kind can have.
 
     Raises:
-        UserError: the name or the number of levels is out of range.
+        UserError: a setting is out of range.
     """
+    parse_backbone(backbone)
     if not 1 <= layers <= MOST_LAYERS:
         raise UserError(f"--layers {layers}: the pyramid has 1 to {MOST_LAYERS} levels.")
-    return build_resnet(input_shape, n_layers=layers, **parse_backbone(backbone))
+    if filters < 1:
+        raise UserError(f"--filters {filters}: the head has at least 1 filter.")
 
 
 def build_chapter(
@@ -70,8 +77,7 @@ def build_chapter(
     Raises:
         UserError: a setting is out of range.
     """
-    if filters < 1:
-        raise UserError(f"--filters {filters}: the head has at least 1 filter.")
+    check_chapter(backbone, layers, filters)
     resnet = build_backbone(input_shape, backbone, layers)
     return build_fcn(input_shape, resnet, n_classes, filters=filters)
 
