@@ -266,10 +266,12 @@ def test_the_shipped_network_predicts_what_stock_keras_does(shipped):
 
 def test_operations_that_are_no_layers_stay():
     """A network may use `keras.ops`."""
+    keras.utils.set_random_seed(0)
     inputs = keras.Input((32, 48, 3))
     x = keras.layers.Conv2D(4, 3, padding="same")(inputs)
     x = keras.ops.relu(keras.layers.BatchNormalization()(x)) * 2.0
     network = disturbed(keras.Model(inputs, keras.layers.Conv2D(3, 1)(x)))
     pictures = random_batch()[0]
     expected = network.predict_on_batch(pictures)
-    np.testing.assert_allclose(fold(network).predict_on_batch(pictures), expected, rtol=1e-3)
+    folded = fold(network).predict_on_batch(pictures)  # values of some hundreds
+    np.testing.assert_allclose(folded, expected, rtol=1e-4, atol=1e-3)
