@@ -27,7 +27,7 @@ SUFFIXES |= {".avif"}
 # Kinds of photographs that Pillow does not read, or of which it reads a small preview.
 OTHER_SUFFIXES = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf"}
 
-GREY_WEIGHTS = np.array((0.299, 0.587, 0.114), np.float32)  # ITU-R BT.601, as in JPEG
+GREY_WEIGHTS = np.array((0.299, 0.587, 0.114))  # ITU-R BT.601, as in JPEG
 
 
 def read_picture(
@@ -176,7 +176,8 @@ def split_key(key: str) -> tuple[str, int] | None:
 
 def grey(picture: np.ndarray) -> np.ndarray:
     """Brightness (..., 1) uint8 of colours (..., 3) uint8, after ITU-R BT.601."""
-    return np.rint(picture @ GREY_WEIGHTS).astype(np.uint8)[..., None]
+    values = picture @ GREY_WEIGHTS.astype(np.float32)  # float64 would take longer
+    return np.rint(values).astype(np.uint8)[..., None]
 
 
 def resize_picture(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
