@@ -27,10 +27,11 @@ from engine.runs import Ledger, run_files
 from engine.settings import choose_preset, settle
 from engine.weights import read_configuration, read_network
 from losses import LOSSES
-from utils.classes import named
+from utils.classes import Classes, named
 from utils.errors import UserError
 from utils.generate_gt_segmentation import make_labels
 from utils.history import read_rows
+from utils.reading import Reading, write_decisions
 
 TINY = ["--backbone", "resnet8v1", "--layers", "1", "--filters", "4", "--height", "32"]
 TINY += ["--width", "48", "--precision", "float32", "--workers", "2", "--batch-size", "2"]
@@ -387,6 +388,45 @@ def test_test_pictures_of_other_classes_do_not_pick_weights(tmp_path):
     labels += ["--test-labels", "test/segmentation_test.npy", "--validation-split", "0"]
     with pytest.raises(UserError, match="'cat'.*'dog'"):
         run_script("--train", *TINY, *labels, "--data-path", tmp_path, "--save-dir", tmp_path)
+
+
+def test_both_sets_are_checked_before_the_first_step(tmp_path, stepless):
+    """Test labels of other classes once ended a whole training."""
+    for split, names in (("train", ["background", "cat"]), ("test", ["background", "dog"])):
+        folder = tmp_path / split
+        folder.mkdir()
+        via_project(folder, split, 2, 1)
+        (folder / "classes.json").write_text(json.dumps(names))
+    labels = ["--train-labels", "train/segmentation_train.npy", "--data-path", tmp_path]
+    options = ["--train", *TINY, *labels, "--save-dir", tmp_path, "--epochs", "1"]
+    with pytest.raises(UserError, match="'cat'.*'dog'"):
+        run_script(*options, "--test-labels", "test/segmentation_test.npy")
+    with pytest.raises(UserError, match=r"none\.npy does not exist"):
+        run_script(*options, "--evaluate", "--test-labels", "none.npy")
+    assert not stepless
+    run_script(*options, "--test-labels", "none.npy")  # who only trains needs none
+    assert len(stepless) == 1
+
+
+def test_edited_colours_and_the_scale_of_training_are_those_of_prediction(data, best, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    colours = [(0, 0, 0), (1, 200, 3)]
+    classes = Classes(("background", "square"), tuple(colours))
+    write_decisions(tmp_path / "data" / "classes.json", classes, Reading())
+    weights = shutil.copy(best, tmp_path)
+    with h5py.File(weights, "a") as file:
+        configuration = json.loads(file.attrs["configuration"])
+        configuration["reading"] = {"scale": [0, 4095]}
+        file.attrs["configuration"] = json.dumps(configuration)
+    picture = np.asarray(Image.open(data / "0000001.jpg").convert("L"))
+    Image.fromarray(picture).save(tmp_path / "shallow.png")
+    Image.fromarray((picture * (4095 / 255)).round().astype(np.uint16)).save(tmp_path / "deep.png")
+    files = ["--image-file", tmp_path / "shallow.png", tmp_path / "deep.png"]
+    options = ["--data-path", tmp_path / "data", "--prediction-dir", tmp_path]
+    run_script("--evaluate", "--restore-weights", weights, *files, *options)
+    masks = [Image.open(tmp_path / f"{name}.png-mask.png") for name in ("shallow", "deep")]
+    assert masks[0].getpalette()[3:6] == [1, 200, 3]
+    np.testing.assert_array_equal(*map(np.asarray, masks))
 
 
 def test_annotations_without_a_picture_are_refused(tmp_path):

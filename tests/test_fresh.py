@@ -8,7 +8,7 @@ from PIL import Image
 
 from utils.classes import named, read_classes, write_classes
 from utils.errors import UserError
-from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.fresh import ensure_labels, is_there
 from utils.label_maps.store import index_path
 from utils.reading import Reading, read_reading, write_decisions
 
@@ -160,3 +160,14 @@ def test_both_sets_in_folders_of_the_data_folder(tmp_path):
     train.touch()
     ensure_labels(train, False, pictures=tmp_path, reading=Reading(**asked))
     assert [p.parent for p in tmp_path.rglob("classes.json")] == [tmp_path]
+
+
+def test_labels_are_there_when_they_or_their_source_are(tmp_path):
+    path = tmp_path / "a.npy"
+    assert not is_there(path) and not is_there(tmp_path / "a.json")
+    for source in (tmp_path / "a.json", tmp_path / "a.csv", path):
+        source.touch()
+        assert is_there(path) and is_there(source)
+        source.unlink()
+    (tmp_path / "a").mkdir()  # a folder of masks
+    assert is_there(path)

@@ -164,6 +164,7 @@ def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_pa
         ledger = open_ledger(tmp_path)
         ledger.begin()
         ledger.save_best(tiny_network(), 0.5, 0)
+        assert not ledger.files.configuration.exists(), "that comes with the first epoch"
     assert (tmp_path / "tiny-toys-run1-best-iou.weights.h5").read_bytes() == first
     assert (tmp_path / "tiny-toys-run2-best-iou.weights.h5").is_file()
 

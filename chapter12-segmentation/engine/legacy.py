@@ -4,7 +4,7 @@ They have the options of the run in one dictionary, `arguments`. Height and widt
 the weights were scored, `whole_size` those at which the run was to end, where these differ.
 """
 
-from utils.classes import Classes, as_content, named
+from utils.classes import MOST_CLASSES, Classes, as_content, named
 
 # What is not kept: what to do besides training, and options that are gone.
 GONE = ("mirror", "image_file", "restore_weights", "start_from")
@@ -51,8 +51,8 @@ def as_today(configuration: dict) -> dict:
         arguments["augment"] = AUGMENT.get(augment, f"close_ups {augment[1]}")
     if arguments.get("restore_weights"):
         arguments["grow"] = False  # restored weights had been small already
+    # None where the configuration does not have the options of its run.
     arguments.setdefault("schedule_epochs", arguments.get("epochs"))
-    # Not every configuration has the options of its run.
     run = {name: value for name, value in arguments.items() if name not in GONE}
     return {
         "network": network,
@@ -67,6 +67,6 @@ def unnamed(number: int) -> Classes:
     Raises:
         TypeError, ValueError: no such number of classes.
     """
-    if type(number) is not int or not 1 <= number <= 255:
+    if type(number) is not int or not 1 <= number <= MOST_CLASSES:
         raise ValueError(f"there cannot be {number!r} classes")
     return named(["background", *(f"class {index}" for index in range(1, number))])

@@ -18,7 +18,7 @@ from metrics import scores
 from utils.classes import check_classes
 from utils.errors import UserError
 from utils.files import data_folder
-from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.fresh import ensure_labels, is_there
 from utils.label_maps.store import LabelStore
 
 
@@ -26,13 +26,6 @@ def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     """The label store of the training or the test set, made from its annotations when needed."""
     folder = data_folder(data.data_path)
     return ensure_labels(folder / labels, verbose, folder, data.asked())
-
-
-def _is_there(data: Data, labels: str) -> bool:
-    """Whether there are such labels, or what they are made from."""
-    path = data_folder(data.data_path) / labels
-    sources = (path, path.with_suffix(".json"), path.with_suffix(".csv"), path.with_suffix(""))
-    return any(source.exists() for source in sources)
 
 
 @dataclass(frozen=True)
@@ -119,7 +112,9 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{data.train_labels} holds no class but the background; annotate objects.")
-    if validation is store and (run.evaluate or _is_there(data, data.test_labels)):
+    if validation is store and (
+        run.evaluate or is_there(data_folder(data.data_path) / data.test_labels)
+    ):
         # Now, as what is wrong with them is not to be found after hours of training.
         test = open_labels(data, data.test_labels, run.verbose > 0)
         check_classes(store.classes, data.train_labels, test.classes, data.test_labels)

@@ -107,7 +107,7 @@ def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
     check_fixed(said, remembered)
     kept = [name for name, about in OPTIONS.items() if about["kept"] and name not in SETTINGS]
     fill(values, {name: remembered[name] for name in kept if name in remembered})
-    if remembered.get("data_path") and "data_path" not in said:
+    if isinstance(remembered.get("data_path"), str) and "data_path" not in said:
         values["data_path"] = PROJECT / remembered["data_path"]
     if remembered.get("schedule_epochs"):
         values["schedule_epochs"] = remembered["schedule_epochs"]

@@ -64,6 +64,11 @@ def ensure_labels(
     return open_labels(out)
 
 
+def is_there(path: Path) -> bool:
+    """Whether there are labels, or what `ensure_labels` makes them from."""
+    return path.exists() or _source_of(path) is not None
+
+
 def _source_of(path: Path) -> Path | None:
     """What a `.npy` was made from by its index, else what has its stem; None when neither is."""
     try:
