@@ -82,26 +82,27 @@ def evaluate_fcn(network, data, run, weights: Path):
     from utils.classes import check_classes
     from utils.drawing import colours_of
 
-    channels, verbose = network.input_shape[2], run.verbose > 0
+    channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
     fcn = network.build()
     load_weights(fcn, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
     ask = partial(answer, VIEWS[run.tta](fold(fcn)))
     if run.image_file:
-        pictures = pictures_of_files(run.image_file, read_reading(weights), channels)
+        reading = read_reading(weights)
+        pictures = pictures_of_files(run.image_file, reading, channels, workers)
         classes = colours_of(data.data_path, network.classes)
-        segment_pictures(ask, pictures, classes, run.prediction_dir, verbose)
+        segment_pictures(ask, pictures, classes, run.prediction_dir, verbose, workers)
         return
     store = open_labels(data, data.test_labels, verbose)
     check_classes(network.classes, weights, store.classes, data.test_labels)
-    matrices = evaluate(ask, store, data.workers, channels)
+    matrices = evaluate(ask, store, workers, channels)
     print_scores(store.keys, matrices, store.classes.names, verbose)
     if run.plot:
-        pictures = pictures_of_store(store, data.workers, channels)
-        segment_pictures(ask, pictures, store.classes, run.prediction_dir, verbose)
+        pictures = pictures_of_store(store, workers, channels)
+        segment_pictures(ask, pictures, store.classes, run.prediction_dir, verbose, workers)
     if run.portrait:
-        draw_portrait(ask, store, run.prediction_dir, data.workers, channels)
+        draw_portrait(ask, store, run.prediction_dir, workers, channels)
 
 
 def main():
@@ -110,12 +111,15 @@ def main():
     from engine.runs import run_files
     from engine.settings import settle
     from engine.weights import read_network
+    from tools.memory import SIZES, print_memory
     from tools.summary import print_summary
 
     network, data, run = settle(args)
     weights = run.restore_weights
     if run.summary:
         print_summary(network.build(), run.prediction_dir)
+        sizes = [network.size] if args.height or args.width else SIZES
+        print_memory(network, sizes, run.optimizer, run.precision)
     if run.train:
         train_fcn(network, data, run)
         weights = run_files(network, data, run).best

@@ -1,15 +1,17 @@
 """The answer of a network to a picture, and its scores on a data set: section 12.5."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import groupby, islice
 
 import keras
 import numpy as np
-from keras import layers
+from keras import ops
 
 from data_generator import checked_sizes
+from fast.devices import gpu_name
 from fast.feed import map_ahead
+from fast.forward import forward
 from metrics import (
-    ConfusionMatrices,
     class_maps,
     count_confusions,
     iou_per_class,
@@ -22,29 +24,35 @@ from utils.errors import UserError
 from utils.label_maps.store import LabelStore
 from utils.pictures import grey, resize_picture
 
-Answer = Callable[..., object]  # (picture, size=None) -> probabilities, see `answer`
+Answer = Callable[..., object]  # (pictures, size=None) -> probabilities, see `answer`
+AT_ONCE = 4  # pictures that a GPU is given together; a processor gains nothing by it
 
 
-def build_scorer(model: keras.Model) -> keras.Model:
-    """The network with its confusion matrices behind it.
+def count_batch(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The confusion matrices of one batch, at the size of its labels.
+
+    Args:
+        model: from pictures to probabilities; of several outputs the first.
+        pictures: (B, H, W, channels) uint8, of the network's size.
+        labels: (B, any, any) uint8.
 
     Returns:
-        Model from [pictures (B, H, W, channels), labels (B, any, any) uint8] to (B, C, C) int32.
-        Only the matrices leave the device.
+        (B, C, C) int64; only these leave the device.
     """
-    labels = layers.Input((None, None), dtype="uint8", name="labels")
-    # In float32: rounded to bfloat16, probabilities would tie that are not equal.
-    matrices = ConfusionMatrices(name="confusion", dtype="float32")([model.outputs[0], labels])
-    return keras.Model([model.inputs[0], labels], matrices, name="scorer")
+    probabilities = _first(forward(model)(pictures))  # (B, H, W, C)
+    predicted = class_maps(probabilities, labels.shape[1:3])
+    counts = count_confusions(labels, predicted, probabilities.shape[-1])
+    return ops.convert_to_numpy(counts).astype(np.int64)
 
 
-def confusion_matrices(scorer: keras.Model, data: keras.utils.PyDataset) -> np.ndarray:
-    """The confusion matrix of every picture of `data`, in its order: (N, C, C) int64.
+def confusion_matrices(model: keras.Model, data: keras.utils.PyDataset) -> np.ndarray:
+    """The confusion matrix of every picture of `data`, in its order: (N, C, C) int64."""
+    return np.concatenate([count_batch(model, pictures, labels) for pictures, labels in data])
 
-    Batch by batch, since `predict` admits no maps of other sizes after its first batches.
-    """
-    matrices = [scorer.predict_on_batch([pictures, labels]) for pictures, labels in data]
-    return np.concatenate(matrices).astype(np.int64)
+
+def _first(outputs):
+    """Of several outputs the first, which is the answer."""
+    return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
 def print_scores(
@@ -72,43 +80,61 @@ def print_scores(
         print(f"  IoU {name:{width}}  {value}  ({pixels:,} pixels)")
 
 
-def answer(model: keras.Model, picture: np.ndarray, size: tuple[int, int] | None = None):
-    """What a network says of one picture, whatever its size: the one way to probabilities.
+def answer(model: keras.Model, pictures: Sequence[np.ndarray], size: tuple | None = None):
+    """What a network says of pictures, whatever their sizes: the one way to probabilities.
 
     Views of a picture (`tools.views`) are networks made of networks; what goes around a network
     (tiles, a CRF) wraps this function and is called as it is.
 
     Args:
-        model: a network from (1, H, W, channels) to probabilities; of several outputs the first.
-        picture: (h, w, channels) uint8; colours do for a network of one channel.
-        size: of the answer; (h, w) when there is none.
+        model: a network from (B, H, W, channels) to probabilities; of several outputs the first.
+        pictures: B of (any, any, channels) uint8; colours do for a network of one channel.
+        size: (h, w) of the answers; that of the pictures, which is then one, when there is none.
 
     Raises:
-        UserError: the picture has another number of channels than the network.
+        UserError: a picture has another number of channels than the network.
 
     Returns:
-        (h, w, C) float32 class probabilities, on the device: `keras.ops.convert_to_numpy` brings
+        (B, h, w, C) float32 class probabilities, on the device: `keras.ops.convert_to_numpy` brings
         them from there.
     """
-    inputs = resize_picture(picture, model.input_shape[1:3])[None]  # (1, H, W, channels)
-    if model.input_shape[3] == 1 and picture.shape[2] == 3:
-        inputs = grey(inputs)
-    if inputs.shape[3] != model.input_shape[3]:
-        raise UserError(
-            f"a picture of {inputs.shape[3]} channels is nothing to a network of "
-            f"{model.input_shape[3]}; read it with as many."
-        )
-    probabilities = model.predict_on_batch(inputs)  # (1, H, W, C)
-    if isinstance(probabilities, list):
-        probabilities = probabilities[0]
-    return resize_bilinear(probabilities, tuple(size or picture.shape[:2]))[0]
+    inputs = [resize_picture(picture, model.input_shape[1:3]) for picture in pictures]
+    if model.input_shape[3] == 1:
+        inputs = [grey(picture) if picture.shape[2] == 3 else picture for picture in inputs]
+    for picture in inputs:
+        if picture.shape[2] != model.input_shape[3]:
+            raise UserError(
+                f"a picture of {picture.shape[2]} channels is nothing to a network of "
+                f"{model.input_shape[3]}; read it with as many."
+            )
+    probabilities = _first(forward(model)(np.stack(inputs)))  # (B, H, W, C)
+    size = tuple(size or pictures[0].shape[:2])
+    if size == tuple(probabilities.shape[1:3]):
+        return ops.convert_to_tensor(probabilities)
+    return resize_bilinear(probabilities, size)
+
+
+def segment_batch(
+    answer: Answer, pictures: Sequence[np.ndarray], size: tuple | None = None
+) -> np.ndarray:
+    """The class of every pixel; only these leave the device.
+
+    Args:
+        answer: from pictures and a size to probabilities, as `answer` with its network.
+        pictures: B of (any, any, channels) uint8.
+        size: (h, w) of the class ids; that of the pictures, which is then one, when there is none.
+
+    Returns:
+        (B, h, w) uint8 class ids.
+    """
+    return ops.convert_to_numpy(ops.cast(class_maps(answer(pictures, size)), "uint8"))
 
 
 def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = None) -> np.ndarray:
     """The class of every pixel of one picture.
 
     Args:
-        answer: from a picture and a size to probabilities, as `answer` with its network.
+        answer: from pictures and a size to probabilities, as `answer` with its network.
         picture: (h, w, channels) uint8, or floats in [0, 1] as the chapter's code takes them.
         size: of the class ids; (h, w) when there is none.
 
@@ -130,7 +156,25 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
                 "give floats in [0, 1] or uint8."
             )
         picture = np.round(picture * 255).astype(np.uint8)
-    return keras.ops.convert_to_numpy(class_maps(answer(picture, size))).astype(np.uint8)
+    return segment_batch(answer, [picture], size)[0]
+
+
+def in_batches(
+    entries: Iterable[tuple], size_of: Callable[[tuple], tuple[int, int]]
+) -> Iterator[tuple[list[tuple], tuple[int, int]]]:
+    """Entries that can be answered together, in order: neighbours whose answers have one size.
+
+    Args:
+        entries: with a picture in each.
+        size_of: the size (h, w) of the answer to an entry.
+
+    Yields:
+        Lists of entries, up to `AT_ONCE` with a GPU, else one, each list with its size.
+    """
+    most = AT_ONCE if gpu_name() else 1
+    for size, alike in groupby(entries, size_of):
+        while batch := list(islice(alike, most)):
+            yield batch, size
 
 
 def pictures_of_store(
@@ -156,7 +200,7 @@ def evaluate(answer: Answer, store: LabelStore, workers: int = 1, channels: int 
     """The confusion matrix of every picture of a data set, at the size of its label map.
 
     Args:
-        answer: from a picture and a size to probabilities.
+        answer: from pictures and a size to probabilities.
         store: of pictures and label maps; only the matrices leave the device.
         workers: threads that read pictures.
         channels: of the pictures.
@@ -164,10 +208,11 @@ def evaluate(answer: Answer, store: LabelStore, workers: int = 1, channels: int 
     Returns:
         (N, C, C) int64, in the order of `store.keys`.
     """
-    matrices = []
-    for _, picture, truth in pictures_of_store(store, workers, channels):
-        probabilities = answer(picture, truth.shape)  # (H, W, C)
-        predicted = class_maps(probabilities[None])  # (1, H, W)
-        matrix = count_confusions(truth[None], predicted, probabilities.shape[-1])[0]
-        matrices.append(keras.ops.convert_to_numpy(matrix))
-    return np.array(matrices).astype(np.int64)
+    matrices, entries = [], pictures_of_store(store, workers, channels)
+    for batch, size in in_batches(entries, lambda entry: entry[2].shape):
+        _, pictures, truths = zip(*batch, strict=True)
+        probabilities = answer(pictures, size)  # (B, H, W, C)
+        predicted = class_maps(probabilities)  # (B, H, W)
+        counts = count_confusions(np.stack(truths), predicted, probabilities.shape[-1])
+        matrices.append(ops.convert_to_numpy(counts))
+    return np.concatenate(matrices).astype(np.int64)

@@ -16,21 +16,16 @@ import numpy as np
 from keras import ops
 
 
-def resize_bilinear(maps, size: tuple):
+def resize_bilinear(maps, size: tuple[int, int]):
     """Resize maps bilinearly with half-pixel centres, as `UpSampling2D` does.
 
     Args:
         maps: (B, H, W, C) floats.
-        size: (height, width), numbers or, while TensorFlow builds a graph, scalar tensors, which
-            Keras' own function does not take.
+        size: (height, width).
 
     Returns:
         (B, height, width, C).
     """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.image.resize(maps, size)
     return ops.image.resize(maps, size, interpolation="bilinear")
 
 
@@ -76,25 +71,6 @@ def _count(index, number):
     if keras.backend.backend() == "torch":  # Keras adds in float32 there, which ends at 2^24
         return ops.cast(index.bincount(minlength=number), "int32")
     return ops.segment_sum(ops.ones_like(index), index, number)
-
-
-@keras.saving.register_keras_serializable(package="segmentation")
-class ConfusionMatrices(keras.layers.Layer):
-    """`count_confusions` as a layer: [(B, h, w, C) probabilities, (B, H, W) labels] -> (B, C, C).
-
-    Probabilities of another size than the labels are brought to theirs first, so that pictures are
-    scored at their original size.
-    """
-
-    def call(self, inputs):
-        probabilities, labels = inputs
-        predicted = class_maps(probabilities, ops.shape(labels)[1:3])
-        return count_confusions(labels, predicted, probabilities.shape[-1])
-
-    def compute_output_spec(self, inputs):
-        probabilities, _ = inputs
-        classes = probabilities.shape[-1]
-        return keras.KerasTensor((probabilities.shape[0], classes, classes), dtype="int32")
 
 
 def iou_per_class(matrix: np.ndarray) -> np.ndarray:

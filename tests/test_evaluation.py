@@ -15,13 +15,15 @@ from conftest import (
 )
 from PIL import Image
 
+import evaluation
 from data_generator import DataGenerator
 from evaluation import (
     answer,
-    build_scorer,
     confusion_matrices,
     evaluate,
+    in_batches,
     pictures_of_store,
+    segment_batch,
     segment_objects,
 )
 from metrics import class_maps, resize_bilinear
@@ -47,7 +49,7 @@ def noise(size, seed=0):
 @pytest.mark.parametrize("asked", [None, (20, 30), (64, 65)])
 def test_an_answer_has_the_size_that_is_asked_for(size, asked):
     model, picture = network(), noise(size)
-    probabilities = answer(model, picture, asked)
+    probabilities = answer(model, [picture], asked)[0]
     assert tuple(probabilities.shape) == (*(asked or size), 3)
     assert keras.backend.standardize_dtype(probabilities.dtype) == "float32"
     assert keras.ops.is_tensor(probabilities), "answers stay on the device"
@@ -62,20 +64,20 @@ def test_a_network_of_one_channel_sees_grey():
     model, picture = network(1), noise((32, 48))
     expected = model.predict_on_batch(grey(picture)[None])[0]
     for given in (picture, grey(picture)):
-        probabilities = keras.ops.convert_to_numpy(answer(model, given))
+        probabilities = keras.ops.convert_to_numpy(answer(model, [given])[0])
         np.testing.assert_allclose(probabilities, expected, atol=1e-6)
 
 
 def test_of_several_outputs_the_first_is_the_answer():
     model, picture = network(), noise((32, 48))
     several = keras.Model(model.input, [model.output, 1 - model.output])
-    one, other = (keras.ops.convert_to_numpy(answer(m, picture)) for m in (model, several))
+    one, other = (keras.ops.convert_to_numpy(answer(m, [picture])) for m in (model, several))
     np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.usefixtures("mixed_bfloat16")
 def test_an_answer_in_bfloat16_is_float32():
-    probabilities = answer(tiny_fcn(), noise((32, 48)))
+    probabilities = answer(tiny_fcn(), [noise((32, 48))])
     assert keras.backend.standardize_dtype(probabilities.dtype) == "float32"
 
 
@@ -87,16 +89,17 @@ def test_the_class_of_a_pixel_is_the_most_probable(size):
     ask, picture = partial(answer, network()), noise((40, 33))
     predicted = segment_objects(ask, picture, size)
     assert predicted.shape == (size or (40, 33)) and predicted.dtype == np.uint8
-    probabilities = keras.ops.convert_to_numpy(ask(picture, size))
+    probabilities = keras.ops.convert_to_numpy(ask([picture], size)[0])
     np.testing.assert_array_equal(predicted, probabilities.argmax(-1))
     assert len(np.unique(predicted)) > 1
 
 
 def test_any_function_may_answer():
-    def ask(picture, size=None):
+    def ask(pictures, size=None):
         asked.append(size)
         right = np.mgrid[:4, :6][1] >= 3
-        return np.stack([~right, np.zeros_like(right), right], -1).astype("float32")
+        answer = np.stack([~right, np.zeros_like(right), right], -1).astype("float32")
+        return np.stack([answer] * len(pictures))
 
     asked = []
     expected = [[0, 0, 0, 2, 2, 2]] * 4
@@ -127,6 +130,25 @@ def test_what_is_no_picture_is_refused(picture, complaint):
         segment_objects(None, picture)
 
 
+@pytest.mark.parametrize(("gpu", "expected"), [("a GPU", [3, 1, 4, 1]), (None, [1] * 9)])
+def test_neighbours_of_one_size_are_answered_together(gpu, expected, monkeypatch):
+    monkeypatch.setattr(evaluation, "gpu_name", lambda: gpu)
+    sizes = [(4, 6)] * 3 + [(6, 4)] + [(4, 6)] * 5
+    batches = list(in_batches(enumerate(sizes), lambda entry: entry[1]))
+    assert [len(batch) for batch, _ in batches] == expected
+    assert [entry for batch, _ in batches for entry in batch] == list(enumerate(sizes))
+    assert all(entry[1] == size for batch, size in batches for entry in batch)
+
+
+def test_together_or_one_by_one():
+    pictures = [noise((24, 32), seed) for seed in range(3)]
+    ask = partial(answer, network())
+    together = segment_batch(ask, pictures)
+    assert together.shape == (3, 24, 32) and together.dtype == np.uint8
+    for picture, labels in zip(pictures, together, strict=True):
+        np.testing.assert_array_equal(segment_objects(ask, picture), labels)
+
+
 # `evaluate`
 
 
@@ -143,13 +165,15 @@ def stores(folder):
         yield write_store(folder / name, pictures, maps)
 
 
-@pytest.mark.parametrize("channels", [3, 1])
-def test_the_scores_of_evaluate_are_those_of_the_training_loop(tmp_path, channels):
+@pytest.mark.parametrize(("channels", "gpu"), [(3, None), (1, "a GPU")])
+def test_the_scores_of_evaluate_are_those_of_the_training_loop(
+    tmp_path, channels, gpu, monkeypatch
+):
     model = network(channels)
-    scorer = build_scorer(model)
     for store in stores(tmp_path):
         options = {"size": (32, 48), "channels": channels, "label_size": "original"}
-        loop = confusion_matrices(scorer, DataGenerator(store, batch_size=2, **options))
+        loop = confusion_matrices(model, DataGenerator(store, batch_size=2, **options))
+        monkeypatch.setattr(evaluation, "gpu_name", lambda: gpu)
         matrices = evaluate(partial(answer, model), store, workers=2, channels=channels)
         assert matrices.dtype == loop.dtype == np.int64
         np.testing.assert_array_equal(matrices, loop)
@@ -214,9 +238,9 @@ def test_a_picture_that_no_longer_fits_its_map_is_named_before_anything_is_score
     if size:
         Image.fromarray(make_picture(6, size)).save(path)
 
-    def ask(picture, size=None):
+    def ask(pictures, size=None):
         asked.append(size)
-        return answer(network(), picture, size)
+        return answer(network(), pictures, size)
 
     with pytest.raises(UserError, match=path.name):
         evaluate(ask, open_labels(store.folder / "labels.npy"))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import metrics
-from metrics import ConfusionMatrices, class_maps, count_confusions
+from metrics import count_confusions
 from utils.classes import VOID
 
 # By hand: rows are the truth, with sums 60, 23 and 17; the columns' sums are 55, 25 and 20.
@@ -99,27 +99,3 @@ def test_void_pictures_count_for_nothing():
     matrices = np.stack([HAND, np.zeros_like(HAND)])
     assert metrics.scores(matrices) == metrics.scores(HAND[None])
     assert np.isnan(metrics.chapter_miou(np.zeros((2, 3, 3), int)))
-
-
-@pytest.mark.parametrize("size", [(6, 8), (12, 16), (7, 5)])
-def test_the_layer_scores_at_the_size_of_the_labels(size):
-    random = np.random.default_rng(0)
-    probabilities = random.random((2, 6, 8, 3)).astype("float32")
-    labels = random.integers(0, 3, (2, *size)).astype(np.uint8)
-    matrices = np.asarray(ConfusionMatrices()([probabilities, labels]))
-    expected = count_confusions(labels, class_maps(probabilities, size), 3)
-    np.testing.assert_array_equal(matrices, np.asarray(expected))
-    assert (matrices.sum((1, 2)) == size[0] * size[1]).all()
-
-
-def test_resizing_is_the_same_as_the_portable_one():
-    from keras import ops
-
-    from metrics import resize_bilinear
-
-    maps = np.random.default_rng(0).random((2, 5, 7, 3)).astype("float32")
-    for size in ((5, 7), (10, 14), (13, 9)):
-        expected = ops.image.resize(maps, size, interpolation="bilinear")
-        np.testing.assert_allclose(
-            np.asarray(resize_bilinear(maps, size)), np.asarray(expected), atol=1e-6
-        )

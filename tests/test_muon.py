@@ -104,11 +104,16 @@ def test_the_fast_path_equals_the_plain_one(shape, plain):
     results = []
     for way in (lambda: None, plain):
         way()
-        variable, optimizer = keras.Variable(random_kernel(shape)), Muon(0.01)
+        # Two of the shape and one of another, as JAX steps with those of one shape together.
+        shapes = [shape, (1, 1, 8, 8), shape]
+        variables = [keras.Variable(random_kernel(s, 10 + n)) for n, s in enumerate(shapes)]
+        optimizer = Muon(0.01)
         for seed in (1, 2, 3):
-            optimizer.apply([keras.ops.convert_to_tensor(random_kernel(shape, seed))], [variable])
-        results.append(keras.ops.convert_to_numpy(variable))
-    np.testing.assert_allclose(*results, atol=1e-5)
+            gradients = [random_kernel(s, seed + 3 * n) for n, s in enumerate(shapes)]
+            optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], variables)
+        results.append([keras.ops.convert_to_numpy(variable) for variable in variables])
+    for fast_one, plain_one in zip(*results, strict=True):
+        np.testing.assert_allclose(fast_one, plain_one, atol=1e-5)
 
 
 def test_an_optimizer_is_chosen_by_name_and_saved():

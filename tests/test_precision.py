@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from conftest import tiny_fcn
 
-from evaluation import build_scorer
+from evaluation import count_batch
 from fast.adam import adam
 from losses import PixelCrossEntropy
 from metrics import class_maps, count_confusions, scores
@@ -30,7 +30,7 @@ def test_scores_are_those_of_the_masks_in_bfloat16(policy):
     pictures, labels = squares(8, seed=0)
     policy("mixed_bfloat16")
     fcn = tiny_fcn((32, 32), backbone="resnet11v2", filters=8, seed=0)
-    scored = build_scorer(fcn).predict_on_batch([pictures, labels])
+    scored = count_batch(fcn, pictures, labels)
     policy("float32")
     maps = class_maps(fcn.predict_on_batch(pictures), labels.shape[1:])
     expected = count_confusions(labels, maps, 3)
@@ -53,7 +53,7 @@ def test_training_reaches_the_same_miou_in_bfloat16(policy):
             fcn.optimizer.learning_rate = 1e-2 * (1 - step / steps)
             part = slice(step * 4 % 64, step * 4 % 64 + 4)
             fcn.train_on_batch(pictures[part], labels[part])
-        matrices = build_scorer(fcn).predict_on_batch(list(squares(32, seed=1)))
+        matrices = count_batch(fcn, *squares(32, seed=1))
         reached.append(scores(np.asarray(matrices))["dataset_miou"])
     assert min(reached) > 0.95
     assert reached[0] == pytest.approx(reached[1], abs=0.005)

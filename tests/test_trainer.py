@@ -15,7 +15,7 @@ from engine.reporting import tensorboard
 from engine.runs import Ledger, RunFiles, describe_run
 from engine.trainer import bring_weights, finish, train
 from engine.weights import load_weights, read_configuration, read_network
-from evaluation import build_scorer, confusion_matrices
+from evaluation import confusion_matrices
 from fast.adam import adam
 from losses import PixelCrossEntropy
 from metrics import scores
@@ -72,8 +72,7 @@ def run(
     model.compile(adam(lr_scheduler(0)), PixelCrossEntropy())
     validation = Toy()
     validation.epoch = 1000
-    scorer = build_scorer(model)
-    score = score or (lambda: scores(confusion_matrices(scorer, validation)))
+    score = score or (lambda: scores(confusion_matrices(model, validation)))
     ledger = open_ledger(folder)
     bring_weights(model, Run(epochs=epochs, size=(32, 32), **options), ledger, score)
 
@@ -135,7 +134,7 @@ def test_a_run_leaves_weights_configuration_history_and_curves(tmp_path):
     load_weights(again, files.best)
     validation = Toy()
     validation.epoch = 1000
-    matrices = confusion_matrices(build_scorer(again), validation)
+    matrices = confusion_matrices(again, validation)
     assert scores(matrices)["chapter_miou"] == pytest.approx(
         max(row["chapter_miou"] for row in rows), abs=1e-6
     )

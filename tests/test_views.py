@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import predict, random_batch, tiny_fcn
 
-from evaluation import answer, build_scorer, segment_objects
+from evaluation import answer, count_batch, segment_objects
 from fast.folding import fold
 from metrics import count_confusions
 from tools.views import VIEWS, flip
@@ -47,7 +47,7 @@ def test_scores_and_masks_are_those_of_the_mean():
     assert mean.dtype == np.float32
     masks = mean.argmax(-1).astype(np.uint8)
     labels = np.random.default_rng(2).integers(0, 3, masks.shape, np.uint8)
-    scored = build_scorer(model).predict_on_batch([PICTURES, labels])
+    scored = count_batch(model, PICTURES, labels)
     expected = keras.ops.convert_to_numpy(count_confusions(labels, masks, 3))
     np.testing.assert_array_equal(scored, expected)
     np.testing.assert_array_equal(segment_objects(partial(answer, model), PICTURES[0]), masks[0])

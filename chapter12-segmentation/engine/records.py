@@ -6,6 +6,7 @@ that `--help` answers at once.
 """
 
 import argparse
+import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ LARGEST = 2**31 - 1
 LEAST_SIDE = 32  # pixels
 MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
+PRESET_NAMES = ("book", "quick", "full")
 RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
 
 
@@ -79,7 +81,7 @@ def option(
     Args:
         help: its line of `--help`; values of the presets are added.
         default: its value when nothing is said and no preset sets it.
-        presets: its values in "book" and in "quick".
+        presets: its values in the presets, in the order of `PRESET_NAMES`.
         fixed: whether a resumed run cannot change it without becoming another run.
         kept: whether a resumed run has the value that it began with when nothing is said; what is
             fixed is kept.
@@ -87,8 +89,8 @@ def option(
         parser: more for `add_argument`: type, choices, nargs, metavar, action.
     """
     if presets:
-        words = ({None: "all", True: "yes", False: "no"}.get(value, value) for value in presets)
-        help += " (book {}, quick {})".format(*words)
+        words = ({None: "all", True: "yes", False: "no"}.get(v, str(v)) for v in presets)
+        help += " (" + ", ".join(map(" ".join, zip(PRESET_NAMES, words, strict=True))) + ")"
     about = {"help": help, "default": default, "presets": presets, "short": short}
     about |= {"fixed": fixed, "kept": kept or fixed, "parser": parser}
     return field(default=default, metadata=about)
@@ -189,14 +191,19 @@ class Asked:
     backbone: str = option(
         "of fcn: resnet<depth>v<version> (resnet56v2)", type=str.lower, fixed=True
     )
-    layers: int = option("of fcn: levels of the pyramid (3)", type=whole_number(1, 8), fixed=True)
+    layers: int = option(
+        "of fcn: levels of the pyramid (3, full 4)", type=whole_number(1, 8), fixed=True
+    )
     filters: int = option(
-        "of fcn: width of the head (book 256, quick 64)", type=whole_number(1), fixed=True
+        "of fcn: width of the head (book 256, quick 64, full 256)", type=whole_number(1), fixed=True
     )
     height: int = option(
-        "of the pictures that go in", type=whole_number(LEAST_SIDE), presets=(480, 160), fixed=True
+        "of the pictures that go in",
+        type=whole_number(LEAST_SIDE),
+        presets=(480, 160, 480),
+        fixed=True,
     )
-    width: int = option("", type=whole_number(LEAST_SIDE), presets=(640, 192), fixed=True)
+    width: int = option("", type=whole_number(LEAST_SIDE), presets=(640, 192, 640), fixed=True)
     channels: int = option(
         "channels of the pictures: 3 for colours, 1 for grey, or as many as the files have (3)",
         default=3,
@@ -231,18 +238,25 @@ class Data:
         default=0.1,
         fixed=True,
     )
-    batch_size: int = option("pictures a step", type=whole_number(1), presets=(4, 8), fixed=True)
+    batch_size: int = option("pictures a step", type=whole_number(1), presets=(4, 8, 8), fixed=True)
     pictures_per_epoch: int | None = option(
-        "training pictures in one epoch", type=whole_number(1), presets=(None, 800), fixed=True
+        "training pictures in one epoch",
+        type=whole_number(1),
+        presets=(None, 800, None),
+        fixed=True,
     )
     augment: str = option(
         "vary the training pictures: mild; close shows a part of every fifth 1.4 to 2.8 times as "
         "large, by which long runs learn near things",
         choices=("none", "mild", "close"),
-        presets=("none", "mild"),
+        presets=("none", "mild", "close"),
         fixed=True,
     )
-    workers: int = option("threads that read pictures (4)", type=whole_number(1), default=4)
+    workers: int = option(
+        "threads that read pictures (as many as there are processors, 4 to 16)",
+        type=whole_number(1),
+        default=min(max(os.cpu_count() or 4, 4), 16),
+    )
     class_attribute: str | None = option(**READING_OPTIONS["class_attribute"])
     class_name: str | None = option(**READING_OPTIONS["class_name"])
     unclassed: str | None = option(**READING_OPTIONS["unclassed"])
@@ -264,11 +278,12 @@ class Run:
     summary: bool = flag("print the network: layers, parameters, GMAC, receptive field; draw it")
 
     preset: str = option(
-        "book: 480x640, 100 epochs; quick: minutes on a laptop; auto: book with a GPU, else quick",
-        choices=("auto", "book", "quick"),
+        "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; full: minutes on a "
+        "GPU, the best network; auto: full with a GPU, else quick",
+        choices=("auto", *PRESET_NAMES),
         fixed=True,
     )
-    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13), kept=True)
+    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13, 60), kept=True)
     seed: int = option(
         "of weights, order and augmentation (0)",
         type=whole_number(0, 2**32 - 1),
@@ -284,13 +299,13 @@ class Run:
     grow: bool = option(
         "begin with pictures of 2/5 of the height and width, then 3/5, then whole",
         action=argparse.BooleanOptionalAction,
-        presets=(False, True),
+        presets=(False, True, True),
         fixed=True,
     )
     optimizer: str = option(
         "Muon learns more from as many pictures",
         choices=("adam", "muon"),
-        presets=("adam", "muon"),
+        presets=("adam", "muon", "muon"),
         fixed=True,
     )
     learning_rate: float = option(
@@ -299,13 +314,13 @@ class Run:
     schedule: str = option(
         "how the learning rate falls until --epochs: in the book's steps or along a line",
         choices=("book", "linear"),
-        presets=("book", "linear"),
+        presets=("book", "linear", "linear"),
         fixed=True,
     )
     loss: str = option(
         "entropy: the chapter's cross-entropy; iou: it, and what the mean IoU lacks of one",
         choices=("entropy", "iou"),
-        presets=("entropy", "iou"),
+        presets=("entropy", "iou", "iou"),
         fixed=True,
     )
     class_weights: str = option(
@@ -373,5 +388,5 @@ SETTINGS = tuple(n for n in options(Asked) if n not in ("model", "height", "widt
 OPTIONS: dict[str, Mapping] = options(Asked) | options(Data) | options(Run)
 PRESETS: dict[str, dict] = {
     preset: {name: about["presets"][place] for name, about in OPTIONS.items() if about["presets"]}
-    for place, preset in enumerate(("book", "quick"))
+    for place, preset in enumerate(PRESET_NAMES)
 }

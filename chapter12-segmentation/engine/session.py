@@ -11,7 +11,7 @@ from engine.growth import Stage, stages
 from engine.records import Data, Network, Run
 from engine.runs import Ledger, describe_run, run_files
 from engine.weights import epochs_done, read_network
-from evaluation import build_scorer, confusion_matrices
+from evaluation import confusion_matrices
 from fast.feed import read_ahead
 from losses import LOSSES, median_frequency_weights
 from metrics import scores
@@ -57,13 +57,18 @@ class Session:
         data = self.data
         common = {"size": size, "batch_size": data.batch_size}
         common |= {"channels": self.network.input_shape[2]}
+        pictures = data.pictures_per_epoch or len(self.train_keys)
+        if keras.backend.backend() == "jax":
+            # XLA would compile the whole step once more for a last batch of fewer pictures; the
+            # next epoch goes on where this one ends.
+            pictures += -pictures % data.batch_size
         train = DataGenerator(
             self.store,
             keys=self.train_keys,
             shuffle=True,
             seed=self.run.seed,
             augment=data.augment,
-            pictures_per_epoch=data.pictures_per_epoch,
+            pictures_per_epoch=pictures,
             **common,
         )
         # The network is given pictures of its size, its answer is scored at their own.
@@ -83,8 +88,7 @@ class Session:
 
 def scorer_of(model: keras.Model, data: keras.utils.PyDataset) -> Callable[[], dict[str, float]]:
     """A function that scores a network as it is on `data`."""
-    scorer = build_scorer(model)
-    return lambda: scores(confusion_matrices(scorer, data))
+    return lambda: scores(confusion_matrices(model, data))
 
 
 def open_session(network: Network, data: Data, run: Run) -> Session:

@@ -9,6 +9,7 @@ import keras
 
 import fast
 import zoo
+from engine.backends import NAMES, advise, find_packages, has_nvidia, named_backend
 from engine.records import OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
 from engine.runs import RunFiles
 from engine.weights import find_weights, read_configuration, read_network, read_options, read_run
@@ -51,7 +52,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         files = zoo.files(values["model"], named)
         origin = RunFiles(values["save_dir"], files, values["dataset"]).last
         fill_resumed(values, said, origin)
-    preset = choose_preset(values, gpu_name())
+    gpu = gpu_name()
+    preset = choose_preset(values, gpu)
     fill(values, PRESETS[values["preset"]])
     fill(values, {name: about["default"] for name, about in OPTIONS.items()})
     fill(values, {"schedule_epochs": values["epochs"]})
@@ -68,8 +70,12 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     run = Run(**{f.name: values[f.name] for f in fields(Run)})
 
     if run.train and run.verbose:
+        backend, nvidia = keras.backend.backend(), gpu is None and has_nvidia()
+        advice = advise(backend, gpu is not None, nvidia, find_packages(), named_backend())
+        if advice:
+            print(advice)
         size = "{}x{}".format(*run.size)
-        print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}")
+        print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}, {NAMES[backend]}")
     fast.turn(not run.plain)
     if run.train or run.evaluate:
         mixed = "" if run.precision == "float32" else "mixed_"
@@ -123,7 +129,7 @@ def choose_preset(values: dict, gpu: str | None) -> str:
     reason = "as the run began" if values.get("resume") else "as asked"
     if "preset" not in values:
         # What is only looked at is the book's network, whatever the machine.
-        values["preset"] = "book" if gpu or not values["train"] else "quick"
+        values["preset"] = "book" if not values["train"] else "full" if gpu else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
     return f"preset {values['preset']} ({reason})"
 

@@ -1,21 +1,33 @@
-"""Importing keras without TensorFlow's greetings."""
+"""Importing keras with the backend that fits, and without TensorFlow's greetings."""
 
 import os
 import sys
 import tempfile
+from pathlib import Path
 
+from engine.backends import CUDA, choose_backend, find_packages, has_nvidia, named_backend
 from utils.errors import UserError
 
 
 def import_keras() -> None:
     """Import keras and its backend, and drop what they print to standard error.
 
+    The backend is that of `choose_backend`, unless keras has been imported already.
+
     TensorFlow's libraries greet with a dozen lines (no GPU here, oneDNN is on) before any setting
     can quiet them, in which the one line that matters would drown.
 
     Raises:
-        UserError: keras or the backend that KERAS_BACKEND names is not installed.
+        UserError: keras or the backend is not installed.
     """
+    if "keras" not in sys.modules:
+        packages = find_packages()
+        nvidia = CUDA in packages and has_nvidia()  # asking takes up to two seconds
+        backend = choose_backend(named_backend(), packages, nvidia)
+        if backend != "tensorflow":  # which Keras takes by itself
+            os.environ["KERAS_BACKEND"] = backend
+        if nvidia:  # XLA takes up to a minute for a step; the next run finds it here
+            os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "jax"))
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

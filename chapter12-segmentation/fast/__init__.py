@@ -20,6 +20,11 @@ def on_tensorflow() -> bool:
     return is_on() and keras.backend.backend() == "tensorflow"
 
 
+def on_jax() -> bool:
+    """Whether what is fast by JAX's own operations is to be taken."""
+    return is_on() and keras.backend.backend() == "jax"
+
+
 def turn(on: bool) -> None:
     """Take the fast path from now on, or the plain one; networks traced before keep theirs."""
     _state["on"] = on

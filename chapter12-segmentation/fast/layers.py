@@ -1,6 +1,7 @@
-"""Two layers with the numbers of Keras' own that are faster on TensorFlow."""
+"""Two layers with the numbers of Keras' own that are faster on TensorFlow and on JAX."""
 
 import keras
+import numpy as np
 from keras import ops
 
 import fast
@@ -9,46 +10,42 @@ from fast.devices import gpu_name
 
 @keras.saving.register_keras_serializable(package="segmentation")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras' batch normalisation, same variables and numbers, in one operation on TensorFlow.
+    """Keras' batch normalisation, same variables and numbers, in fewer passes over the map.
 
-    Keras 3 computes mean, variance and the normalised map in separate passes over the map.
-    TensorFlow has them fused, forward and backward (`FusedBatchNormV3`): a training step of the
-    chapter's network with four pictures of 128x160 takes 0.85 s with it and 1.28 s without
-    (bfloat16, two cores of a Zen 4). In prediction, which scores the pictures of validation, a map
-    of (1, 480, 640, 64) takes a third of the time in bfloat16, half in float32 (`folding.fold`).
+    Keras 3 computes mean, variance and the normalised map in separate passes. TensorFlow has them
+    fused, forward and backward: a training step of the chapter's network with four pictures of
+    128x160 takes 0.85 s with it and 1.28 s without (bfloat16, two cores of a Zen 4). In prediction,
+    which scores the pictures of validation, a map of (1, 480, 640, 64) takes a third of the time in
+    bfloat16, half in float32 (`folding.fold`). For JAX the passes are written down in `jax_ops`.
     Other backends, maps that are not (B, H, W, C), masks and synchronised statistics take Keras'
     own way; a test holds the two against each other.
     """
 
     def call(self, inputs, training=None, mask=None):
+        training = bool(training and self.trainable)
         maps = len(inputs.shape) == 4 and self.axis in (-1, 3)
-        usual = mask is None and not self.synchronized
-        if maps and usual and fast.on_tensorflow():
-            return self._call_fused(inputs, bool(training and self.trainable))
+        usual = mask is None and not self.synchronized and not self.renorm
+        if maps and usual and (fast.on_tensorflow() or (fast.on_jax() and training)):
+            return self._call_fused(inputs, training)
         return super().call(inputs, training=training, mask=mask)
 
     def _call_fused(self, inputs, training: bool):
-        import tensorflow as tf
+        inputs = ops.cast(inputs, self.compute_dtype)
+        moving = self.moving_mean, self.moving_variance
+        gamma = self.gamma if self.scale else ops.ones_like(moving[0])
+        beta = self.beta if self.center else ops.zeros_like(moving[0])
+        if fast.on_tensorflow():
+            from fast.tensorflow_ops import normalise
 
-        inputs = tf.cast(inputs, self.compute_dtype)
-        gamma = self.gamma if self.scale else tf.ones_like(self.moving_mean)
-        beta = self.beta if self.center else tf.zeros_like(self.moving_mean)
-        outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
-            x=inputs,
-            scale=gamma,
-            offset=beta,
-            mean=[] if training else self.moving_mean,
-            variance=[] if training else self.moving_variance,
-            epsilon=self.epsilon,
-            is_training=training,
-        )
-        if not training:
-            return outputs
-        # The operation returns the unbiased variance, n / (n - 1) times that of Keras.
-        n = tf.cast(tf.size(inputs) / tf.shape(inputs)[-1], variance.dtype)
-        variance *= (n - 1.0) / n
-        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-            moving.assign(moving * self.momentum + batch * (1.0 - self.momentum))
+            outputs, *batch = normalise(inputs, gamma, beta, moving, self.epsilon, training)
+        else:
+            from fast.jax_ops import normalise
+
+            values = (variable.value for variable in (gamma, beta, moving[0]))
+            outputs, *batch = normalise(inputs, *values, self.epsilon)
+        if training:
+            for mean, value in zip(moving, batch, strict=True):
+                mean.assign(mean * self.momentum + value * (1.0 - self.momentum))
         return outputs
 
 
@@ -56,11 +53,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras' transposed convolution, same weights and numbers, with a faster gradient.
 
-    For kernel 3, strides 2 and "same" padding on TensorFlow, where the two of the chapter's head
-    are 58 % of its arithmetic. oneDNN takes three times as long for the gradient of such a kernel
-    as for the layer itself: 0.69 s for 256 to 256 channels of (4, 120, 160), in bfloat16 on two
-    cores of a Zen 4. As one matrix product for each of the nine taps it takes 0.31 s. A GPU, for
-    which this was not measured, takes Keras' way.
+    For kernel 3, strides 2 and "same" padding, where the two of the chapter's head are 58 % of its
+    arithmetic: on TensorFlow with a CPU by `tensorflow_ops.double`, on JAX by `double`. TensorFlow
+    with a GPU, for which nothing was measured, takes Keras' way.
     """
 
     def call(self, inputs):
@@ -68,49 +63,39 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         doubles &= self.output_padding is None and self.dilation_rate == (1, 1)
         doubles &= self.data_format == "channels_last"
         if doubles and fast.on_tensorflow() and gpu_name() is None:
-            outputs = _double(inputs, self.kernel)
-            if self.use_bias:
-                outputs = ops.add(outputs, self.bias)
-            return self.activation(outputs)
-        return super().call(inputs)
+            from fast.tensorflow_ops import double as convolve
+        elif doubles and fast.on_jax():
+            convolve = double
+        else:
+            return super().call(inputs)
+        outputs = convolve(inputs, self.kernel)
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
 
 
-def _double(maps, kernel):
-    """Transposed convolution, kernel 3 and stride 2: (B, H, W, C) -> (B, 2H, 2W, F), TensorFlow.
+def double(maps, kernel):
+    """Transposed convolution, kernel 3 and stride 2, in phases: (B, H, W, C) -> (B, 2H, 2W, F).
+
+    Along each axis y[2m] = x[m] k[0] + x[m - 1] k[2] and y[2m + 1] = x[m] k[1]: outputs of even or
+    odd row and column are plain convolutions of the small map, all four together one with 4 F
+    filters and kernel 2, whose gradients every library has fast ways for. XLA has none for the
+    kernel's gradient of a convolution over a map with holes.
 
     Args:
         maps: (B, H, W, C).
         kernel: (3, 3, F, C).
     """
-    import tensorflow as tf
-
-    @tf.custom_gradient
-    def double(maps, kernel):
-        batch, height, width, channels = tf.unstack(tf.shape(maps))
-        filters = kernel.shape[2]
-        outputs = tf.nn.conv2d_transpose(
-            maps, kernel, (batch, 2 * height, 2 * width, filters), strides=2
-        )
-
-        def gradient(upstream):  # (B, 2H, 2W, F)
-            # Maps value (i, j) was added to (2i + row, 2j + column) by the tap (row, column). Rows
-            # and columns in pairs, every tap's share is a slice of whole pixels, which is copied 20
-            # times faster than with a stride of 2.
-            padded = tf.pad(upstream, [[0, 0], [0, 2], [0, 2], [0, 0]])
-            pairs = tf.reshape(padded, (batch, height + 1, 2, width + 1, 2 * filters))
-            flat = tf.reshape(maps, (-1, channels))  # (BHW, C)
-            taps = []
-            for row in range(3):
-                for column in range(3):
-                    begin = (0, row // 2, row % 2, column // 2, column % 2 * filters)
-                    share = tf.slice(pairs, begin, (batch, height, 1, width, filters))
-                    share = tf.reshape(share, (-1, filters))  # (BHW, F)
-                    taps.append(tf.matmul(share, flat, transpose_a=True))  # (F, C)
-            kernel_gradient = tf.reshape(tf.stack(taps), tf.shape(kernel))
-            return tf.nn.conv2d(upstream, kernel, strides=2, padding="SAME"), kernel_gradient
-
-        return outputs, gradient
-
-    outputs = double(maps, tf.convert_to_tensor(kernel))
-    outputs.set_shape((maps.shape[0], *(n and 2 * n for n in maps.shape[1:3]), kernel.shape[2]))
-    return outputs
+    _, height, width, channels = maps.shape
+    filters = kernel.shape[2]
+    # The tap of the kernel by phase of the output, 0 or 1, and place in the map, m - 1 or m.
+    taps = np.zeros((2, 2, 3), "float32")
+    taps[0, 0, 2] = taps[0, 1, 0] = taps[1, 1, 1] = 1
+    taps = ops.cast(taps, kernel.dtype)
+    phases = ops.einsum("pia,qjb,abfc->ijcpqf", taps, taps, kernel)
+    phases = ops.reshape(phases, (2, 2, channels, 4 * filters))
+    padded = ops.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0)))  # (B, H + 1, W + 1, C)
+    x = ops.conv(padded, phases, padding="valid")  # (B, H, W, 4 F)
+    x = ops.reshape(x, (-1, height, width, 2, 2 * filters))
+    x = ops.transpose(x, (0, 1, 3, 2, 4))  # (B, H, 2, W, 2 F)
+    return ops.reshape(x, (-1, 2 * height, 2 * width, filters))

@@ -41,7 +41,7 @@ def measure_errors(
     """Segment pictures one by one and count what is wrong.
 
     Args:
-        answer: from a picture to probabilities of `n_classes`, see `evaluation.answer`.
+        answer: from pictures to probabilities of `n_classes`, see `evaluation.answer`.
         pictures: name, (h, w, 3) uint8 picture, and (H, W) label map, 255 = void, each.
     """
     keys, matrices, bands = [], [], np.zeros((len(BANDS), 2), np.int64)
@@ -245,7 +245,7 @@ def draw_portrait(
     scores choose them, not the eye.
 
     Args:
-        answer: from a picture to probabilities of the classes, see `evaluation.answer`.
+        answer: from pictures to probabilities of the classes, see `evaluation.answer`.
         store: label maps, and where their pictures are.
         folder: made when it is missing.
         workers: threads that read pictures.

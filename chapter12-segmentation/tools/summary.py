@@ -77,6 +77,22 @@ class Reach:
     stride: float = 1
 
 
+@dataclass(eq=False)
+class Map:
+    """What a layer makes, of `shape` (B, H, W, C); another of that shape is another."""
+
+    shape: tuple
+
+
+@dataclass(frozen=True)
+class Step:
+    """A layer at one place of a network, what goes in and what comes out."""
+
+    layer: layers.Layer
+    before: list[Map]
+    after: list[Map]
+
+
 @dataclass(frozen=True)
 class Call:
     """A layer at one place of a network; a layer that several places share has a call for each.
@@ -176,12 +192,53 @@ def reach_after(layer: layers.Layer, reach: Reach, before: tuple, after: tuple) 
     raise _unknown(layer, "reach_after")
 
 
-def trace(model: keras.Model, starts: list[Reach] | None = None) -> tuple[list[Call], list[Reach]]:
-    """Follow a functional network from its inputs to its outputs.
+def walk(
+    model: keras.Model, inputs: list[Map] | None = None
+) -> tuple[list[Step], list[Map], list[Map]]:
+    """The layers of a functional network in the order in which they compute.
+
+    Args:
+        model: a functional network; others may be nested in it.
+        inputs: the maps that go in, where it is nested.
+
+    Returns:
+        The steps, those of nested networks in place of these, the maps that go in and those that
+        come out.
+
+    Raises:
+        UserError: a network is not functional.
+    """
+    graph = model._functional if isinstance(model, keras.Sequential) else model
+    if not hasattr(graph, "_nodes_by_depth"):
+        raise UserError(
+            f"--summary cannot look into {model.name!r} of class {type(model).__name__}; "
+            "build it as a functional model, keras.Model(inputs, outputs)."
+        )
+    inputs = inputs or [Map(tensor.shape) for tensor in graph.inputs]
+    maps = {id(tensor): each for tensor, each in zip(graph.inputs, inputs, strict=True)}
+    steps: list[Step] = []
+    order = {id(operation): place for place, operation in enumerate(graph.operations)}
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        for node in sorted(graph._nodes_by_depth[depth], key=lambda n: order[id(n.operation)]):
+            if node.is_input:
+                continue
+            layer = node.operation
+            before = [maps[id(tensor)] for tensor in node.input_tensors]
+            if isinstance(layer, keras.Model):
+                inner, _, after = walk(layer, before)
+                steps += inner
+            else:
+                after = [Map(tensor.shape) for tensor in node.outputs]
+                steps.append(Step(layer, before, after))
+            maps |= {id(tensor): each for tensor, each in zip(node.outputs, after, strict=True)}
+    return steps, inputs, [maps[id(tensor)] for tensor in graph.outputs]
+
+
+def trace(model: keras.Model) -> tuple[list[Call], list[Reach]]:
+    """Follow a functional network from its inputs, the picture, to its outputs.
 
     Args:
         model: a functional network for pictures of a fixed size; others may be nested in it.
-        starts: the reach of each input; without them, each input is the picture.
 
     Returns:
         The calls of all layers in order, those of nested networks in place of these, and the reach
@@ -191,35 +248,15 @@ def trace(model: keras.Model, starts: list[Reach] | None = None) -> tuple[list[C
     Raises:
         UserError: a kind of layer is unknown, a network is not functional, or has no fixed size.
     """
-    graph = model._functional if isinstance(model, keras.Sequential) else model
-    if not hasattr(graph, "_nodes_by_depth"):
-        raise UserError(
-            f"--summary cannot look into {model.name!r} of class {type(model).__name__}; "
-            "build it as a functional model, keras.Model(inputs, outputs)."
-        )
-    starts = starts or [Reach()] * len(graph.inputs)
-    by_tensor = {id(tensor): reach for tensor, reach in zip(graph.inputs, starts, strict=True)}
+    steps, inputs, outputs = walk(model)
+    reaches = dict.fromkeys(inputs, Reach())
     calls: list[Call] = []
-    order = {id(operation): place for place, operation in enumerate(graph.operations)}
-    for depth in sorted(graph._nodes_by_depth, reverse=True):
-        for node in sorted(graph._nodes_by_depth[depth], key=lambda n: order[id(n.operation)]):
-            if node.is_input:
-                continue
-            layer = node.operation
-            inputs = [by_tensor[id(tensor)] for tensor in node.input_tensors]
-            if isinstance(layer, keras.Model):
-                inner, outputs = trace(layer, inputs)
-                calls += inner
-            else:
-                joined = Reach(
-                    max(reach.field for reach in inputs), min(reach.stride for reach in inputs)
-                )
-                call = _call(layer, node.input_tensors[0].shape, node.outputs[0].shape, joined)
-                outputs = [call.reach] * len(node.outputs)
-                calls.append(call)
-            for tensor, reach in zip(node.outputs, outputs, strict=True):
-                by_tensor[id(tensor)] = reach
-    return calls, [by_tensor[id(tensor)] for tensor in graph.outputs]
+    for step in steps:
+        seen = [reaches[each] for each in step.before]
+        joined = Reach(max(reach.field for reach in seen), min(reach.stride for reach in seen))
+        calls.append(_call(step.layer, step.before[0].shape, step.after[0].shape, joined))
+        reaches |= dict.fromkeys(step.after, calls[-1].reach)
+    return calls, [reaches[each] for each in outputs]
 
 
 def stages(model: keras.Model) -> list[dict]:
