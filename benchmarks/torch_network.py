@@ -122,9 +122,13 @@ def build_torch(**arguments) -> Network:
     return Network(**arguments).to(DEVICE, memory_format=torch.channels_last)
 
 
-def as_input(pictures: np.ndarray) -> torch.Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], channels last."""
-    return torch.from_numpy(pictures).to(DEVICE).permute(0, 3, 1, 2).float() / 255
+def as_input(pictures: np.ndarray | torch.Tensor) -> torch.Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in [0, 1], channels last.
+
+    Pinned tensors go to a GPU while the host goes on.
+    """
+    pictures = torch.as_tensor(pictures).to(DEVICE, non_blocking=True)
+    return pictures.permute(0, 3, 1, 2).float() / 255
 
 
 def adam(network: Network) -> torch.optim.Adam:
@@ -135,31 +139,39 @@ def adam(network: Network) -> torch.optim.Adam:
         (decayed if backbone and weight.ndim == 4 else free).append(weight)
     # The gradient of L2 w^2 is 2 L2 w.
     groups = [{"params": decayed, "weight_decay": 2 * L2}, {"params": free}]
-    return torch.optim.Adam(groups, lr=1e-3, eps=1e-7)
+    return torch.optim.Adam(groups, lr=1e-3, eps=1e-7, fused=DEVICE == "cuda")
 
 
-def train_step(network: Network, optimizer, pictures: np.ndarray, labels: np.ndarray) -> float:
+def train_step(network: nn.Module, optimizer, pictures, labels) -> float:
     """One step in bfloat16; returns the loss.
 
     Args:
-        pictures: (B, H, W, 3) uint8.
-        labels: (B, H, W) uint8 class ids.
+        network: a `Network`, or what `torch.compile` made of it.
+        optimizer: from `adam` with the `Network`.
+        pictures: (B, H, W, 3) uint8, an array or a tensor.
+        labels: (B, H, W) uint8 class ids, likewise.
     """
     network.train()
     with torch.autocast(DEVICE, torch.bfloat16):
         logits = network(as_input(pictures))
-        loss = functional.cross_entropy(logits, torch.from_numpy(labels).to(DEVICE).long())
+        labels = torch.as_tensor(labels).to(DEVICE, non_blocking=True).long()
+        loss = functional.cross_entropy(logits, labels)
     optimizer.zero_grad()
     loss.backward()
     optimizer.step()
     return loss.item()
 
 
-def segment(network: Network, picture: np.ndarray) -> np.ndarray:
-    """The class of every pixel, computed in bfloat16: (H, W, 3) uint8 -> (H, W) int64."""
+def class_ids(network: nn.Module, pictures: np.ndarray | torch.Tensor) -> np.ndarray:
+    """The class of every pixel, computed in bfloat16: (B, H, W, 3) uint8 -> (B, H, W) uint8."""
     network.eval()
     with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16):
-        return network(as_input(picture[None]))[0].argmax(0).cpu().numpy()
+        return network(as_input(pictures)).argmax(1).to(torch.uint8).cpu().numpy()
+
+
+def segment(network: nn.Module, picture: np.ndarray) -> np.ndarray:
+    """The class of every pixel of one picture: (H, W, 3) uint8 -> (H, W) uint8."""
+    return class_ids(network, picture[None])[0]
 
 
 def copy_weights(model, network: Network) -> None:
