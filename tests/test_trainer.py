@@ -1,6 +1,7 @@
 """The loop: a run that is interrupted and resumed equals one in one go, whatever killed it."""
 
 import json
+import threading
 from dataclasses import replace
 
 import h5py
@@ -11,7 +12,7 @@ from conftest import build_toy
 
 from callbacks import AccuracyCallback, lr_scheduler
 from engine.records import Data, Network, Run
-from engine.reporting import tensorboard
+from engine.reporting import StopOnNaN, tensorboard
 from engine.runs import Ledger, RunFiles, describe_run
 from engine.trainer import bring_weights, finish, train
 from engine.weights import load_weights, read_configuration, read_network
@@ -85,6 +86,20 @@ def run(
     )
     train(model, data or Toy(), [rate, accuracy], ledger, epochs)
     return model, ledger.files
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="steps wait for each other there")
+def test_no_step_waits_for_the_loss_of_the_one_before(tmp_path, monkeypatch):
+    """Keras asks the callbacks in a thread, if all of them allow it: a GPU would idle meanwhile."""
+    threads = set()
+
+    def asked(self, batch, logs=None, real=StopOnNaN.on_train_batch_end):
+        threads.add(threading.current_thread())
+        real(self, batch, logs)
+
+    monkeypatch.setattr(StopOnNaN, "on_train_batch_end", asked)
+    run(tmp_path, 1)
+    assert threads and threading.main_thread() not in threads
 
 
 def test_four_epochs_and_three_resumed_equal_seven(tmp_path):

@@ -18,6 +18,10 @@ FIRST_STEPS = 6  # the first step traces the network and is left out; five give 
 class StopOnNaN(keras.callbacks.Callback):
     """Ends training with a sentence on what to try when the loss is no longer a number."""
 
+    # Keras then asks in a thread, and the next step is not kept waiting for the loss of this one: a
+    # GPU would idle while Python prepares every step.
+    async_safe = True
+
     def on_train_batch_end(self, batch, logs=None):
         if not math.isfinite(logs["loss"]):
             raise UserError(
@@ -45,6 +49,8 @@ class Recorder(keras.callbacks.Callback):
 
 class Progress(keras.callbacks.Callback):
     """An estimate after the first steps, a bar in a terminal, and one line per epoch."""
+
+    async_safe = True  # see `StopOnNaN`
 
     def __init__(self, ledger: Ledger):
         super().__init__()
