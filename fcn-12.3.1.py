@@ -111,7 +111,7 @@ def main():
     from engine.runs import run_files
     from engine.settings import settle
     from engine.weights import read_network
-    from tools.memory import SIZES, print_memory
+    from tools.memory import SIZES, check_memory, print_memory
     from tools.summary import print_summary
 
     network, data, run = settle(args)
@@ -121,6 +121,7 @@ def main():
         sizes = [network.size] if args.height or args.width else SIZES
         print_memory(network, sizes, run.optimizer, run.precision)
     if run.train:
+        check_memory(network, data.batch_size, run.optimizer, run.precision)
         train_fcn(network, data, run)
         weights = run_files(network, data, run).best
     if run.evaluate:

@@ -219,3 +219,27 @@ def test_the_compiler_takes_about_as_much():
     told = step.lower(state, batch).compile().memory_analysis()
     taken = told.argument_size_in_bytes + told.temp_size_in_bytes
     assert 0.9 < taken / memory.memory(model, 4, "adam", "float32") < 1.7
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("pictures", "cure"), [(5, None), (3, "--batch-size 3"), (0, "smaller --height and --width")]
+)
+def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, monkeypatch):
+    """Of a GPU that has room for so many pictures and a half, 5 are asked for."""
+    network = Network("toy", (32, 32, 3), None, {})
+    model = network.build()
+    limit = fixed(model, "adam") + int((pictures + 0.5) * picture(model, "float32"))
+    monkeypatch.setattr(memory, "gpu_memory", lambda: limit)
+    if not cure:
+        memory.check_memory(network, 5, "adam", "float32")
+        return
+    with pytest.raises(UserError, match=cure):
+        memory.check_memory(network, 5, "adam", "float32")
+    if pictures:
+        memory.check_memory(network, pictures, "adam", "float32")
+
+
+def test_without_a_gpu_nothing_is_refused(monkeypatch):
+    monkeypatch.setattr(memory, "gpu_memory", lambda: None)
+    memory.check_memory(Network("fcn", (480, 640, 3), None, {}), 10**6, "adam", "float32")

@@ -283,7 +283,7 @@ class Run:
         choices=("auto", *PRESET_NAMES),
         fixed=True,
     )
-    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13, 60), kept=True)
+    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13, 100), kept=True)
     seed: int = option(
         "of weights, order and augmentation (0)",
         type=whole_number(0, 2**32 - 1),

@@ -25,6 +25,18 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def gpu_memory() -> int | None:
+    """Bytes of the first GPU that the backend may take; None without one, or untold.
+
+    JAX takes 75 % of a GPU unless XLA_PYTHON_CLIENT_MEM_FRACTION says otherwise.
+    """
+    if keras.backend.backend() == "jax" and gpu_name():
+        import jax
+
+        return (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    return None
+
+
 def fast_precision() -> str:
     """ "bfloat16" where the processor computes in it faster than in float32, else "float32".
 

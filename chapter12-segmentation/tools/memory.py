@@ -31,6 +31,7 @@ from keras import layers
 
 from engine.records import Network
 from engine.trainer import OPTIMIZERS
+from fast.devices import gpu_memory
 from tools.summary import Map, Step, walk
 from utils.errors import UserError
 
@@ -187,6 +188,35 @@ def picture(model: keras.Model, precision: str) -> int:
 def memory(model: keras.Model, batch: int, optimizer: str, precision: str) -> int:
     """Bytes at the peak of a training step; see `fixed` and `picture`."""
     return fixed(model, optimizer) + batch * picture(model, precision)
+
+
+def check_memory(network: Network, batch: int, optimizer: str, precision: str) -> None:
+    """Refuse a training whose steps do not fit into the GPU, before hours of it have passed.
+
+    Where the backend does not tell how much memory it may take, nothing is refused.
+
+    Args:
+        network: of the size at which the training ends.
+        batch: pictures a step.
+        optimizer, precision: see `fixed` and `picture`.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    limit = gpu_memory()
+    if limit is None:
+        return
+    model = network.build()
+    common, each = fixed(model, optimizer), picture(model, precision)
+    if common + batch * each <= limit:
+        return
+    fits = max(0, limit - common) // each
+    cure = f"give --batch-size {fits}" if fits else "give a smaller --height and --width"
+    raise UserError(
+        f"a training step of {batch} pictures of {network.size[0]}x{network.size[1]} takes about "
+        f"{(common + batch * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it; "
+        f"{cure}."
+    )
 
 
 def print_memory(
