@@ -275,7 +275,129 @@ def test_a_picture_depends_on_its_number_only(tmp_path):
     assert part["entry"]["regions"]
 
 
+# --- the second recipe ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("split", "number", "second"),
+    [("train", 1, False), ("train", 800, False), ("train", 801, True), ("test", 801, False)],
+)
+def test_late_training_pictures_alone_are_of_the_second_recipe(split, number, second, monkeypatch):
+    from utils.render import scene
+
+    asked = []
+
+    def note(rng, split, second):
+        asked.append(second)
+        raise StopIteration
+
+    monkeypatch.setattr(scene, "compose", note)
+    with pytest.raises(StopIteration):
+        scene.render_picture(None, 12, split, number, (48, 64), 1, 10_000)
+    assert asked == [second]
+
+
+def test_the_first_recipe_knows_nothing_of_the_second(monkeypatch):
+    pytest.importorskip("fontpkg_anton", reason=EXTRA)
+    from utils.render import labels, lookalikes, scene
+
+    def never(*_):
+        raise AssertionError("of the second recipe")
+
+    monkeypatch.setattr(lookalikes, "surround", never)
+    monkeypatch.setattr(labels, "_white_design", never)
+    for number in (1, 2, 3, 4):
+        scene.compose(np.random.default_rng([12, 0, number, 0]), "train")
+    with pytest.raises(AssertionError, match="of the second recipe"):
+        scene.compose(np.random.default_rng([12, 0, 801, 0]), "train", second=True)
+
+
+def test_white_cans_are_white_in_front_and_green_behind():
+    pytest.importorskip("fontpkg_anton", reason=EXTRA)
+    from utils.render import labels
+
+    whites, greens, ordinary = [], [], []
+    for number in range(6):
+        picture, metallic = labels._white_design("train", number)  # (H, W, 3) uint8
+        assert picture.shape == (*labels.CAN_SIZE[::-1], 3) and metallic <= 0.3
+        red, green, blue = np.moveaxis(picture.astype(int), -1, 0)
+        whites.append((picture.min(axis=2) > 180)[:, 300:724].mean())
+        behind = np.r_[0:100, 924:1024]  # a bar code and at times a plain panel are there too
+        greens.append(((green > red + 20) & (green > blue + 20))[:, behind].mean())
+        other = labels._can_design(3, "train", number)[0]
+        ordinary.append((other.min(axis=2) > 180)[:, 300:724].mean())
+    assert min(whites) > 0.35 > np.mean(ordinary)
+    assert min(greens) > 0.1 and np.mean(greens) > 0.5
+
+
+def test_what_stands_about_is_background_on_the_table_and_clear_of_drinks():
+    pytest.importorskip("fontpkg_anton", reason=EXTRA)
+    from utils.render import lookalikes, objects, rooms
+
+    rng = np.random.default_rng(5)
+    looking = camera.Camera(
+        np.array([4, -60.0, 25]), np.array([0, 0, 9.0]), np.array([0, 0, 1.0]), 50, 0, 60, 0
+    )
+    spots, found = [(-4.0, 0.0, 3.0), (5.0, 2.0, 3.0)], 0
+    for _ in range(12):
+        table = objects.Thing(
+            [(meshes.panel((-90, 60, 0), (90, 60, 0), (-90, -40, 0), (90, -40, 0)), {})]
+        )
+        room = rooms.Room("desk", 60.0, things=[table])
+        taken = lookalikes.surround(rng, "train", room, spots, looking)
+        assert len(taken) <= len(room.things) - 1 <= 3
+        found += len(room.things) - 1
+        for thing in room.things[1:]:
+            assert thing.class_id == 0
+            low, high = lookalikes._bounds(thing)
+            assert high[1] < 60 and low[2] >= 0
+            for x, y, radius in spots:
+                away = np.maximum(0, np.maximum(low[:2] - (x, y), (x, y) - high[:2]))
+                assert np.hypot(*away) > radius
+    assert found >= 12
+
+
+@pytest.mark.parametrize("square", [False, True])
+def test_one_looks_through_wire_mesh(square):
+    from utils.render import lookalikes
+
+    for seed in range(4):
+        ((mesh, _),) = lookalikes._mesh(np.random.default_rng(seed), 9, 8, 10, square)
+        corners = mesh.points[mesh.faces]  # (M, 3, 3)
+        near = corners[(corners[..., 1] < -1).all(axis=1)]
+        canvas = Image.new("1", (400, 700))
+        pen = ImageDraw.Draw(canvas)
+        for triangle in near[..., [0, 2]] * 100 + [200, -150]:  # from the front, 0.1 mm a pixel
+            pen.polygon(triangle.ravel().tolist(), 1)
+        assert 0.15 < 1 - np.asarray(canvas).mean() < 0.8
+
+
 # --- the dataset ------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(
+    not (DRINKS / "segmentation_train.json").exists(), reason="data/drinks is not there"
+)
+@pytest.mark.parametrize(("split", "number"), [("train", 3), ("train", 801), ("test", 3)])
+def test_the_shipped_pictures_are_of_these_recipes(split, number):
+    """Scenes composed anew show the drinks where the shipped annotations have them."""
+    pytest.importorskip("fontpkg_anton", reason=EXTRA)
+    from utils.render import scene
+
+    rng = np.random.default_rng([12, scene.SPLITS.index(split), number, 0])
+    second = split == "train" and number >= scene.SECOND_RECIPE
+    _, drinks, looking = scene.compose(rng, split, second)
+    size = (120, 160)
+    composed = np.any([painted(drink, looking, size) for drink in drinks], axis=0)
+    name = render_drinks.picture_name(split, number)
+    (regions,) = (
+        annotation.regions
+        for annotation in read_annotations(DRINKS / f"segmentation_{split}.json")
+        if annotation.file == name
+    )
+    labels, _ = draw_regions([(region, 1) for region in regions], (480, 640))
+    shipped = labels.reshape(120, 4, 160, 4).mean(axis=(1, 3)) > 0.5
+    assert annotate.overlap(composed, shipped) > 0.8
 
 
 @pytest.mark.skipif(

@@ -27,10 +27,18 @@ CAN_SIZE = (1024, 760)  # pixels, round and up
 WATER_SIZE = (1024, 300)
 
 
-def can_label(class_id: int, rng: np.random.Generator, split: str) -> tuple[np.ndarray, float]:
-    """The print of a can of class 2 (soda) or 3 (juice) and how metallic it is (0 to 1)."""
+def can_label(
+    class_id: int, rng: np.random.Generator, split: str, white: bool = False
+) -> tuple[np.ndarray, float]:
+    """The print of a can of class 2 (soda) or 3 (juice) and how metallic it is (0 to 1).
+
+    Args:
+        white: a juice can with a white or cream front and a green back.
+    """
     number = int(rng.integers(DESIGNS[split]))
-    picture, metallic = _can_design(class_id, split, number)
+    picture, metallic = (
+        _white_design(split, number) if white else _can_design(class_id, split, number)
+    )
     return _fade(picture, rng), metallic
 
 
@@ -290,6 +298,118 @@ def _juice(rng: np.random.Generator, split: str) -> Image.Image:
         width * 0.19,
     )
     return canvas
+
+
+@functools.lru_cache(maxsize=90)
+def _white_design(split: str, number: int) -> tuple[np.ndarray, float]:
+    rng = np.random.default_rng([{"train": 11, "test": 97}[split], 3, number, 1])
+    canvas = _white_juice(rng, split).convert("RGB").filter(ImageFilter.GaussianBlur(0.5))
+    return np.asarray(canvas), float(rng.choice([0.0, 0.15, 0.3], p=[0.6, 0.25, 0.15]))
+
+
+def _white_juice(rng: np.random.Generator, split: str) -> Image.Image:
+    """A white or cream front with red, blue and yellow print; the back green with small print."""
+    width, height = CAN_SIZE
+    middle = width / 2
+    paper = [WHITE, (252, 252, 246, 255), (250, 243, 222, 255), (244, 232, 200, 255)]
+    paper = paper[rng.choice(4, p=[0.45, 0.2, 0.2, 0.15])]
+    red = _hsv(rng.normal(0.99, 0.012), rng.uniform(0.85, 1), rng.uniform(0.65, 0.9))
+    blue = _hsv(rng.uniform(0.57, 0.66), rng.uniform(0.75, 1), rng.uniform(0.35, 0.75))
+    yellow = _hsv(rng.uniform(0.11, 0.16), rng.uniform(0.75, 1), rng.uniform(0.92, 1))
+    orange = _hsv(rng.uniform(0.06, 0.1), rng.uniform(0.85, 1), rng.uniform(0.9, 1))
+    hue, tone = rng.uniform(0.26, 0.4), rng.uniform(0.3, 0.7)
+    green, light = _hsv(hue, rng.uniform(0.7, 1), tone), _hsv(hue - 0.03, 0.8, tone + 0.2)
+
+    half = width * rng.uniform(0.22, 0.34)  # the front takes 44% to 68% of the way round
+    lean, bulge = rng.uniform(-0.06, 0.06), rng.choice([0.0, 0.05, -0.05, 0.09])
+    wavy = rng.uniform(0.01, 0.03) if rng.random() < 0.3 else 0.0
+    narrow = 2 * (half - width * (max(-bulge, 0.0) + wavy + abs(lean) / 2))
+
+    back = _gradient(CAN_SIZE, *((green, light) if rng.random() < 0.6 else (light, green)))
+    if rng.random() < 0.3:
+        _wave(back, rng, yellow, rng.uniform(0.6, 0.95), rng.uniform(0.05, 0.15))
+    _back(back, rng, split, 0.0, WHITE if rng.random() < 0.7 else yellow, width * 0.22)
+
+    front = Image.new("RGBA", CAN_SIZE, paper)
+    draw = ImageDraw.Draw(front)
+    ground = rng.random()
+    fruit_y = rng.uniform(0.66, 0.78) if rng.random() < 0.75 else rng.uniform(0.2, 0.3)
+    name_y = rng.uniform(0.25, 0.4) if fruit_y > 0.5 else rng.uniform(0.55, 0.72)
+    if ground < 0.3:  # the sun behind the fruit
+        r = rng.uniform(110, 210)
+        draw.ellipse((middle - r, height * fruit_y - r, middle + r, height * fruit_y + r), yellow)
+    elif ground < 0.6:  # a splash of juice
+        for _ in range(int(rng.integers(4, 12))):
+            x, y = middle + rng.normal(0, 110), height * fruit_y + rng.normal(0, 60)
+            r = rng.uniform(12, 85)
+            draw.ellipse((x - r, y - r, x + r, y + r), orange if rng.random() < 0.5 else yellow)
+    if rng.random() < 0.55:
+        colour = [red, blue, yellow, green][rng.integers(4)]
+        _wave(front, rng, colour, rng.choice([0.03, 0.97]), rng.uniform(0.08, 0.25))
+    if rng.random() < 0.3:
+        colour = [red, blue, yellow][rng.integers(3)]
+        _wave(front, rng, colour, rng.uniform(0.1, 0.9), rng.uniform(0.015, 0.05))
+    kinds = ["orange", "lemon", "apple", "mango", "grapefruit", "pineapple", "kiwi", "lime"]
+    kind, other = kinds[rng.integers(8)], kinds[rng.integers(8)]
+    for _ in range(int(rng.integers(2, 7))):
+        piece = fruit(kind if rng.random() < 0.6 else other, int(rng.uniform(100, 240)), rng)
+        _paste(front, piece, middle + rng.normal(0, 80), height * fruit_y + rng.normal(0, 45))
+    for _ in range(int(rng.integers(0, 4))):
+        piece = leaf(int(rng.uniform(45, 110)), rng)
+        _paste(front, piece, middle + rng.normal(0, 100), height * fruit_y + rng.normal(0, 60))
+
+    ink, second = (red, blue) if rng.random() < 0.55 else (blue, red)
+    name = brand(rng, split, 3)
+    name = name.upper() if rng.random() < 0.5 else name
+    badge = rng.random() < 0.35
+    outline = [None, None, yellow, second][rng.integers(4)]
+    colour = (WHITE if rng.random() < 0.7 else yellow) if badge else ink
+    word = lettering(name, display_font(rng, split), 260, colour, None if badge else outline)
+    room = narrow * rng.uniform(0.78, 0.95)
+    if badge:  # the name on an oval or a bar
+        word = _fit(word, room * 0.85, height * 0.2)
+        plate = Image.new("RGBA", (int(room), int(word.height * 1.7 + 20)))
+        pen = ImageDraw.Draw(plate)
+        box = (2, 2, plate.width - 3, plate.height - 3)
+        if rng.random() < 0.6:
+            pen.ellipse(box, ink, yellow if rng.random() < 0.5 else second, 8)
+        else:
+            pen.rounded_rectangle(box, 26, ink)
+        plate.alpha_composite(
+            word, ((plate.width - word.width) // 2, (plate.height - word.height) // 2)
+        )
+        word = plate.rotate(rng.choice([0, 0, 6, -6]), Image.Resampling.BICUBIC, expand=True)
+    elif rng.random() < 0.25:
+        word = _fit(word.rotate(90, expand=True), width * 0.2, height * 0.75)
+    else:
+        word = _fit(word, room, height * 0.34)
+    upright = word.height > word.width
+    _paste(front, word, middle - width * 0.08 * upright, height * (0.5 if upright else name_y))
+    for _ in range(int(rng.integers(1, 4))):
+        ink = [second, second, green, red][rng.integers(4)]
+        note = lettering(phrase(rng, 3), display_font(rng, split), 70, ink)
+        y = height * (name_y + rng.choice([-0.2, 0.16, 0.22]))
+        _paste(front, _fit(note, width * rng.uniform(0.15, 0.3), height * 0.08), middle, y)
+    if rng.random() < 0.4:  # a round badge
+        x, y, r = middle + rng.normal(0, 110), height * rng.uniform(0.1, 0.9), rng.uniform(30, 55)
+        draw.ellipse((x - r, y - r, x + r, y + r), [red, blue, yellow, green][rng.integers(4)])
+        note = lettering("100%", text_font(rng, split), 60, WHITE)
+        _paste(front, _fit(note, 1.5 * r, r), x, y)
+    note = lettering(phrase(rng, 3), text_font(rng, split), 40, blue)
+    _paste(front, _fit(note, width * 0.16, height * 0.035), middle, height * 0.93)
+
+    stripe = rng.uniform(8, 40) if rng.random() < 0.6 else 0.0
+    y = np.linspace(0, 1, 41)
+    edge = width * (bulge * np.sin(np.pi * y) + wavy * np.sin(4 * np.pi * y))
+    drift = width * lean * (y - 0.5)
+    for extra, layer in ((stripe, Image.new("RGBA", CAN_SIZE, second)), (0.0, front)):
+        side = half + edge + extra
+        corners = [*zip(middle + drift - side, y * height, strict=True)]
+        corners += [*zip((middle + drift + side)[::-1], (y * height)[::-1], strict=True)]
+        mask = Image.new("L", CAN_SIZE)
+        ImageDraw.Draw(mask).polygon(corners, 255)
+        back.paste(layer, (0, 0), mask.filter(ImageFilter.GaussianBlur(0.8)))
+    return back
 
 
 def fruit(kind: str, size: int, rng: np.random.Generator) -> Image.Image:

@@ -26,9 +26,13 @@ def place(thing: Thing, pose: np.ndarray) -> Thing:
     return Thing(parts, thing.class_id, thing.radius, thing.height)
 
 
-def make_drink(class_id: int, rng: np.random.Generator, split: str) -> Thing:
-    """A drink of the class, upright on z = 0 about the z axis, front towards -y on average."""
-    return make_bottle(rng, split) if class_id == BOTTLE else make_can(class_id, rng, split)
+def make_drink(class_id: int, rng: np.random.Generator, split: str, white: bool = False) -> Thing:
+    """A drink of the class, upright on z = 0 about the z axis, front towards -y on average.
+
+    Args:
+        white: a juice can with a white or cream front.
+    """
+    return make_bottle(rng, split) if class_id == BOTTLE else make_can(class_id, rng, split, white)
 
 
 def lay_down(thing: Thing, rng: np.random.Generator, radius: float) -> Thing:
@@ -194,7 +198,7 @@ def _cap(rng: np.random.Generator, height: float, neck: float) -> list[tuple[Mes
 # --- cans -------------------------------------------------------------------------------------
 
 
-def make_can(class_id: int, rng: np.random.Generator, split: str) -> Thing:
+def make_can(class_id: int, rng: np.random.Generator, split: str, white: bool = False) -> Thing:
     """An aluminium can of soda or juice: slim mostly, printed all round, open or closed."""
     shape = rng.random()
     if shape < 0.5:
@@ -216,7 +220,7 @@ def make_can(class_id: int, rng: np.random.Generator, split: str) -> Thing:
     if rng.random() < 0.12:
         dent = 1 - _finger_dent(len(z), 72, rng)
     body = lathe(np.stack([radii, z], 1), 72, dent)
-    picture, metallic = labels.can_label(class_id, rng, split)
+    picture, metallic = labels.can_label(class_id, rng, split, white)
     parts = [(body, materials.print_on_metal(picture, metallic, rng.uniform(0.16, 0.34)))]
 
     panel = neck - 0.35

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from utils.files import replace_whole
+from utils.render.scene import SECOND_RECIPE
 
 # In a folder of its own, since beside the pictures it would pass for one of them.
 SHEET = "about/contact-sheet.jpg"
@@ -64,6 +65,7 @@ def write_readme(out: Path, parts: dict[str, list[dict]], names: Sequence[str]) 
         train=len(parts["train"]),
         test=len(parts["test"]),
         sheet=SHEET,
+        second=SECOND_RECIPE,
         width=settings["size"][1],
         height=settings["size"][0],
         **{key: settings[key] for key in ("seed", "samples", "variant")},
@@ -123,7 +125,7 @@ Pictures of {width}x{height} pixels that show one to four drinks of three kinds:
 |---:|---|
 | 1 | water bottle: clear ribbed PET, blue cap, white and blue label; full, part full or empty |
 | 2 | soda can: slim aluminium, red, large white lettering |
-| 3 | juice can: slim aluminium, green and yellow, fruit and small print |
+| 3 | juice can: slim aluminium, green and yellow, or a white front and a green back; fruit |
 
 All else is background (0): mugs, books, boxes, drawers, toys, pens, jars, plants, glasses.
 
@@ -152,15 +154,21 @@ renderer also says which drink each ninth of a pixel shows; the majority makes t
 the polygons are traced round that. Test pictures have label designs, names, fonts, textures
 and rooms of their own.
 
+Training pictures from number {second} on are of a second recipe. A network that was trained on the
+first took a white juice can, dark plastic drawers and a pen holder of wire mesh for bottles, and a
+dark red poster for a soda can. So about half of their juice cans have a white or cream front with
+red, blue and yellow print and a green back, and up to three things of that kind stand or hang
+behind, beside or partly before the drinks, dark blue, black and red mostly. They are background.
+
     pip install -r requirements/render.txt
     python3 utils/render_drinks.py --out data/drinks --count {train} --test-count {test} \\
         --seed {seed} --size {width}x{height} --samples {samples} --variant {variant}
 
 Picture by picture, the same seed and number give the same scene. `scalar_rgb` runs everywhere;
 `llvm_ad_rgb` is several times faster, differs from it in the noise only, and needs a working LLVM.
-On x86, LLVM 22 works as it is (`DRJIT_LIBLLVM_PATH` names its library). LLVM 19, with which these
-pictures were rendered, stops with "Cannot select: fminimum", unless `minimum` and `maximum` are
-replaced by `minnum` and `maxnum` in the library of Dr.Jit 1.5.0.
+On x86, LLVM 22 works as it is (`DRJIT_LIBLLVM_PATH` names its library). LLVM 19 stops with "Cannot
+select: fminimum", unless `minimum` and `maximum` are replaced by `minnum` and `maxnum` in the
+library of Dr.Jit 1.5.0.
 
 ## Statistics
 

@@ -9,13 +9,17 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from utils.errors import UserError
-from utils.render import clutter, materials
+from utils.render import clutter, lookalikes, materials
 from utils.render.camera import Camera, aim, compress, develop, project, undistorted
 from utils.render.meshes import Mesh, merge, shift, write_ply
 from utils.render.objects import BOTTLE, JUICE, SODA, Thing, lay_down, make_drink, place
 from utils.render.rooms import Room, make_room
 
 SPLITS = ("train", "test")
+# Training pictures from this number on are of the second recipe: about half of their juice cans
+# have a white front, and things that a network took for drinks stand about (lookalikes.py).
+SECOND_RECIPE = 801
+WHITE_SHARE = 0.5
 FINE = 3  # a pixel belongs to what most of its FINE x FINE sub-pixels show
 MOST_TRIES = 8  # arrangements of a picture before one with few drinks in view is taken
 DEPTH = 12  # surfaces that a path of light may meet; a full bottle alone has eight
@@ -72,7 +76,7 @@ def render_picture(
     """
     for attempt in range(MOST_TRIES):
         rng = np.random.default_rng([seed, SPLITS.index(split), number, attempt])
-        room, drinks, camera = compose(rng, split)
+        room, drinks, camera = compose(rng, split, split == "train" and number >= SECOND_RECIPE)
         with tempfile.TemporaryDirectory() as folder:
             scene, owners = _load(mi, room, drinks, Path(folder))
         objects = _object_map(mi, scene, owners, camera, size)
@@ -95,23 +99,30 @@ def render_picture(
 # --- arrangement ------------------------------------------------------------------------------
 
 
-def compose(rng: np.random.Generator, split: str) -> tuple[Room, list[Thing], Camera]:
-    """A room, one to four drinks standing or lying in it, and a camera."""
+def compose(
+    rng: np.random.Generator, split: str, second: bool = False
+) -> tuple[Room, list[Thing], Camera]:
+    """A room, one to four drinks standing or lying in it, and a camera.
+
+    Args:
+        second: the second recipe. What it draws, the first must not, or all its scenes change.
+    """
     room = make_room(rng, split)
-    drinks, spots = _drinks(rng, split, room)
+    drinks, spots = _drinks(rng, split, room, WHITE_SHARE if second else 0.0)
     middles = np.array([s[:2] for s in spots])
     tall = max(d.height for d in drinks)
     wide = np.ptp(middles[:, 0]) + 8
     centre = np.array([*middles.mean(axis=0), tall * 0.47])
     camera = aim(rng, centre, tall, wide, room.wall)
-    room.things += _scatter(rng, split, room, spots, camera)
+    taken = lookalikes.surround(rng, split, room, spots, camera) if second else []
+    room.things += _scatter(rng, split, room, spots, camera, taken)
     return room, drinks, camera
 
 
 def _drinks(
-    rng: np.random.Generator, split: str, room: Room
+    rng: np.random.Generator, split: str, room: Room, white_share: float
 ) -> tuple[list[Thing], list[tuple[float, float, float]]]:
-    """Drinks in their places, and the places (x, y, radius)."""
+    """Drinks in their places, and the places (x, y, radius); some juice cans have white fronts."""
     count = int(rng.choice([1, 2, 3, 4], p=[0.2, 0.28, 0.32, 0.2]))
     kinds = [int(k) for k in rng.permutation([BOTTLE, SODA, JUICE])]
     kinds.append(int(rng.integers(1, 4)))
@@ -120,7 +131,8 @@ def _drinks(
     drinks, spots = [], []
     spread = rng.uniform(0.5, 1.5)
     for kind in kinds[:count]:
-        drink = make_drink(kind, rng, split)
+        white = kind == JUICE and white_share > 0 and rng.random() < white_share
+        drink = make_drink(kind, rng, split, white)
         lying = rng.random() < (0.35 if room.name == "outside" else 0.09)
         if lying:
             drink = lay_down(drink, rng, drink.radius)
@@ -137,10 +149,15 @@ def _drinks(
 
 
 def _scatter(
-    rng: np.random.Generator, split: str, room: Room, spots: list, camera: Camera
+    rng: np.random.Generator, split: str, room: Room, spots: list, camera: Camera, others: list
 ) -> list[Thing]:
-    """Clutter on the table round the drinks; little of it before them, no glass before them."""
-    things, taken = [], list(spots)
+    """Clutter on the table round the drinks; little of it before them, no glass before them.
+
+    Args:
+        spots: of the drinks.
+        others: spots that are taken too.
+    """
+    things, taken = [], [*spots, *others]
     nearest = min(y for _, y, _ in spots)
     count = int(rng.poisson(1.5 if room.name == "outside" else 4.0))
     for _ in range(count):

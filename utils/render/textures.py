@@ -316,6 +316,47 @@ def _keys(rng: np.random.Generator, split: str) -> np.ndarray:
     return np.asarray(layer.convert("RGB"))
 
 
+def _poster(rng: np.random.Generator, split: str) -> np.ndarray:
+    """A dark poster, red mostly: figures, large letters, a border, folds."""
+    width, height = 480, 600
+    hue = rng.choice([0.0, 0.63, 0.77, 0.5], p=[0.76, 0.12, 0.07, 0.05]) + rng.uniform(-0.03, 0.02)
+    base = np.array(colorsys.hsv_to_rgb(hue % 1, rng.uniform(0.7, 1), rng.uniform(0.25, 0.65)))
+    blend = np.linspace(0, 1, height)[:, None, None] * rng.uniform(-0.6, 0.4)
+    shade = 1 + blend + 0.06 * noise(rng, (height, width), (4, 4))[..., None]
+    picture = base * 255 * shade
+    if rng.random() < 0.35:  # a photograph in this colour
+        scene = Image.fromarray(np.asarray(_blur_scene(rng)).clip(0, 255).astype(np.uint8))
+        grey = np.asarray(scene.resize((width, height)).convert("L"))[..., None] / 255
+        picture = picture * (0.5 + 0.8 * grey)
+    layer = Image.fromarray(picture.clip(0, 255).astype(np.uint8)).convert("RGBA")
+    draw = ImageDraw.Draw(layer)
+    inks = [(240, 235, 225), (225, 180, 70), (15, 12, 14), tuple(int(v * 120) for v in base)]
+    for _ in range(int(rng.integers(0, 6))):
+        ink = inks[rng.choice(4, p=[0.2, 0.2, 0.25, 0.35])]
+        x, y, w = rng.uniform(-60, 420), rng.uniform(-60, 520), rng.uniform(30, 330)
+        style = rng.random()
+        if style < 0.4:
+            draw.ellipse((x, y, x + w, y + w), ink)
+        elif style < 0.6:
+            draw.ellipse((x, y, x + w, y + w), None, ink, int(rng.uniform(4, 30)))
+        elif style < 0.8:
+            draw.polygon([(x, y + w), (x + w / 2, y), (x + w, y + w)], ink)
+        else:
+            draw.rectangle((x, y, x + w, y + w * rng.uniform(0.1, 1.2)), ink)
+    for _ in range(int(rng.integers(0, 4))):
+        text = words(rng, int(rng.integers(1, 3)))
+        text = text.upper() if rng.random() < 0.5 else text
+        ink = inks[rng.choice(3, p=[0.6, 0.25, 0.15])]
+        word = lettering(text, display_font(rng, split), 90, (*ink, 255))
+        word.thumbnail((int(width * rng.uniform(0.4, 0.95)), 150))
+        at = (rng.uniform(0, width - word.width), rng.uniform(0, height - word.height))
+        layer.alpha_composite(word, (int(at[0]), int(at[1])))
+    if rng.random() < 0.35:
+        rim = int(rng.uniform(8, 30))
+        draw.rectangle((0, 0, width - 1, height - 1), None, inks[rng.integers(4)], rim)
+    return np.asarray(layer.convert("RGB"))
+
+
 MAKERS: dict[str, Callable] = {
     "wood": _wood,
     "dark": _dark,
@@ -330,5 +371,6 @@ MAKERS: dict[str, Callable] = {
     "print": _print,
     "spine": _spine,
     "keys": _keys,
+    "poster": _poster,  # at the end: a kind's place is part of its random numbers
 }
-LETTERED = {"print", "spine", "keys"}
+LETTERED = {"print", "spine", "keys", "poster"}
