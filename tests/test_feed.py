@@ -9,7 +9,7 @@ import pytest
 from conftest import assert_same, make_picture, make_store, served
 
 from data_generator import DataGenerator
-from fast.feed import ReadAhead, feed, map_ahead, read_ahead
+from fast.feed import AHEAD, ReadAhead, StepsAhead, feed, map_ahead, read_ahead
 from utils.errors import UserError
 
 VARIED = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": "mild"}
@@ -284,7 +284,7 @@ def test_nothing_is_tuned_and_the_plain_way_is_that_of_keras(store, plain):
         assert stream.options().autotune.enabled is False and len(callbacks) == 1
     plain()
     given, callbacks = feed(data)
-    assert given is data and len(callbacks) == 1
+    assert given is data and len(callbacks) == 1 + (keras.backend.backend() == "jax")
 
 
 @pytest.mark.parametrize("workers", [None, 4])
@@ -309,3 +309,21 @@ def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path, pl
     with pytest.raises(Exception, match="3.png"):
         fit(data, 1)
     assert isinstance(data.failure, UserError) and "3.png" in str(data.failure)
+
+
+def test_no_more_than_a_few_steps_are_ahead():
+    """The fourth begins when the first has ended."""
+    steps, begun = StepsAhead(), threading.Event()
+    for step in range(AHEAD):
+        steps.on_train_batch_begin(step)
+
+    def begin():
+        steps.on_train_batch_begin(AHEAD)
+        begun.set()
+
+    thread = threading.Thread(target=begin)
+    thread.start()
+    assert not begun.wait(0.2)
+    steps.on_train_batch_end(0)
+    assert begun.wait(10)
+    thread.join()

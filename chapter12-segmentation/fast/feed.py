@@ -9,6 +9,8 @@ import keras
 
 import fast
 
+AHEAD = 3  # steps
+
 
 class ReadAhead(keras.utils.PyDataset):
     """A data set whose batches threads make ahead, in the same order and with the same content.
@@ -88,6 +90,26 @@ def map_ahead(function: Callable, items: Iterable, workers: int) -> Iterator:
             yield futures.popleft().result()
 
 
+class StepsAhead(keras.callbacks.Callback):
+    """Lets Python prepare `AHEAD` steps while the device computes one, and no more.
+
+    On JAX a step is handed over and not waited for. The pictures of all that are handed over lie in
+    the device's memory: a GB for an epoch of a thousand of 480x640.
+    """
+
+    async_safe = True  # Keras calls the end of a step in a thread, when the device is done with it
+
+    def __init__(self):
+        super().__init__()
+        self._free = threading.Semaphore(AHEAD)
+
+    def on_train_batch_begin(self, batch, logs=None):
+        self._free.acquire()
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._free.release()
+
+
 def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Callback]]:
     """What to give to `fit` in place of `data`, and the callbacks that go with it.
 
@@ -108,6 +130,8 @@ def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Call
     counter = keras.callbacks.LambdaCallback(
         on_epoch_begin=lambda epoch, logs: setattr(data, "epoch", epoch)
     )
+    if keras.backend.backend() == "jax":
+        return data, [counter, StepsAhead()]
     if not fast.on_tensorflow():
         return data, [counter]
     import tensorflow as tf
