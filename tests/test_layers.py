@@ -1,5 +1,7 @@
 """Layers and optimizer of our own against those of Keras: the same numbers."""
 
+import importlib
+
 import keras
 import numpy as np
 import pytest
@@ -49,9 +51,11 @@ def test_frozen_batch_normalisation_stays():
     np.testing.assert_array_equal(layer.moving_mean.numpy(), 0)
 
 
+@pytest.mark.parametrize("gpu", [None, "a GPU"])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
-def test_transposed_convolution_equals_that_of_keras(size):
+def test_transposed_convolution_equals_that_of_keras(size, gpu, monkeypatch):
     """Outputs, the gradients of kernel, bias and input, in float32, within 1e-4."""
+    monkeypatch.setattr(layers, "gpu_name", lambda: gpu)
     random = np.random.default_rng(2)
     maps = random.normal(0, 1, (2, *size, 5)).astype("float32")
     results = []
@@ -138,10 +142,8 @@ def test_the_switch_is_one_for_all(plain, monkeypatch):
 
     plain()
     monkeypatch.setattr(layers, "double", never)
-    if keras.backend.backend() == "tensorflow":
-        from fast import tensorflow_ops
-
-        monkeypatch.setattr(tensorflow_ops, "double", never)
+    operations = importlib.import_module(f"fast.{keras.backend.backend()}_ops")
+    monkeypatch.setattr(operations, "double", never)
     monkeypatch.setattr(layers.BatchNormalization, "_call_fused", never)
     monkeypatch.setattr(FusedAdam, "update_step", never)
     fcn = tiny_fcn(backbone="resnet11v2")

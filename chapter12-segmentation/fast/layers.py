@@ -54,8 +54,8 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras' transposed convolution, same weights and numbers, with a faster gradient.
 
     For kernel 3, strides 2 and "same" padding, where the two of the chapter's head are 58 % of its
-    arithmetic: on TensorFlow with a CPU by `tensorflow_ops.double`, on JAX by `double`. TensorFlow
-    with a GPU, for which nothing was measured, takes Keras' way.
+    arithmetic: on a CPU by `tensorflow_ops.double` or `jax_ops.double`, on JAX with a GPU by
+    `double`. TensorFlow with a GPU, for which nothing was measured, takes Keras' way.
     """
 
     def call(self, inputs):
@@ -64,11 +64,13 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         doubles &= self.data_format == "channels_last"
         if doubles and fast.on_tensorflow() and gpu_name() is None:
             from fast.tensorflow_ops import double as convolve
+        elif doubles and fast.on_jax() and gpu_name() is None:
+            from fast.jax_ops import double as convolve
         elif doubles and fast.on_jax():
             convolve = double
         else:
             return super().call(inputs)
-        outputs = convolve(inputs, self.kernel)
+        outputs = convolve(inputs, ops.convert_to_tensor(self.kernel))
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)
@@ -79,7 +81,7 @@ def double(maps, kernel):
 
     Along each axis y[2m] = x[m] k[0] + x[m - 1] k[2] and y[2m + 1] = x[m] k[1]: outputs of even or
     odd row and column are plain convolutions of the small map, all four together one with 4 F
-    filters and kernel 2, whose gradients every library has fast ways for. XLA has none for the
+    filters and kernel 2, whose gradients a GPU's libraries have fast ways for. XLA has none for the
     kernel's gradient of a convolution over a map with holes.
 
     Args:
