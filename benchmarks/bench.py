@@ -1,6 +1,6 @@
 """Measure every row of results.md on this machine: `make bench`.
 
-python3 benchmarks/bench.py                        # half an hour on two cores
+python3 benchmarks/bench.py                        # an hour or so on two cores
 python3 benchmarks/bench.py --rows predict start   # some rows; the others keep their numbers
 python3 benchmarks/bench.py --try                  # only see whether every row runs
 
@@ -31,8 +31,10 @@ from utils.versions import commit, versions
 
 HERE = Path(__file__).resolve().parent
 DRINKS = PROJECT / "data" / "drinks"
-ALL, TWO = ("ours", "plain", "torch"), ("ours", "plain")
-NEEDS = {"train_torch": "torch", "predict_torch": "torch", "masks_plain": "cv2"}
+ALL, TWO = ("ours", "plain", "torch", "compiled"), ("ours", "plain")
+NEEDS = {
+    f"{action}_{name}": "torch" for action in ("train", "predict") for name in ("torch", "compiled")
+} | {"masks_plain": "cv2"}
 BUSY = 0.5  # load above which other programs take part of the machine
 # Of a processor, what decides how fast it is in float32 and bfloat16.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -48,12 +50,15 @@ class Row:
         lines: of the table.
         rounds: turns of each contestant; half as many with --quick.
         together: whether all fit into the memory at once, see `runner.alternate`.
+        uncounted, counted: steps of a turn, likewise.
     """
 
     contestants: dict[str, tuple[str, dict]]
     lines: list[Line]
     rounds: int
     together: bool = True
+    uncounted: int = 0
+    counted: int = 1
 
 
 def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
@@ -71,12 +76,12 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     def versus(action: str, names: tuple[str, ...], **options) -> dict[str, tuple[str, dict]]:
         return {name: (f"{action}_{name}", options) for name in names}
 
-    def train(size: list[int], batch: int, plain: float, torch: float, rounds: int) -> Row:
+    def train(size: list[int], batch: int, plain: float, rounds: int, steps: tuple) -> Row:
         what = f"training step, {size[0]}×{size[1]}, batch {batch}"
-        goals = {"plain": plain, "torch": torch}
+        goals = {"plain": plain, "torch": 1.5}
         together = size[0] * size[1] * batch < 1e6  # plain Keras needs 22 GB for 1.2 megapixels
         contestants = versus("train", ALL, size=size, batch=batch)
-        return Row(contestants, [Line(what, goals=goals)], rounds, together)
+        return Row(contestants, [Line(what, goals=goals)], rounds, together, *steps)
 
     def generator(workers: int, per: str) -> tuple[str, dict]:
         options = {"size": large, "batch": 4, "batches": batches, "workers": workers, "per": per}
@@ -93,13 +98,15 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     )
     plain_start = start(HERE / "plain_train.py", *small, 4, pickled)
     return {
-        "train-480-1": train(large, 1, plain=4, torch=2, rounds=3),
-        "train-480-4": train(large, 4, plain=4, torch=2, rounds=2),
-        "train-128-4": train(small, 4, plain=3, torch=1.5, rounds=7),
+        "train-480-1": train(large, 1, plain=4, rounds=3, steps=(2, 4)),
+        "train-480-4": train(large, 4, plain=4, rounds=2, steps=(1, 2)),  # none has waited
+        "train-128-4": train(small, 4, plain=3.5, rounds=5, steps=(2, 5)),
         "predict": Row(
             versus("predict", ALL, size=large),
-            [Line(f"prediction, {large[0]}×{large[1]}", goals={"plain": 5, "torch": 1.5})],
-            rounds=7,
+            [Line(f"prediction, {large[0]}×{large[1]}", goals={"plain": 6, "torch": 2})],
+            rounds=5,
+            uncounted=2,
+            counted=5,
         ),
         "evaluate": Row(
             versus("evaluate", TWO, size=large, pictures=number),
@@ -160,7 +167,8 @@ def measure(row: Row, rounds: int, gpu: str | None) -> dict[str, dict]:
         commands[name] = [sys.executable, program, function, json.dumps(options)]
         if function in NEEDS:
             needs[name] = NEEDS[function]
-    return alternate(commands, rounds, needs, row.together, same_device(gpu))
+    turn = {"uncounted": row.uncounted, "counted": row.counted}
+    return alternate(commands, rounds, needs, row.together, same_device(gpu), **turn)
 
 
 def same_device(gpu: str | None) -> dict[str, str]:
@@ -259,7 +267,8 @@ def main() -> None:
             contestants = measure(row, rounds, run["gpu"])
             print(*table_lines(row.lines, contestants), sep="\n", flush=True)
             if not args.tiny:
-                keep(name, {"contestants": contestants, "run": run}, rows)
+                turn = {"uncounted": row.uncounted, "counted": row.counted}
+                keep(name, {"contestants": contestants, "turn": turn, "run": run}, rows)
 
 
 def keep(name: str, result: dict, rows: dict[str, Row]) -> None:

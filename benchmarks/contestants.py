@@ -8,8 +8,11 @@ need shall not count as its memory.
 
 import copy
 import json
+import os
+import shutil
 import subprocess
 import sys
+import sysconfig
 import tempfile
 from functools import partial
 from pathlib import Path
@@ -51,14 +54,20 @@ def train_plain(size: tuple, batch: int) -> Task:
     return Task(lambda: network.train_on_batch(x, y))
 
 
-def train_torch(size: tuple, batch: int) -> Task:
+def train_torch(size: tuple, batch: int, compiled: bool = False) -> Task:
     """PyTorch's step in bfloat16."""
     from benchmarks.torch_network import adam, build_torch, train_step
 
     network = build_torch()
     optimizer = adam(network)
+    step = _compile(network) if compiled else network
     pictures, labels = _random_batch(size, batch)
-    return Task(lambda: train_step(network, optimizer, pictures, labels))
+    return Task(lambda: train_step(step, optimizer, pictures, labels))
+
+
+def train_compiled(size: tuple, batch: int) -> Task | str:
+    """The same by `torch.compile`; warming up compiles."""
+    return _cannot_compile() or train_torch(size, batch, compiled=True)
 
 
 # Prediction: the class of every pixel of one picture.
@@ -83,13 +92,20 @@ def predict_plain(size: tuple) -> Task:
     return Task(lambda: segment(network, picture))
 
 
-def predict_torch(size: tuple) -> Task:
+def predict_torch(size: tuple, compiled: bool = False) -> Task:
     """Forward and arg-max, in bfloat16."""
     from benchmarks.torch_network import build_torch, segment
 
     network = build_torch()
+    if compiled:
+        network = _compile(network)
     picture = _random_batch(size, 1)[0][0]
     return Task(lambda: segment(network, picture))
+
+
+def predict_compiled(size: tuple) -> Task | str:
+    """The same by `torch.compile`; warming up compiles."""
+    return _cannot_compile() or predict_torch(size, compiled=True)
 
 
 # Evaluation: pictures from their files to mIoU and pixel accuracy.
@@ -215,6 +231,24 @@ def _our_network(size: tuple):
     mixed = "" if precision == "float32" else "mixed_"
     keras.config.set_dtype_policy(mixed + precision)
     return build_chapter((*size, 3))
+
+
+def _compile(network):
+    """PyTorch's network, compiled in the default mode for the one size that it will be given."""
+    import torch
+
+    return torch.compile(network, dynamic=False)
+
+
+def _cannot_compile() -> str | None:
+    """What `torch.compile` does not find here and needs on a CPU, in a few words."""
+    # As `torch._inductor.config` chooses; its own error is a page long.
+    compiler = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
+    if shutil.which(compiler) is None:
+        return f"no C++ compiler ({compiler}); see requirements/benchmark.txt"
+    if not Path(sysconfig.get_path("include"), "Python.h").exists():
+        return "no Python.h; see requirements/benchmark.txt"
+    return None
 
 
 def _first(store, number: int):

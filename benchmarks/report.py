@@ -4,28 +4,36 @@ import statistics
 from dataclasses import dataclass, field
 
 COLUMNS = ("ours", "plain", "torch")
+PYTORCH = {"torch": "eager", "compiled": "compiled"}  # its contestants, and their names in a cell
 PAGE = """# What was measured
 
 Written by `make bench`; raw numbers are in `results.json`, and `runner.py` tells how it is done.
 Medians, and in brackets the smallest and the largest value. A ratio is the median, over the rounds,
 of what the other took by what ours took in the same round; the rounds of each row stand at the
-end, and one round has no spread. *Plain* is stock Keras in float32, or the chapter's way; ours is
-in the precision that `--precision auto` takes, named at the end; PyTorch is in bfloat16 (which
-processors without it emulate), channels last, as it comes: without `torch.compile`.
-
+end, and one round has no spread. A round of training steps or predictions counts several, after
+some that are not counted, since who has waited for the others is cold; seconds are for one.
+*Plain* is stock Keras in float32, or the chapter's way; ours is in the precision that
+`--precision auto` takes, named at the end; PyTorch is in bfloat16 (which processors without it
+emulate), channels last: the better by its median of *eager*, as it comes, and *compiled* by
+`torch.compile`, in its default mode and for the one size. Compiling is not counted.
+{earlier}
 | what | ours | plain | ratio | PyTorch | ratio | goal |
 |---|---:|---:|---:|---:|---:|---|
 {table}
 
 The most memory that each process had at once:
 
-| row | ours | plain | PyTorch |
-|---|---:|---:|---:|
+| row | ours | plain | PyTorch, eager | compiled, with compiling |
+|---|---:|---:|---:|---:|
 {memory}
 
-Measured on (and in brackets the rounds):
+Measured on (and in brackets the rounds, × the steps that each counted where they were several):
 
 {runs}
+"""
+EARLIER = """
+Measured before this was so, without `torch.compile` and with one step a round, which after waiting
+is harder on PyTorch than on Keras: {rows}.
 """
 
 
@@ -36,7 +44,8 @@ class Line:
     Attributes:
         what: the first cell.
         value: "seconds", "per_second", "peak_mb", or the name of a fact.
-        columns: which contestant stands in the column "ours", "plain" and "torch".
+        columns: which contestant stands in the column "ours", "plain" and "torch"; in the last one
+            "compiled" where it is better.
         goals: how many times less than "plain" and "torch" ours is to be.
         limit: what ours is to stay below, or for "per_second" above.
     """
@@ -53,21 +62,27 @@ def write_page(lines_of: dict[str, list[Line]], results: dict[str, dict]) -> str
 
     Args:
         lines_of: the lines of each row by its name, in the order of the table.
-        results: by row `{"contestants": from runner.alternate, "run": {"commit": ..., ...}}`; a row
-            that was never measured is missing.
+        results: by row `{"contestants": from runner.alternate, "turn": {"uncounted": number,
+            "counted": number}, "run": {"commit": ..., ...}}`, without "turn" in rows that were
+            measured long ago; a row that was never measured is missing.
     """
     measured = {row: results[row] for row in lines_of if row in results}
-    table, memory, runs = [], [], {}
+    table, memory, earlier, runs = [], [], [], {}
     for row, result in measured.items():
         contestants = result["contestants"]
         table += table_lines(lines_of[row], contestants)
         if row.startswith(("train", "predict", "evaluate")):
-            cells = [_cell(contestants.get(name, {}), "peak_mb") for name in COLUMNS]
+            names = (*COLUMNS, "compiled")
+            cells = [_cell(contestants.get(name, {}), "peak_mb") for name in names]
             memory.append(f"| {row} | {' | '.join(cells)} |")
-        rounds = len(contestants["ours"].get("seconds", []))
-        runs.setdefault(_sentence(result["run"]), []).append(f"{row} ({rounds})")
+        if "torch" in contestants and "turn" not in result:
+            earlier.append(row)
+        rounds, steps = len(contestants["ours"].get("seconds", [])), result.get("turn", {})
+        counted = f" × {steps['counted']}" if steps.get("counted", 1) > 1 else ""
+        runs.setdefault(_sentence(result["run"]), []).append(f"{row} ({rounds}{counted})")
     return PAGE.format(
         table="\n".join(table),
+        earlier=EARLIER.format(rows=", ".join(earlier)) if earlier else "",
         memory="\n".join(memory),
         runs="\n".join(f"- {', '.join(rows)}: {run}" for run, rows in runs.items()),
     )
@@ -90,6 +105,17 @@ def _values(result: dict, value: str) -> list[float]:
     if value == "per_second":
         return [1 / seconds for seconds in result["seconds"]]
     return [result["peak_mb"] if value == "peak_mb" else result["facts"][value]]
+
+
+def _better(contestants: dict[str, dict]) -> tuple[dict, str]:
+    """PyTorch's better way by the median of its seconds, and what its cell says besides."""
+    ways = {way: contestants[name] for name, way in PYTORCH.items() if name in contestants}
+    measured = {way: result for way, result in ways.items() if "seconds" in result}
+    if len(ways) < 2 or not measured:
+        return next(iter(ways.values()), {}), ""
+    best = min(measured, key=lambda way: statistics.median(measured[way]["seconds"]))
+    failed = [f"; {way}: {ways[way]['missing']}" for way in ways if way not in measured]
+    return measured[best], f", {best}" + "".join(failed).replace("|", "/")
 
 
 def _cell(result: dict, value: str) -> str:
@@ -116,7 +142,9 @@ def _digits(number: float) -> str:
 
 def _line(line: Line, contestants: dict[str, dict]) -> str:
     found = {column: contestants.get(name, {}) for column, name in line.columns.items()}
-    ours = found["ours"]
+    ours, note = found["ours"], ""
+    if "torch" in line.columns:
+        found["torch"], note = _better(contestants)
     cells = [line.what, _cell(ours, line.value)]
     goals = []  # each with what became of it
     if line.limit is not None:
@@ -135,7 +163,7 @@ def _line(line: Line, contestants: dict[str, dict]) -> str:
             verdict = _verdict(middle >= line.goals.get(column, 0))
         if column in line.goals:
             goals.append(f"{line.goals[column]:g}×: {verdict}")
-        cells += [_cell(other, line.value), ratio]
+        cells += [_cell(other, line.value) + (note if column == "torch" else ""), ratio]
     cells.append("; ".join(goals))
     return "| " + " | ".join(cells) + " |"
 

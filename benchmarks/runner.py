@@ -7,21 +7,29 @@ ratio of neighbouring turns says what a ratio of two averages does not. Each has
 since threads, precision and peak memory belong to a process. Only those that would not fit into the
 memory together are started, warmed up and ended one by one, in every round.
 
-A contestant is a program that calls `serve`; it answers each line on its standard input with a line
-of JSON on its standard output.
+Who has waited for the others is cold: PyTorch has given its memory back, and a training step takes
+1.2 times, a prediction 1.5 times as long as in a loop. So their turns begin with steps that are not
+counted, and then count several.
+
+A contestant is a program that calls `serve`; it answers each line on its standard input, with the
+numbers of steps in it, by a line of JSON on its standard output.
 """
 
 import importlib.util
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+READY = 1800  # seconds to get ready and warm up in; `torch.compile` takes minutes
 
 
 @dataclass
@@ -29,8 +37,8 @@ class Task:
     """What a contestant does in a turn.
 
     Attributes:
-        run: what is timed; returns when all is computed.
-        count: how many steps, pictures, ... `run` does; seconds are told for one of them.
+        run: a step; returns when all is computed.
+        count: how many pictures, batches, ... `run` does; seconds are told for one of them.
         warm_up: called once before the first turn; `run` itself unless given. The first call builds
             graphs and fills caches, which is a cost of its own.
         facts: numbers that need no clock, by name.
@@ -42,8 +50,12 @@ class Task:
     facts: dict[str, float] = field(default_factory=dict)
 
 
-def serve(prepare: Callable[[], Task]) -> None:
-    """Be a contestant: prepare and warm up, then do and time a turn for each line that comes in."""
+def serve(prepare: Callable[[], Task | str]) -> None:
+    """Be a contestant: prepare and warm up, then do and time a turn for each line that comes in.
+
+    Args:
+        prepare: makes the task ready, or says in a few words why it cannot be done here.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
 
@@ -51,13 +63,20 @@ def serve(prepare: Callable[[], Task]) -> None:
         print(json.dumps(content), file=answers, flush=True)
 
     task = prepare()
+    if isinstance(task, str):
+        answer(missing=task)
+        return
     (task.warm_up or task.run)()
     answer(facts=task.facts)
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        uncounted, counted = map(int, line.split())
+        for _ in range(uncounted):
+            task.run()
         start = time.perf_counter()
-        task.run()
+        for _ in range(counted):
+            task.run()
         seconds = time.perf_counter() - start
-        answer(seconds=seconds / task.count, peak_mb=peak_memory())
+        answer(seconds=seconds / (counted * task.count), peak_mb=peak_memory())
 
 
 def peak_memory() -> float:
@@ -77,6 +96,8 @@ def alternate(
     needs: dict[str, str],
     together: bool = True,
     environment: dict[str, str] | None = None,
+    uncounted: int = 0,
+    counted: int = 1,
 ) -> dict[str, dict]:
     """Start the contestants, then let them take turns.
 
@@ -87,10 +108,12 @@ def alternate(
         together: start all, then let them take turns; False starts and ends each one for every
             turn, for those that would not fit into the memory beside each other.
         environment: variables of the contestants besides those of this process.
+        uncounted: steps that a turn begins with, after which the contestant is warm again.
+        counted: steps of a turn that are timed after them.
 
     Returns:
-        By contestant `{"seconds": [one a turn], "peak_mb": float, "facts": {...}}`, or
-        `{"missing": reason}` for one that lacks its package or failed.
+        By contestant `{"seconds": [of a step, one a turn], "peak_mb": float, "facts": {...}}`, or
+        `{"missing": reason}` for one that lacks its package, is not ready in time or failed.
     """
     results, running = {}, {}
     variables = {**os.environ, **(environment or {})}
@@ -100,16 +123,22 @@ def alternate(
             log = Path(logs) / name
             with open(log, "w") as errors:
                 pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": errors}
-                process = subprocess.Popen(commands[name], text=True, env=variables, **pipes)
+                process = subprocess.Popen(
+                    commands[name], text=True, env=variables, start_new_session=True, **pipes
+                )
             running[name] = process, log
-            answer = _receive(name, running)
+            if select.select([process.stdout], [], [], READY)[0]:
+                answer = _receive(name, running)
+            else:
+                answer = {"missing": f"not ready after {READY} s"}
             if "missing" in answer:
+                _end(name, running)
                 results[name] = answer
             else:
                 results.setdefault(name, {"seconds": [], **answer})
 
         def turn(name: str) -> None:
-            answer = _ask(name, running)
+            answer = _ask(name, running, f"{uncounted} {counted}\n")
             if "missing" in answer:
                 results[name] = answer
             else:
@@ -143,18 +172,19 @@ def alternate(
 
 
 def _end(name: str, running: dict) -> None:
-    """End a contestant, if it has not ended by itself."""
+    """End a contestant and the compilers that it started, if it has not ended by itself."""
     if name in running:
         process, _ = running.pop(name)
-        process.kill()
+        with suppress(PermissionError):  # macOS: it has ended, and nobody has asked how
+            os.killpg(process.pid, signal.SIGKILL)
         process.communicate()
 
 
-def _ask(name: str, running: dict) -> dict:
+def _ask(name: str, running: dict, line: str) -> dict:
     """Let one contestant take its turn."""
     process, _ = running[name]
     try:
-        process.stdin.write("run\n")
+        process.stdin.write(line)
         process.stdin.flush()
     except BrokenPipeError:
         pass  # it has ended; `_receive` says why

@@ -3,14 +3,15 @@
 import json
 import subprocess
 import sys
+import time
 
 import keras
 import numpy as np
 import pytest
 from conftest import predict, random_batch, tiny_fcn, write_store
 
-from benchmarks import chapter_labels, contestants, plain
-from benchmarks.bench import find_device, make_rows, same_device
+from benchmarks import chapter_labels, contestants, plain, runner
+from benchmarks.bench import NEEDS, find_device, make_rows, same_device
 from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
 from fast.devices import fast_precision, gpu_name
@@ -169,6 +170,53 @@ def test_torchs_own_way_has_the_same_layers_and_shapes(torch):
     assert sum(weight.numel() for weight in build_torch().parameters()) == 11_105_892
 
 
+def test_compiled_contestants_compute_with_the_compiled_network(torch, monkeypatch):
+    """Without a compiler: what `torch.compile` is given and gives back is what counts here."""
+    from benchmarks import torch_network
+
+    network, calls = torch_network.build_torch(depth=11, n_layers=2, filters=8), []
+
+    def wrap(module, **options):
+        assert module is network and options == {"dynamic": False}
+        return Counted(module)
+
+    class Counted(torch.nn.Module):
+        def __init__(self, module):
+            super().__init__()
+            self.module = module
+
+        def forward(self, x):
+            calls.append(self.training)
+            return self.module(x)
+
+    monkeypatch.setattr(torch_network, "build_torch", lambda: network)
+    monkeypatch.setattr(torch, "compile", wrap)
+    monkeypatch.setattr(contestants, "_cannot_compile", lambda: None)
+    before = network.of["pre_activation"].weight.detach().clone()
+    assert np.isfinite(contestants.train_compiled((32, 64), 2).run())
+    assert not torch.equal(before, network.of["pre_activation"].weight)
+    assert contestants.predict_compiled((32, 64)).run().shape == (32, 64)
+    assert calls == [True, False]
+    contestants.train_torch((32, 64), 2).run()
+    contestants.predict_torch((32, 64)).run()
+    assert calls == [True, False]
+
+
+def test_what_torch_compile_lacks_is_said_in_a_few_words(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    reason = "no C++ compiler (no-such-compiler); see requirements/benchmark.txt"
+    assert contestants.train_compiled((32, 64), 2) == reason
+    assert contestants.predict_compiled((32, 64)) == reason
+    compiler = tmp_path / "compiler"
+    compiler.write_text("")
+    compiler.chmod(0o755)
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr(contestants.sysconfig, "get_path", lambda name: str(tmp_path))
+    assert contestants._cannot_compile() == "no Python.h; see requirements/benchmark.txt"
+    (tmp_path / "Python.h").write_text("")
+    assert contestants._cannot_compile() is None
+
+
 def test_a_torch_step_learns(torch):
     from benchmarks.torch_network import adam, build_torch, train_step
 
@@ -223,6 +271,59 @@ def test_contestants_take_turns(tmp_path):
         assert results[name]["facts"] == {"letter": name}
         assert len(results[name]["seconds"]) == 3 and min(results[name]["seconds"]) > 0
         assert 1 < results[name]["peak_mb"] < 1000
+
+
+CLOCK = """
+import sys
+sys.path.insert(0, {project!r})
+from benchmarks import runner
+clock = [0.0]
+runner.time.perf_counter = lambda: clock[0]
+costs = iter([1000, 100, 100, 1, 2, 3, 100, 100, 10, 20, 30])
+def run():
+    clock[0] += next(costs)
+    open({order!r}, "a").write({letter!r})
+runner.serve(lambda: runner.Task(run, count=2))
+"""
+
+
+def test_a_turn_begins_with_steps_that_are_not_counted(tmp_path):
+    order = tmp_path / "order"
+    commands = {}
+    for name in "AB":
+        code = CLOCK.format(project=str(PROJECT), order=str(order), letter=name)
+        commands[name] = [sys.executable, "-c", code]
+    results = alternate(commands, 2, {}, uncounted=2, counted=3)
+    assert order.read_text() == "AB" + ("A" * 5 + "B" * 5) * 2
+    for name in "AB":  # the mean of three steps, with two things in each
+        assert results[name]["seconds"] == [1.0, 10.0]
+
+
+def test_a_contestant_that_is_never_ready_is_ended_with_its_children(tmp_path, monkeypatch):
+    child = tmp_path / "child"
+    loop = f"import time\nwhile True: time.sleep(0.05); open({str(child)!r}, 'a').write('x')"
+    code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {loop!r}])"
+    monkeypatch.setattr(runner, "READY", 5)
+    results = alternate({"slow": [sys.executable, "-c", code]}, 2, {})
+    assert results == {"slow": {"missing": "not ready after 5 s"}}
+    written = child.stat().st_size
+    time.sleep(0.3)
+    assert written == child.stat().st_size > 0
+
+
+def test_a_contestant_that_cannot_be_says_why(tmp_path):
+    order = tmp_path / "order"
+    code = (
+        f"import sys; sys.path.insert(0, {str(PROJECT)!r})\n"
+        "from benchmarks.runner import serve\n"
+        "serve(lambda: 'no C++ compiler')"
+    )
+    for together in (True, False):
+        order.unlink(missing_ok=True)
+        commands = {"wordy": [sys.executable, "-c", code], "A": contestant("A", order)}
+        results = alternate(commands, 2, {}, together)
+        assert results["wordy"] == {"missing": "no C++ compiler"}
+        assert len(results["A"]["seconds"]) == 2
 
 
 def test_contestants_that_would_not_fit_beside_each_other_come_one_by_one(tmp_path):
@@ -293,6 +394,33 @@ def test_every_goal_has_its_own_verdict(torch, verdict):
     assert line.endswith(f"| 4×: met; 2×: {verdict} |")
 
 
+@pytest.mark.parametrize(
+    ("torch", "compiled", "cell", "ratio", "verdict"),
+    [
+        # The medians decide, 4 s and 3 s, not the means, 4 s and 5 s.
+        ((3.0, 4.0, 5.0), (2.0, 3.0, 10.0), "3.00 s (2.00–10.0), compiled", "3.00×", "met"),
+        ((1.0, 1.0, 1.0), (3.0, 3.0, 3.0), "1.00 s (1.00–1.00), eager", "1.00×", "**missed**"),
+        (
+            (3.0, 3.0, 3.0),
+            "no C++ compiler",
+            "3.00 s (3.00–3.00), eager; compiled: no C++ compiler",
+            "3.00×",
+            "met",
+        ),
+        ("torch is missing", "torch is missing", "torch is missing", "–", "not measured"),
+    ],
+)
+def test_the_better_of_pytorchs_two_ways_counts(torch, compiled, cell, ratio, verdict):
+    contestants = {"ours": result(1.0, 1.0, 1.0)}
+    for name, values in (("torch", torch), ("compiled", compiled)):
+        contestants[name] = {"missing": values} if isinstance(values, str) else result(*values)
+    (line,) = table_lines([Line("step", goals={"torch": 2})], contestants)
+    _, what, ours, _, _, torch_cell, torch_ratio, goal, _ = line.split("|")
+    assert torch_cell.strip() == cell
+    assert torch_ratio.split()[0] == ratio
+    assert goal.strip() == f"2×: {verdict}"
+
+
 def test_limits_facts_and_missing_contestants():
     contestants = {
         "ours": result(0.05, facts={"disk_mb": 300.0}),
@@ -329,13 +457,53 @@ def test_rows_measured_at_different_times_keep_their_own_commit():
         "load before the run 0.1" in page
     )
     assert "- predict (1): 2 cores; keras 3; commit def" in page
-    assert "| train | 10.0 MB | 10.0 MB | – |" in page and "| new" not in page
+    assert "| train | 10.0 MB | 10.0 MB | – | – |" in page and "| new" not in page
+
+
+def test_the_page_tells_how_many_steps_a_turn_counted():
+    run = {"machine": "2 cores", "versions": {}, "commit": "abc", "date": "today", "load": 0.1}
+    contestants = {"ours": result(1.0, 1.0), "torch": result(2.0, 2.0)}
+    both = {"compiled": {**result(1.5, 1.5), "peak_mb": 70.0}}
+    results = {
+        "train-old": {"contestants": contestants, "run": run},
+        "masks": {"contestants": {"ours": result(1.0)}, "run": run},
+    }
+    lines = {name: [Line(name)] for name in ("train-old", "train-new", "masks")}
+    page = write_page(lines, results)
+    assert "| train-old | 1.00 s (1.00–1.00) | – | – | 2.00 s (2.00–2.00) | 2.00×" in page
+    assert "Measured before" in page and "on Keras: train-old.\n" in page
+    assert "- train-old (2), masks (1): 2 cores" in page
+    del results["train-old"]
+    results["train-new"] = {"contestants": contestants | both, "run": run}
+    results["train-new"]["turn"] = {"uncounted": 2, "counted": 5}
+    page = write_page(lines, results)
+    assert "Measured before" not in page
+    assert "- train-new (2 × 5), masks (1): 2 cores" in page
+    assert "| train-new | 10.0 MB | – | 10.0 MB | 70.0 MB |" in page
+
+
+def test_the_results_that_ship_can_be_written(tmp_path):
+    benchmarks = PROJECT / "benchmarks"
+    results = json.loads((benchmarks / "results.json").read_text())
+    lines = {name: row.lines for name, row in make_rows(tmp_path).items()}
+    page = (benchmarks / "results.md").read_text(encoding="utf-8")
+    assert write_page(lines, results) == page and set(results) <= set(lines)
 
 
 def test_every_row_has_contestants_that_exist(tmp_path):
     for row in make_rows(tmp_path).values():
         for function, _ in row.contestants.values():
             assert callable(getattr(contestants, function))
+            of_torch = function.endswith(("_torch", "_compiled"))
+            assert (NEEDS.get(function) == "torch") == of_torch
+        if "torch" in row.contestants:  # compared with PyTorch: all warm, and its better way
+            assert row.contestants["compiled"] == (
+                row.contestants["torch"][0].replace("torch", "compiled"),
+                row.contestants["torch"][1],
+            )
+            assert row.uncounted and row.counted > 1
+        else:
+            assert (row.uncounted, row.counted) == (0, 1)
         for line in row.lines:
             assert set(line.goals) <= set(line.columns)
 
