@@ -77,11 +77,19 @@ def evaluate_fcn(network, data, run, weights: Path):
     from evaluation import answer, evaluate, pictures_of_store, print_scores
     from fast.folding import fold
     from tools.portrait import draw_portrait
-    from tools.segmenting import pictures_of_files, segment_pictures
+    from tools.segmenting import (
+        check_results,
+        check_results_of_store,
+        pictures_of_files,
+        segment_pictures,
+    )
     from tools.views import VIEWS
     from utils.classes import check_classes
     from utils.drawing import colours_of
+    from utils.files import data_folder
 
+    if run.image_file:
+        check_results(run.image_file, run.prediction_dir)
     channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
     fcn = network.build()
     load_weights(fcn, weights)
@@ -96,6 +104,8 @@ def evaluate_fcn(network, data, run, weights: Path):
         return
     store = open_labels(data, data.test_labels, verbose)
     check_classes(network.classes, weights, store.classes, data.test_labels)
+    labels = data_folder(data.data_path) / data.test_labels
+    check_results_of_store(store, labels, run.prediction_dir, run.plot, run.portrait)
     matrices = evaluate(ask, store, workers, channels)
     print_scores(store.keys, matrices, store.classes.names, verbose)
     if run.plot:
@@ -115,19 +125,19 @@ def main():
     from tools.summary import print_summary
 
     network, data, run = settle(args)
-    weights = run.restore_weights
     if run.summary:
         print_summary(network.build(), run.prediction_dir)
         sizes = [network.size] if args.height or args.width else SIZES
         print_memory(network, sizes, run.optimizer, run.precision)
     if run.train:
         check_memory(network, data.batch_size, run.optimizer, run.precision)
-        train_fcn(network, data, run)
-        weights = run_files(network, data, run).best
-    if run.evaluate:
-        if run.train:  # at the size that it reached, if it grew and ended early
-            network = read_network(weights)
-        evaluate_fcn(network, data, run, weights)
+        files = run_files(network, data, run)
+        with files.locked():
+            train_fcn(network, data, run)
+            if run.evaluate:  # at the size that it reached, if it grew and ended early
+                evaluate_fcn(read_network(files.best), data, run, files.best)
+    elif run.evaluate:
+        evaluate_fcn(network, data, run, run.restore_weights)
 
 
 if __name__ == "__main__":

@@ -770,6 +770,77 @@ def test_patience_begins_at_the_whole_size_and_ends_a_run_that_grows(
     assert given == [(None, 0), (None, 4), (1, 6)][:stopped_at]
 
 
+def test_one_training_of_a_name_at_a_time(data, tmp_path, toy, stepless):
+    """Two once ended well, one of them with the other's weights."""
+    options = ["--train", "--model", "toy", "--height", "32", "--width", "48", "--epochs", "1"]
+    options += ["--precision", "float32", "--data-path", data, "--save-dir"]
+    files = run_files(*decide(*options, tmp_path))
+    with files.locked():
+        before = list(tmp_path.iterdir())
+        with pytest.raises(UserError, match="another training writes .*--save-dir.*--dataset"):
+            run_script(*options, tmp_path)
+        assert list(tmp_path.iterdir()) == before and not stepless
+        run_script(*options, tmp_path, "--dataset", "another")
+        run_script(*options, tmp_path / "elsewhere")
+    run_script(*options, tmp_path)
+    with files.locked():
+        with pytest.raises(UserError, match="another training writes"):
+            run_script(*options[:3], "--resume", *options[-3:], tmp_path)
+        run_script("--evaluate", "--restore-weights", files.best, "--data-path", data)
+    assert not files.folder.joinpath(f".{files.name}.lock").exists()
+
+
+def test_a_run_killed_before_its_last_history_is_mended(
+    data, tmp_path, toy, stepless, monkeypatch, capsys
+):
+    """All epochs are there: it ends as it would have ended."""
+
+    class Killed(Exception):
+        pass
+
+    def killed(*_):
+        raise Killed
+
+    options = ["--train", "--model", "toy", "--height", "32", "--width", "48", "--epochs", "1"]
+    options += ["--precision", "float32", "--data-path", data, "--save-dir", tmp_path]
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr("engine.runs.write_history", killed)
+        run_script(*options)
+    capsys.readouterr()
+    files = run_files(*decide(*options))
+    run_script(*options[:3], "--resume", *options[-4:], "--evaluate")
+    printed = capsys.readouterr().out
+    assert "Best chapter mIoU 0.5000" in printed and "mean over 2 pictures" in printed
+    assert len(read_rows(files.history)) == 1 and files.curves.is_file()
+    with pytest.raises(UserError, match="has all of its 1 epochs"):
+        run_script(*options[:3], "--resume", *options[-4:])
+
+
+def test_no_picture_is_replaced_by_a_result(best, tmp_path):
+    for name in ("x.jpg", "x.jpg-mask.png"):
+        Image.new("RGB", (40, 32)).save(tmp_path / name)
+    before = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    segment = ["--evaluate", "--restore-weights", best, "--image-file", tmp_path]
+    with pytest.raises(UserError, match="x.jpg-mask.png would be replaced"):
+        run_script(*segment, "--prediction-dir", tmp_path)
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == before
+    run_script(*segment, "--prediction-dir", tmp_path / "out")
+    assert len(list((tmp_path / "out").iterdir())) == 4
+
+
+@pytest.mark.parametrize("folder", ["data/../..", "/", "../"])
+def test_weights_name_no_folder_outside_the_project(best, tmp_path, folder):
+    """They may be a stranger's, and labels and classes are written into the data folder."""
+    weights = shutil.copy(best, tmp_path)
+    for name, taken in ((folder, "drinks"), ("data", "data")):
+        with h5py.File(weights, "a") as file:
+            configuration = json.loads(file.attrs["configuration"])
+            configuration["data"]["data_path"] = name
+            file.attrs["configuration"] = json.dumps(configuration)
+        _, data, _ = decide("--evaluate", "--restore-weights", weights)
+        assert data.data_path.name == taken and data.data_path.is_relative_to(PROJECT)
+
+
 def test_a_narrower_head_begins_anew(best, data, tmp_path, capsys, stepless):
     options = [*TINY, "--filters", "3", "--epochs", "1", "--data-path", data]
     run_script("--train", "--start-from", best, *options, "--save-dir", tmp_path)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from conftest import CLASS_NAMES, assert_same, make_labels, make_picture, make_store, served
 from PIL import Image
 
@@ -15,6 +16,7 @@ from engine.records import OPTIONS
 from fast.feed import read_ahead
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
+from utils.label_maps.fresh import ensure_labels
 from utils.label_maps.store import index_path, open_labels, write_labels
 from utils.pictures import grey, resize_labels, resize_picture
 
@@ -40,6 +42,22 @@ def test_batches_are_pictures_and_class_ids(store):
     np.testing.assert_array_equal(x[0], make_picture(3, (24, 32)))
     np.testing.assert_array_equal(y[2], make_labels(5, (24, 32)))
     assert data.n_classes == 3
+
+
+def test_pages_of_a_stack_are_pictures(tmp_path):
+    """From a TIFF of 12 bits and one of masks to batches; the second page is half as bright."""
+    pages = np.stack([np.full((24, 32), value, np.uint16) for value in (4095, 2047, 0)])
+    masks = np.zeros((3, 24, 32), np.uint8)
+    masks[0, :12], masks[1, 12:], masks[2, :, :5] = 1, 2, VOID
+    for folder, values in (("train", pages), ("train_masks", masks)):
+        (tmp_path / folder).mkdir()
+        tifffile.imwrite(tmp_path / folder / "stack.tif", values, photometric="minisblack")
+    data = DataGenerator(ensure_labels(tmp_path / "train_masks", progress=False), size=(24, 32))
+    assert data.keys == ["stack.tif#1", "stack.tif#2", "stack.tif#3"]
+    ((x, y),) = data
+    np.testing.assert_array_equal(x, np.stack([pages // 16] * 3, axis=-1))
+    np.testing.assert_array_equal(y, masks)
+    assert x.dtype == np.uint8
 
 
 def test_the_last_batch_is_kept(store):

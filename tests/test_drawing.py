@@ -303,6 +303,16 @@ def test_comparison_has_a_row_per_picture_of_any_size(tmp_path):
     assert set(drawing.ERROR_COLOURS.values()) <= colours_of(page)  # the key names all kinds
 
 
+def test_errors_are_called_by_the_name_of_class_0(tmp_path, monkeypatch):
+    said = []
+    monkeypatch.setattr(drawing, "_key", lambda names, *_: said.append(list(names)) or ([], [], 50))
+    for first in ("Background", "sky"):
+        classes = Classes((first, "car"), ((70, 130, 180), (255, 255, 255)))
+        drawing.comparison_figure(tmp_path / "rows.png", rows_of([(40, 60)]), classes, "title")
+    assert said[1] == ["missed object", "false object", "wrong object"]
+    assert said[3] == ["taken for sky", "sky taken for another", "others confused"]
+
+
 def test_comparison_explains_void_when_it_occurs(tmp_path):
     for void in (False, True):
         drawing.comparison_figure(tmp_path / "rows.png", rows_of([(40, 60)], void), TWO, "title")

@@ -3,7 +3,9 @@
 import errno
 import os
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from utils.errors import UserError, run
 from utils.files import PROJECT, data_folder, fingerprint, inside, relative, replace_whole
@@ -62,6 +64,40 @@ def test_a_full_disk_is_one_sentence(capsys):
     assert "a.npy cannot be written (No space left on device)" in capsys.readouterr().err
 
 
+def fill_by_numpy(file):
+    np.save(file, np.zeros(10**5))
+
+
+def fill_by_pillow(file):
+    Image.effect_noise((200, 200), 50).save(file, format="PNG")
+
+
+def fill_by_hand(file):
+    file.write_text("x" * 10**5)
+
+
+@pytest.mark.parametrize("fill", [fill_by_numpy, fill_by_pillow, fill_by_hand])
+def test_a_full_disk_is_that_of_the_file_that_was_to_be_written(tmp_path, fill):
+    """As a limit of the size of files is; libraries name none, or the unfinished one."""
+    resource = pytest.importorskip("resource")
+    (tmp_path / "a.npy").write_text("old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"a\.npy cannot be written \(") as error:
+            with replace_whole(tmp_path / "a.npy") as unfinished:
+                fill(unfinished)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "unfinished" not in str(error.value) and "\n" not in str(error.value)
+    assert (tmp_path / "a.npy").read_text() == "old" and os.listdir(tmp_path) == ["a.npy"]
+
+
+def test_what_cannot_be_read_meanwhile_is_no_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError), replace_whole(tmp_path / "a.txt"):
+        (tmp_path / "none.txt").read_text()
+
+
 @pytest.mark.parametrize("name", ["a.jpg", "sub/a.jpg", "a..b.jpg", "./a.jpg"])
 def test_inside_accepts(tmp_path, name):
     assert inside(tmp_path, name) == tmp_path / name
@@ -109,13 +145,15 @@ def test_fingerprint_of_a_file_is_that_of_its_content(tmp_path):
     assert fingerprint(path) != one
 
 
-def test_fingerprint_of_a_folder_is_that_of_its_pngs(tmp_path):
+def test_fingerprint_of_a_folder_is_that_of_its_masks(tmp_path):
     (tmp_path / "a.PNG").write_text("one")
     one = fingerprint(tmp_path)
     (tmp_path / "a.txt").write_text("text")
     assert fingerprint(tmp_path) == one
     os.utime(tmp_path / "a.PNG", (1, 1))
-    assert fingerprint(tmp_path) != one
+    assert (two := fingerprint(tmp_path)) != one
+    (tmp_path / "b.TIF").touch()
+    assert fingerprint(tmp_path) != two
 
 
 def failing(error):

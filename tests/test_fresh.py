@@ -130,6 +130,25 @@ def test_void_of_masks_makes_them_again(tmp_path):
     assert ensure(masks)["a.jpg"].tolist() == [[0, 1, 255]]  # it is kept
 
 
+@pytest.mark.parametrize("kind", ["masks", "annotations"])
+def test_a_scale_is_kept_where_no_class_occurs(tmp_path, kind):
+    """The labels are not made again each time, and the other set has the same scale."""
+    for name, brightest in (("train", 4095), ("test", 300)):
+        folder = tmp_path / name
+        folder.mkdir()
+        Image.fromarray(np.full((4, 4), brightest, np.uint16)).save(folder / f"{name}.png")
+        masks = tmp_path / f"{name}_masks"
+        if kind == "masks":
+            masks.mkdir()
+            Image.new("L", (4, 4)).save(masks / f"{name}.png")
+        else:
+            masks = tmp_path / f"{name}.json"
+            masks.write_text(json.dumps({"p": {"filename": f"{name}/{name}.png", "regions": []}}))
+        assert ensure(masks).reading.scale == (0.0, 4095.0)
+        time = made(masks)
+        assert ensure(masks).reading.scale == (0.0, 4095.0) and made(masks) == time
+
+
 def test_a_decision_about_pictures_makes_annotations_again(tmp_path):
     """A store tells how its pictures are read."""
     path = annotate(tmp_path / "train.json", {"Name": "1"})

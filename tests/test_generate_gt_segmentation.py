@@ -658,7 +658,7 @@ def test_a_value_outside_the_classes_is_an_error(tmp_path):
     folder = masks(tmp_path, [[[0, 1]], [[1, 7]]])
     with pytest.raises(UserError, match=r"1\.png has the value 7, but the classes are 0 to 1"):
         ensure_labels(folder, progress=False)
-    store = open_labels(make_labels_from_masks(folder, progress=False, void=7))
+    store = open_labels(make_labels_from_masks(folder, progress=False, reading=Reading(void=(7,))))
     np.testing.assert_array_equal(store["1.jpg"], [[1, 255]])
 
 

@@ -2,21 +2,27 @@
 
 import json
 import struct
+import subprocess
+import sys
 import unicodedata
 import zlib
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from utils.classes import VOC_COLOURS, Classes, named, read_classes, write_classes
 from utils.errors import UserError
+from utils.files import PROJECT
 from utils.formats.index_masks import pair
-from utils.label_maps.from_masks import decided_of_masks, make_labels_from_masks
+from utils.label_maps.fresh import ensure_labels
+from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.store import open_labels, read_index
 from utils.reading import Reading, read_reading, write_decisions
 
+SCRIPT = PROJECT / "utils" / "generate_gt_segmentation.py"
 BLACK, RED, GREEN, BLUE, WHITE = (0, 0, 0), (255, 0, 0), (0, 255, 0), (0, 0, 255), (255,) * 3
 VOC = VOC_COLOURS(256)
 CAMVID = (
@@ -74,8 +80,10 @@ def masks(root, images, name="train_masks"):
     return folder
 
 
-def labels(folder, **options):
-    """The label maps of a folder of masks, and the classes, made without a word."""
+def labels(folder, void=None, **options):
+    """The label maps of a folder of masks, made without a word."""
+    if void is not None:
+        options["reading"] = Reading(void=(void,))
     store = open_labels(make_labels_from_masks(folder, progress=False, **options))
     return [store[key] for key in store.keys]
 
@@ -773,6 +781,32 @@ def test_a_class_that_annotations_use_stays(tmp_path):
     assert len(read_classes(tmp_path / "classes.json")) == 4
 
 
+@pytest.mark.parametrize("kind", ["grey", "palette", "1 bit"])
+def test_void_that_is_said_where_no_class_occurs_is_kept(tmp_path, capsys, kind):
+    """It holds for the other set too, and no class is made of it."""
+    value = 1 if kind == "1 bit" else 7
+    first = {"grey": grey, "palette": lambda v: paletted(v, VOC), "1 bit": Image.fromarray}[kind]
+    folder = masks(tmp_path, [first(np.array([[0, value]], bool if value == 1 else np.uint8))])
+    out = make_labels_from_masks(folder, reading=Reading(void=(value,)))
+    assert "they hold no class but 'background'" in capsys.readouterr().out
+    assert open_labels(out)[0].tolist() == [[0, 255]] and len(open_labels(out).classes) == 1
+    assert ensure_labels(folder, progress=False)[0].tolist() == [[0, 255]], "it stays"
+    new = 2 if value == 1 else 1
+    assert label(masks(tmp_path, [[[0, new, value]]], "test_masks")) == [[0, new, 255]]
+    assert len(read_classes(tmp_path / "classes.json")) == new + 1
+    store = ensure_labels(folder, progress=False)
+    assert store[0].tolist() == [[0, 255]] and len(store.classes) == new + 1
+
+
+def test_masks_without_a_class_keep_nothing_that_was_not_asked(tmp_path, capsys):
+    make_labels_from_masks(masks(tmp_path, [[[0, 0]]]))
+    assert "they hold no class but 'background'" in capsys.readouterr().out
+    assert not (tmp_path / "classes.json").exists()
+    describe(tmp_path, ["background"], masks="black and white")
+    with pytest.raises(UserError, match="has the value 3, but .* as other masks hold 0 and 255"):
+        label(masks(tmp_path, [[[0, 3]]]))
+
+
 def test_a_value_of_no_class_may_be_void(tmp_path):
     """The cure of the message is tried, and so is the other one."""
     describe(tmp_path, ["background", *"abcdefghij"])
@@ -798,11 +832,12 @@ def test_what_shows_that_a_value_may_be_void(tmp_path):
     mask[10:50, 10:50], mask[14:46, 14:46] = 4, 1  # a line of 4 pixels
     mask[0, :5] = 2
     with pytest.raises(
-        UserError, match=r'values?.*without a class are 2, 4\); put "void": \[2, 4\]'
+        UserError,
+        match=r"value.*without a class are 2, 4\); give --void 2 4 if they mean void, add",
     ):
         label(masks(tmp_path, [mask]))
     mask[0, :5], mask[0, 59] = 0, 5
-    with pytest.raises(UserError, match=r'put "void": \[4, 5\]'):
+    with pytest.raises(UserError, match="give --void 4 5 if they mean void"):
         label(masks(tmp_path, [mask]))
     mask[12:, 12:][:38, :38] = 4
     with pytest.raises(
@@ -813,6 +848,28 @@ def test_what_shows_that_a_value_may_be_void(tmp_path):
     assert set(np.unique(labels(tmp_path / "train_masks")[0])) == {0, 255}
     with pytest.raises(UserError, match="correct the masks, which may be smoothed"):
         label(masks(tmp_path, [np.arange(60)[None]]))
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_cure_for_several_values_is_tried(tmp_path, capsys, kept):
+    """As it is typed; values that were said to be void before are in it."""
+    describe(tmp_path, ["background", "a"], **({"void": [7]} if kept else {}))
+    mask = np.zeros((60, 60), int)
+    mask[10:50, 10:50], mask[14:46, 14:46], mask[0, :2], mask[59, :2] = 4, 1, 7, 5
+    folder = masks(tmp_path, [mask])
+    with pytest.raises(UserError) as error:
+        label(folder, reading=Reading(void=(7,)))
+    if kept:
+        cure = f'put "void": [4, 5, 7] into the "reading" of {tmp_path / "classes.json"}'
+        describe(tmp_path, ["background", "a"], void=[4, 5, 7])
+        words = []
+    else:
+        cure = "give --void 4 5 7"
+        words = cure.split()[1:]
+    assert f"; {cure} if they mean void, " in str(error.value)
+    subprocess.run([sys.executable, SCRIPT, "--masks", folder, *words], check=True)
+    expected = np.where(mask > 3, 255, mask)
+    np.testing.assert_array_equal(open_labels(tmp_path / "train_masks.npy")[0], expected)
 
 
 # Files.
@@ -842,18 +899,15 @@ def test_the_same_stem_goes_before_one_that_is_alike(tmp_path):
 
 def test_the_index_tells_how_masks_were_read(tmp_path):
     folder = masks(tmp_path, [[[0, 1, 2, 11, 255]]])
-    store = make_labels_from_masks(folder, progress=False, void=11)
-    reading = read_index(store)["made_from"]["reading"]
-    assert reading == {"masks": "ids", "void": [11]}
-    assert decided_of_masks(tmp_path / "classes.json") == reading
+    store = make_labels_from_masks(folder, progress=False, reading=Reading(void=(11,)))
+    assert read_index(store)["reading"] == {"masks": "ids", "void": [11]}
     classes = read_classes(tmp_path / "classes.json")
     decided = replace(read_reading(tmp_path / "classes.json"), class_name="cat")
     write_decisions(tmp_path / "classes.json", classes, decided)
-    assert decided_of_masks(tmp_path / "classes.json") == reading, "that is of polygons"
     label(folder)
-    assert kept(tmp_path) == decided
+    assert kept(tmp_path) == decided, "that of polygons stays"
     open_only = make_labels_from_masks(masks(tmp_path / "x", [[[0, 0]]]), progress=False)
-    assert read_index(open_only)["made_from"]["reading"] == {} == decided_of_masks(None)
+    assert read_index(open_only)["reading"] == {}
 
 
 def test_classes_that_nothing_changes_are_left_as_they_are(tmp_path):
@@ -861,3 +915,124 @@ def test_classes_that_nothing_changes_are_left_as_they_are(tmp_path):
     (tmp_path / "classes.json").write_text(text)
     label(masks(tmp_path, [[[0, 1]]]))
     assert (tmp_path / "classes.json").read_text() == text
+
+
+# TIFFs, and files of several pages.
+
+
+def stack(path, images):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images = [image if isinstance(image, Image.Image) else grey(image) for image in images]
+    images[0].save(path, save_all=True, append_images=images[1:])
+
+
+PAGES = [[[0, 1, 2, 255]], [[2, 2, 1, 0]], [[1, 0, 0, 0]]]
+
+
+@pytest.mark.parametrize("kind", ["grey", "palette", "16 bits", "packed"])
+@pytest.mark.parametrize("ending", ["tif", "TIFF"])
+def test_each_page_of_a_stack_is_a_picture(tmp_path, capsys, kind, ending):
+    pages = PAGES
+    if kind == "palette":
+        pages = [paletted(page, VOC) for page in PAGES]
+    elif kind == "16 bits":
+        pages = [Image.fromarray(np.array(page, np.uint16)) for page in PAGES]
+    stack(tmp_path / "train_masks" / f"s.{ending}", pages)
+    if kind == "packed":
+        pages = list(map(grey, PAGES))
+        more = {"save_all": True, "append_images": pages[1:], "compression": "tiff_lzw"}
+        pages[0].save(tmp_path / "train_masks" / f"s.{ending}", **more)
+    stack(tmp_path / "train" / "s.tif", [[[10 * page] * 4] for page in (1, 2, 3)])
+    out = make_labels_from_masks(tmp_path / "train_masks", strict=True)
+    store = open_labels(out)
+    assert store.keys == ["s.tif#1", "s.tif#2", "s.tif#3"]
+    assert [store[key].tolist() for key in store.keys] == PAGES
+    assert [store.picture(key).max() for key in store.keys] == [10, 20, 30]
+    assert "pages" not in capsys.readouterr().out, "none is left out"
+
+
+def test_pages_that_a_stack_and_its_mask_have_not_both(tmp_path, capsys):
+    pictures, mask = tmp_path / "train" / "s.tif", tmp_path / "train_masks" / "s.tif"
+    stack(pictures, [np.zeros((1, 4))] * 2)
+    stack(mask, PAGES)
+    with pytest.raises(UserError, match=r"s\.tif has 3 pages, but its picture s\.tif has 2; save"):
+        label(mask.parent)
+    stack(pictures, [np.zeros((1, 4))])
+    with pytest.raises(UserError, match=r"s\.tif has 3 pages, but its picture s\.tif has 1; save"):
+        label(mask.parent)
+    stack(pictures, [np.zeros((1, 4))] * 3)
+    assert len(labels(mask.parent)) == 3, "the first cure"
+    stack(mask, PAGES[:1])
+    store = open_labels(make_labels_from_masks(mask.parent))
+    assert store.keys == ["s.tif"] and store[0].tolist() == PAGES[0], "the second"
+    assert "the first is labelled): 1\n    s.tif has 3" in capsys.readouterr().out
+
+
+def test_pages_are_named_in_what_is_said(tmp_path):
+    describe(tmp_path, ["background", "a"])
+    stack(tmp_path / "train_masks" / "s.tif", [np.zeros((9, 9)), np.eye(9) * 2])
+    stack(tmp_path / "train" / "s.tif", [np.zeros((9, 9))] * 2)
+    with pytest.raises(UserError, match=r"s\.tif#2 has the value 2.*the largest value and in line"):
+        label(tmp_path / "train_masks")
+    stack(tmp_path / "train_masks" / "s.tif", [np.zeros((9, 9)), np.zeros((9, 4))])
+    with pytest.raises(UserError, match=r"s\.tif#2 is 4 x 9, but its picture s\.tif#2 is 9 x 9"):
+        label(tmp_path / "train_masks")
+    (tmp_path / "train" / "s.tif#1").touch()
+    with pytest.raises(UserError, match=r"s\.tif#1 has the name by which a page of s\.tif is call"):
+        label(tmp_path / "train_masks")
+
+
+def test_frames_of_an_animation(tmp_path):
+    """Pictures of a GIF with a mask of as many pages; a mask may be an animated PNG."""
+    frames = [grey(np.full((2, 4), value)) for value in (50, 200)]
+    stack(tmp_path / "train" / "s.gif", frames)
+    for name in ("s.tif", "s.png"):
+        folder = tmp_path / f"{name}_masks"
+        stack(folder / name, [[[0, 1, 1, 0]] * 2, [[1, 0, 0, 1]] * 2])
+        store = open_labels(
+            make_labels_from_masks(folder, data_path=tmp_path / "train", progress=False)
+        )
+        assert store.keys == ["s.gif#1", "s.gif#2"]
+        assert [store[key][0].tolist() for key in store.keys] == [[0, 1, 1, 0], [1, 0, 0, 1]]
+        assert store.picture("s.gif#2").max() == 200
+
+
+def test_small_copies_in_a_tiff_are_no_pages(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "s.tif") as file:
+        for values, kind in ((np.zeros((1, 2)), 1), *((page, 0) for page in PAGES)):
+            file.write(np.array(values, np.uint8), subfiletype=kind, photometric="minisblack")
+    (tmp_path / "train_masks").mkdir()
+    (tmp_path / "s.tif").rename(tmp_path / "train_masks" / "s.tif")
+    stack(tmp_path / "train" / "s.tif", [np.zeros((1, 4))] * 3)
+    assert [page.tolist() for page in labels(tmp_path / "train_masks")] == PAGES
+
+
+def test_tiffs_are_masks_beside_pngs(tmp_path):
+    folder = masks(tmp_path, [[[0, 2]], [[1, 1]]])
+    (folder / "1.png").unlink()
+    stack(folder / "1.tif", [[[1, 0]]])
+    assert [mask.tolist() for mask in labels(folder)] == [[[0, 2]], [[1, 0]]]
+    grey([[1, 0]]).save(folder / "1.png")
+    with pytest.raises(UserError, match=r"1\.png and 1\.tif are both masks of 1\.jpg; keep one"):
+        label(folder)
+
+
+def test_tiffs_among_png_masks_are_pictures(tmp_path):
+    folder = masks(tmp_path, [[[0, 1]]], "all")
+    for name in "01":
+        Image.new("RGB", (2, 1)).save(folder / f"{name}.tif")
+    (folder / "0.jpg").unlink()
+    store = open_labels(make_labels_from_masks(folder, progress=False))
+    assert store.keys == ["0.tif"] and store[0].tolist() == [[0, 1]]
+    (folder / "0.png").unlink()
+    with pytest.raises(UserError, match="are not beside it; name both folders"):
+        label(folder)
+
+
+@pytest.mark.parametrize("values", [np.zeros((2, 3, 3), np.uint16), np.zeros((2, 3), np.float32)])
+def test_tiffs_of_other_kinds_are_refused(tmp_path, values):
+    folder = masks(tmp_path, [np.zeros((2, 3))])
+    (folder / "0.png").unlink()
+    tifffile.imwrite(folder / "0.tif", values)
+    with pytest.raises(UserError, match=r"0\.tif cannot be read as a mask.*anew as 8-bit PNG"):
+        label(folder)

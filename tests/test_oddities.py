@@ -1,9 +1,13 @@
 """Orientation, pages, channels and scale of pictures are told when labels are made."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from utils.files import PROJECT
 from utils.generate_gt_segmentation import make_labels
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.store import open_labels
@@ -63,3 +67,15 @@ def test_scale_and_turn_are_changed_by_options(make, tmp_path, capsys):
     assert "labels are for it as its raw frame" in capsys.readouterr().out
     assert store.reading.scale == (0, 8190) and store.reading.turn == "raw"
     assert store.picture("deep.png").max() == 128
+
+
+def test_scale_and_turn_of_masks_are_typed(tmp_path):
+    """What the remark on the scale tells to type."""
+    pictures(tmp_path / "pictures")
+    from_masks(tmp_path, progress=False)
+    (tmp_path / "classes.json").unlink()
+    options = ["--data-path", tmp_path / "pictures", "--scale", "0", "8190", "--turn", "raw"]
+    script = PROJECT / "utils" / "generate_gt_segmentation.py"
+    subprocess.run([sys.executable, script, "--masks", tmp_path / "masks", *options], check=True)
+    store = open_labels(tmp_path / "masks.npy")
+    assert store.reading.scale == (0, 8190) and store.reading.turn == "raw"

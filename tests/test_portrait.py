@@ -162,6 +162,33 @@ def test_portrait_prints_and_draws(tmp_path, capsys):
     }
 
 
+def test_a_sky_is_called_so_and_a_white_class_is_seen(errors, tmp_path, capsys, monkeypatch):
+    """Class 0 is not always a background, and bars and points stand on white."""
+    classes = Classes(("sky", "white", "can"), ((70, 130, 180), (255, 255, 255), (0, 0, 0)))
+    portrait.print_portrait(errors, classes.names)
+    printed = capsys.readouterr().out
+    assert "taken for sky                 256   48.1%" in printed
+    assert "sky taken for another" in printed and "classes but sky" in printed
+    assert "object" not in printed and "background" not in printed
+
+    from matplotlib.figure import Figure
+
+    drawn = []
+
+    def saved(figure, *_, **__):
+        _, ious, _, sizes = figure.axes
+        drawn.extend((sizes.get_title(), ious.patches[1], sizes.collections[0]))
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    portrait.draw_charts(tmp_path / "portrait.png", errors, classes)
+    title, *white = drawn
+    assert title == "IoU of each class but sky in each picture"
+    for marks in white:
+        assert tuple(np.ravel(marks.get_facecolor())[:3]) == (1, 1, 1)
+        assert max(np.ravel(marks.get_edgecolor())[:3]) < 0.6
+        assert np.ravel(marks.get_linewidth())[0] > 0
+
+
 @pytest.mark.parametrize(
     ("pairs", "classes"),
     [

@@ -372,6 +372,15 @@ def test_numbers_that_mean_void(tmp_path, capsys):
     assert ids(ensure_labels(path, progress=False)) == [1, 255, 2]
 
 
+def test_void_that_is_said_where_no_class_occurs_is_kept(tmp_path):
+    path = annotate(tmp_path / "t.json", "11")
+    assert len(make(path, void=(11,)).classes) == 1
+    assert ids(ensure_labels(path, progress=False)) == [255]
+    assert ids(make(annotate(tmp_path / "u.json", "1", "11"))) == [1, 255]
+    assert len(read_classes(tmp_path / "classes.json")) == 2
+    assert len(ensure_labels(path, progress=False).classes) == 2
+
+
 def test_a_first_look_that_did_not_know_what_is_void(tmp_path):
     path = annotate(tmp_path / "t.json", "1", "3", "2")
     assert len(make(path).classes) == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image
 
 from utils.classes import Classes, named, write_classes
@@ -60,6 +61,23 @@ def test_sheet_has_pictures_overlays_outlines_and_legend(tmp_path):
     assert share(page, mixed) == pytest.approx(5 * 103**2, rel=0.03)
     assert share(page, (128, 0, 0)) > 5 * 4 * 100  # outlines
     assert share(page, CLASSES.colours[2]) > 100  # a class of the legend only
+
+
+def test_pages_may_have_different_channels(tmp_path):
+    """The second has two, of which the first is shown."""
+    with tifffile.TiffWriter(tmp_path / "s.tif") as file:
+        file.write(np.full((60, 90), 40, np.uint8), photometric="minisblack")
+        second = np.dstack([np.full((60, 90), 90, np.uint8)] * 2)
+        file.write(second, photometric="minisblack", extrasamples=["unspecified"])
+    labels = np.zeros((2, 60, 90), np.uint8)
+    labels[0, :30], labels[1] = 1, 2
+    keys = ["s.tif#1", "s.tif#2"]
+    write_labels(tmp_path / "s.npy", tmp_path, CLASSES, zip(keys, labels, strict=True))
+    assert contact_sheet(open_labels(tmp_path / "s.npy"), tmp_path / "sheet.png") == keys
+    page = read(tmp_path / "sheet.png")
+    assert share(page, (40, 40, 40)) == pytest.approx(CELL * 80, rel=0.02)
+    green = tuple(round(0.55 * 90 + 0.45 * value) for value in CLASSES.colours[2])
+    assert share(page, green) == pytest.approx(CELL * 160, rel=0.1)
 
 
 def test_pictures_keep_their_shape(tmp_path):

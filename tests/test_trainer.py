@@ -15,7 +15,7 @@ from engine.records import Data, Network, Run
 from engine.reporting import StopOnNaN, tensorboard
 from engine.runs import Ledger, RunFiles, describe_run
 from engine.trainer import bring_weights, finish, train
-from engine.weights import load_weights, read_configuration, read_network
+from engine.weights import load_weights, read_configuration, read_network, read_state
 from evaluation import confusion_matrices
 from fast.adam import adam
 from losses import PixelCrossEntropy
@@ -220,6 +220,88 @@ def test_pictures_without_labels_cannot_pick_weights(tmp_path):
     nothing = {"chapter_miou": float("nan"), "dataset_miou": 0, "pixel_accuracy": 0}
     with pytest.raises(UserError, match="no labelled pixel"):
         run(tmp_path, 1, score=lambda: nothing)
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+def killed_at(monkeypatch, name, epoch=2):
+    """Ends the program before the file `name` is replaced after this epoch."""
+    import engine.runs as runs
+    import utils.history as of_history
+
+    def stop(path, real=runs.replace_whole):
+        if path.name == name and len(read_state(path.parent / LAST)["rows"]) == epoch:
+            raise Killed
+        return real(path)
+
+    monkeypatch.setattr(runs, "replace_whole", stop)
+    monkeypatch.setattr(of_history, "replace_whole", stop)
+
+
+LAST = "tiny-toys-last.weights.h5"
+AFTER = ["configuration.json", "miou_history.npy", "mpla_history.npy", "history.csv"]
+
+
+@pytest.mark.parametrize("name", AFTER)
+def test_what_a_kill_after_the_checkpoint_left_unwritten_is_written(name, tmp_path, monkeypatch):
+    """All epochs are there, the history is not."""
+    run(tmp_path, 1)
+    name = name if name.endswith("npy") else f"tiny-toys-{name}"
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, name)
+        run(tmp_path, 2, resume=True)
+    ledger = open_ledger(tmp_path)
+    history, configuration = ledger.files.history, ledger.files.configuration
+    assert len(read_rows(history)) == 1
+    configuration.write_text("of another run")
+    assert not ledger.recall() and ledger.best[0] > 0
+    assert [row["epoch"] for row in read_rows(history)] == [1, 2]
+    assert len(np.load(tmp_path / "miou_history.npy")) == 2
+    assert len(np.load(tmp_path / "mpla_history.npy")) == 2
+    assert json.loads(configuration.read_text()) == read_configuration(ledger.files.last)
+    assert not open_ledger(tmp_path).recall(), "there are no curves"
+    finish(ledger)
+    assert open_ledger(tmp_path).recall()
+
+
+def test_a_history_is_mended_before_the_next_epoch(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, "tiny-toys-history.csv", 1)
+        run(tmp_path, 1)
+    ledger = open_ledger(tmp_path)
+    assert not ledger.files.history.exists()
+    model = tiny_network()
+    model.compile(adam(0.1), PixelCrossEntropy())
+    bring_weights(model, Run(resume=True), ledger, score=None)
+    assert [row["epoch"] for row in read_rows(ledger.files.history)] == [1]
+
+
+def test_rows_of_other_runs_stay_when_a_history_is_mended(tmp_path, monkeypatch):
+    run(tmp_path, 2)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        killed_at(patch, "tiny-toys-history.csv", 1)
+        run(tmp_path, 1, model=tiny_network(seed=1))
+    ledger = open_ledger(tmp_path)
+    ledger.recall()
+    rows = read_rows(ledger.files.history)
+    assert [(row["run"], row["epoch"]) for row in rows] == [(1, 1), (1, 2), (2, 1)]
+
+
+def test_one_training_at_a_time(tmp_path):
+    files = RunFiles(tmp_path, "tiny", "toys")
+    with files.locked():
+        with pytest.raises(UserError, match="another training writes .*tiny-toys-last.*--dataset"):
+            with files.locked():
+                raise AssertionError("two train")
+        with replace(files, dataset="others").locked():
+            pass
+        (tmp_path / "link").symlink_to(tmp_path)
+        with pytest.raises(UserError, match="another training"):
+            with replace(files, folder=tmp_path / "link").locked():
+                raise AssertionError("two train")
+    assert [path.name for path in tmp_path.iterdir()] == ["link"]
 
 
 def test_tensorboard_that_is_missing_is_named(tmp_path, monkeypatch):

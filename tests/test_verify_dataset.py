@@ -239,6 +239,22 @@ def test_masks_without_pictures_are_found(tmp_path):
     assert done.returncode == 1
 
 
+def test_pages_of_a_stack_are_looked_at_one_by_one(tmp_path):
+    folder = tmp_path / "data"
+    for name, seeds in (("train", (1, 2, 1)), ("test", (9, 2))):
+        pages = [Image.fromarray(photograph(seed)) for seed in seeds]
+        masks = [Image.fromarray(objects())] * len(seeds)
+        for place, images in ((name, pages), (f"{name}_masks", masks)):
+            (folder / place).mkdir(parents=True)
+            images[0].save(folder / place / "s.tif", save_all=True, append_images=images[1:])
+    done = tool(folder, "--train-labels", "train_masks", "--test-labels", "test_masks")
+    found = done.stdout
+    assert "train: 3 pictures, 3 classes" in found and "test: 2 pictures" in found
+    assert "test: s.tif#2 is the same picture as s.tif#2 of train" in found
+    assert "train: s.tif#1 and s.tif#3 are the same picture" in found
+    assert found.splitlines()[-1] == "1 fault, 1 remark", found
+
+
 def test_unused_classes_are_faults_of_the_training_set_only(tmp_path):
     labels = {"a.png": np.minimum(objects(), 1), "b.png": np.minimum(objects(), 1)}
     pictures = {"a.png": photograph(1)}

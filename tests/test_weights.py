@@ -1,5 +1,6 @@
 """Weights files: found by name, written whole, and what they say of their network."""
 
+import gc
 import json
 import os
 import signal
@@ -11,23 +12,28 @@ import time
 import h5py
 import numpy as np
 import pytest
-from conftest import assert_same, tiny_fcn
+from conftest import assert_same, build_toy, tiny_fcn
 
 from engine.records import Network
 from engine.weights import (
+    _room,
     epochs_done,
     find_weights,
     load_checkpoint,
     load_weights,
+    open_file,
     read_configuration,
     read_network,
     read_options,
+    read_state,
     save_checkpoint,
     save_weights,
+    to_json,
 )
 from utils.classes import named
 from utils.errors import UserError
 from utils.files import PROJECT
+from utils.history import COLUMNS
 
 CLASSES = named(["background", "thing", "stuff"])
 SETTINGS = {"backbone": "resnet8v1", "layers": 1, "filters": 4}
@@ -133,6 +139,14 @@ def test_a_setting_out_of_range_is_refused_before_anything_is_built(tmp_path):
             read_network(tmp_path / "a.weights.h5")
 
 
+@pytest.mark.parametrize("settings", [{"backbone": "resnet900002v2"}, {"filters": 10**6}])
+def test_a_network_that_would_take_minutes_to_build_is_refused(tmp_path, settings):
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        file.attrs["configuration"] = json.dumps(described(settings=settings))
+    with pytest.raises(UserError, match="a.weights.h5 has a broken configuration .*at most|1 to"):
+        read_network(tmp_path / "a.weights.h5")
+
+
 def test_a_weights_file_alone_rebuilds_its_network(tmp_path):
     model = tiny_fcn()
     save_weights(model, tmp_path / "a.weights.h5", described())
@@ -160,7 +174,29 @@ def test_files_of_earlier_commits_still_load(tmp_path):
     assert read_options(path)["height"] == 32
 
 
-@pytest.mark.parametrize("state", [{}, {"run": 1, "rows": 5}, {"run": 1, "rows": [], "best": 1}])
+ROW = dict.fromkeys(COLUMNS, 0.5) | {"run": 1, "epoch": 1}
+STATES = [
+    {},
+    {"run": 1, "rows": 5},
+    {"run": 1, "rows": [], "best": 1},
+    {"run": 1, "rows": [], "best": [1, "0"]},
+    {"run": 1, "rows": [], "best": [None, 0]},
+    {"run": 1, "rows": [{}], "best": [1, 0]},
+    {"run": 1, "rows": [ROW | {"epoch": 2}], "best": [1, 0]},
+    {"run": 1, "rows": [ROW | {"loss": "low"}], "best": [1, 0]},
+    {"run": 1, "rows": [ROW | {"loss": 10**400}], "best": [1, 0]},
+    {"run": 1, "rows": [ROW | {"further": 1}], "best": [1, 0]},
+]
+
+
+def test_a_state_is_read_as_it_was_written(tmp_path):
+    model = tiny_fcn()
+    state = {"run": 1, "rows": [ROW | {"loss": float("inf")}], "best": [-float("inf"), -1]}
+    save_checkpoint(model, tmp_path / "tiny-last.weights.h5", {}, state)
+    assert read_state(tmp_path / "tiny-last.weights.h5") == state
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_a_checkpoint_without_the_state_of_a_run_is_not_resumed(tmp_path, state):
     model = tiny_fcn()
     model.compile("adam", "mse")
@@ -222,3 +258,189 @@ def test_killed_while_saving(tmp_path):
         process.wait()
         load_weights(tiny_fcn(), path)  # raises unless it is whole
         assert read_network(path).classes == CLASSES
+
+
+# --- files from strangers -------------------------------------------------------------------------
+
+
+PLACE = "layers/conv2d/vars/0"  # of an array of the toy network
+
+
+def linked(file):
+    """To a file beside it, which holds what would fit."""
+    del file[PLACE]
+    file[PLACE] = h5py.ExternalLink("private.weights.h5", PLACE)
+
+
+def pointing(file):
+    file[PLACE + "0"] = h5py.SoftLink("/" + PLACE)
+
+
+def circular(file):
+    file["layers/again"] = file["layers"]
+
+
+def elsewhere(file):
+    shape, dtype = file[PLACE].shape, file[PLACE].dtype
+    del file[PLACE]
+    file.create_dataset(PLACE, shape, dtype, external=[("private.bin", 0, h5py.h5f.UNLIMITED)])
+
+
+def virtual(file):
+    array = file[PLACE]
+    layout = h5py.VirtualLayout(array.shape, array.dtype)
+    layout[:] = h5py.VirtualSource("private.weights.h5", PLACE, array.shape, array.dtype)
+    del file[PLACE]
+    file.create_virtual_dataset(PLACE, layout)
+
+
+def immense(file):
+    del file[PLACE]
+    file.create_dataset(PLACE, (10**6, 10**6), "float32", chunks=(1000, 1000))  # 4 TB, of no bytes
+
+
+def worded(file):
+    del file[PLACE]
+    file[PLACE] = np.array([b"a", b"b"])
+
+
+def sequential(file):
+    """Of these h5py ends the process when their length is damaged."""
+    values = np.empty(1, object)
+    values[0] = np.arange(3)
+    file["layers"].attrs.create("name", values, dtype=h5py.vlen_dtype("int32"))
+
+
+def typed(file):
+    file["layers/type"] = np.dtype("float32")
+
+
+TRICKS = {
+    linked: "is a link",
+    pointing: "is a link",
+    circular: "is a link",
+    elsewhere: "holds nothing",
+    virtual: "holds nothing",
+    immense: "declares 4000000000000 bytes",
+    worded: "no numbers",
+    typed: "holds nothing",
+    sequential: "neither text nor numbers",
+}
+
+
+@pytest.fixture
+def toy_file(tmp_path):
+    save_weights(build_toy((32, 48, 3), 3), tmp_path / "a.weights.h5", {})
+    with h5py.File(tmp_path / "a.weights.h5") as file:
+        assert PLACE in file
+    return tmp_path / "a.weights.h5"
+
+
+@pytest.mark.parametrize("trick", TRICKS, ids=lambda trick: trick.__name__)
+def test_a_file_that_leads_elsewhere_or_lies_is_refused(trick, toy_file, tmp_path):
+    (tmp_path / "private.bin").write_bytes(bytes(4096))
+    (tmp_path / "private.weights.h5").write_bytes(toy_file.read_bytes())
+    with h5py.File(toy_file, "a") as file:
+        trick(file)
+    for read in (
+        open_file,
+        read_network,
+        lambda path: load_weights(build_toy((32, 48, 3), 3), path),
+    ):
+        with pytest.raises(UserError, match=f"a.weights.h5 is no sound weights .*{TRICKS[trick]}"):
+            read(toy_file)
+
+
+def replaced(file):
+    """Fits nowhere, and is small only when compressed."""
+    del file[PLACE]
+    file.create_dataset(PLACE, data=np.zeros((1000, 1000)), compression="gzip")
+
+
+def without_groups(file):
+    del file["layers"]
+
+
+def an_array_for_a_group(file):
+    del file["layers/conv2d"]
+    file["layers/conv2d"] = np.zeros(3)
+
+
+def a_group_for_an_array(file):
+    del file[PLACE]
+    file.create_group(PLACE)
+
+
+@pytest.mark.parametrize(
+    "trick", [replaced, without_groups, an_array_for_a_group, a_group_for_an_array]
+)
+def test_a_file_of_another_make_does_not_fit(trick, toy_file):
+    with h5py.File(toy_file, "a") as file:
+        trick(file)
+    with pytest.raises(UserError, match="a.weights.h5 does not fit this network"):
+        load_weights(build_toy((32, 48, 3), 3), toy_file)
+
+
+def test_flipped_bytes_are_one_sentence_or_nothing(toy_file):
+    """HDF5 has no checksums: a changed number may pass."""
+    whole, random = toy_file.read_bytes(), np.random.default_rng(0)
+    model, refused = build_toy((32, 48, 3), 3), 0
+    for _ in range(60):
+        damaged = bytearray(whole)
+        for place in random.integers(0, len(whole) // 4, 4):
+            damaged[place] = random.integers(256)
+        toy_file.write_bytes(damaged)
+        try:
+            load_weights(model, toy_file)
+        except UserError as error:
+            refused += 1
+            assert "\n" not in str(error)
+    assert 0 < refused < 60
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "1" * 5000, np.arange(3)])
+def test_a_configuration_that_is_no_json(toy_file, text):
+    with h5py.File(toy_file, "a") as file:
+        file.attrs["configuration"] = text
+    with pytest.raises(UserError, match="a.weights.h5 has a broken configuration"):
+        read_network(toy_file)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    model = build_toy((32, 48, 3), 3)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    model.layers[2].kernel.assign(model.layers[2].kernel.numpy() + [0, 0, 0, value])
+    save_checkpoint(model, tmp_path / "a.weights.h5", {}, {"run": 1, "rows": [], "best": [0, 0]})
+    for load in (load_weights, load_checkpoint):
+        with pytest.raises(UserError, match="a.weights.h5 holds .*not a number, in .*stem_conv"):
+            load(model, tmp_path / "a.weights.h5")
+
+
+@pytest.mark.parametrize("share", [0.1, 0.6, 0.99])
+def test_a_full_disk_is_one_sentence(tmp_path, capfd, share):
+    """As a limit of the size of files is; HDF5 once left a traceback for each of its objects."""
+    resource = pytest.importorskip("resource")
+    model, path = tiny_fcn(), tmp_path / "a.weights.h5"
+    save_weights(model, path, described())
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * len(before)), limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"a\.weights\.h5 cannot be written \(File too large\)"):
+            save_weights(model, path, described())
+        gc.collect()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert capfd.readouterr().err == ""
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+
+
+def test_the_room_asked_for_is_enough_and_not_much_more(tmp_path):
+    model = tiny_fcn(backbone="resnet20v1", filters=64)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    save_checkpoint(model, tmp_path / "a.weights.h5", described(), {})
+    taken = (tmp_path / "a.weights.h5").stat().st_size
+    assert taken < _room(model, {"configuration": to_json(described())}) < 1.5 * taken

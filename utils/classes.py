@@ -122,6 +122,19 @@ def read_classes(path: Path | str) -> Classes:
         ) from error
 
 
+def known_classes(path: Path | str | None) -> Classes | None:
+    """The classes of a `classes.json`; None when there is none.
+
+    So it is, too, when it names nothing but the background: then it keeps what was asked for a set
+    without objects, and the classes are those that the first set with some has.
+
+    Raises:
+        UserError: as `read_classes`.
+    """
+    classes = read_classes(path) if path else None
+    return classes if classes and classes.names != ("background",) else None
+
+
 def classes_from(content: object) -> Classes:
     """Classes from the content of a `classes.json` in any form that `read_classes` reads.
 

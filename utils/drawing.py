@@ -36,9 +36,9 @@ ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of severa
 DIMMED = 0.45  # brightness of what is right in an error map; below that of its void
 ERROR_VOID = (160, 160, 160)
 ERROR_COLOURS = {  # of Okabe and Ito's palette, which the colour-blind can tell apart
-    "missed object": (213, 94, 0),  # an object in the truth, background in the prediction
-    "false object": (86, 180, 233),  # background in the truth, an object in the prediction
-    "wrong object": (240, 228, 66),  # two different objects
+    "missed object": (213, 94, 0),  # another class in the truth, class 0 in the prediction
+    "false object": (86, 180, 233),  # class 0 in the truth, another in the prediction
+    "wrong object": (240, 228, 66),  # two different classes, neither of them class 0
 }
 
 
@@ -229,6 +229,13 @@ def error_map(picture: np.ndarray, truth: np.ndarray, predicted: np.ndarray) -> 
     return shown
 
 
+def error_names(first: str) -> tuple[str, str, str]:
+    """What the kinds of `ERROR_COLOURS` are called where class 0 has the name `first`."""
+    if first.casefold() == "background":
+        return tuple(ERROR_COLOURS)
+    return f"taken for {first}", f"{first} taken for another", "others confused"
+
+
 def write_index_png(path: Path | str, labels: np.ndarray, classes: Classes) -> None:
     """Write a label map as an 8-bit PNG of class ids with a palette, as PASCAL VOC does.
 
@@ -354,7 +361,8 @@ def comparison_figure(
         occurring.update(np.unique(truth).tolist())
 
     boxes, legend_texts, top = legend(classes, occurring, top, width)
-    kinds = ERROR_COLOURS | ({"not counted": ERROR_VOID} if VOID in occurring else {})
+    kinds = dict(zip(error_names(classes.names[0]), ERROR_COLOURS.values(), strict=True))
+    kinds |= {"not counted": ERROR_VOID} if VOID in occurring else {}
     more_boxes, more_texts, height = _key(list(kinds), list(kinds.values()), top, width)
     write_page(
         path,

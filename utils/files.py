@@ -1,16 +1,20 @@
 """Paths and files: the project's folder, whole replacement, names inside a folder, fingerprints."""
 
+import errno
 import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from utils.errors import UserError
+from utils.locks import UNFINISHED, writing_in
 
 PROJECT = Path(__file__).resolve().parents[1]
+MASK_SUFFIXES = (".png", ".tif", ".tiff")  # of the files of a folder of masks
 OUTSIDE = ".../"  # before the name of a file whose place is not told
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk, or of what one may have
 
 
 @contextmanager
@@ -19,25 +23,33 @@ def replace_whole(path: Path | str) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part, even when the process is killed
     while it writes. The temporary name keeps the suffixes, since libraries choose their format
-    by them, and is deleted when the block fails.
+    by them, and is deleted when the block fails, or, of a killed program, by the next that writes
+    into the folder.
 
     Raises:
         UserError: the folder cannot be made or written, or the disk is full.
     """
     path = Path(path)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(
-            dir=path.parent, prefix=".unfinished-", suffix="".join(path.suffixes[-2:])
-        )
-        os.close(handle)
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be written ({error.strerror}); choose a folder that can be."
-        ) from error
-    unfinished = Path(name)
-    try:
-        yield unfinished
+    with ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(writing_in(path.parent))
+            handle, name = tempfile.mkstemp(
+                dir=path.parent, prefix=UNFINISHED, suffix="".join(path.suffixes[-2:])
+            )
+            os.close(handle)
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be written ({error.strerror}); choose a folder that can be."
+            ) from error
+        unfinished = Path(name)
+        stack.callback(unfinished.unlink, missing_ok=True)
+        try:
+            yield unfinished
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            raise _unwritable(path, error) from error
         try:
             with open(unfinished, "rb") as file:
                 os.fsync(file.fileno())
@@ -46,11 +58,18 @@ def replace_whole(path: Path | str) -> Iterator[Path]:
             unfinished.chmod(0o666 & ~umask)  # mkstemp makes files that only their owner reads
             os.replace(unfinished, path)
         except OSError as error:
-            raise UserError(
-                f"{path} cannot be written ({error.strerror}); choose another name or make room."
-            ) from error
-    finally:
-        unfinished.unlink(missing_ok=True)
+            raise _unwritable(path, error) from error
+
+
+def _is_full(error: OSError) -> bool:
+    """Whether what failed is writing, for want of room; NumPy has words for it, but no number."""
+    return error.errno in FULL or (error.errno is None and " written" in str(error))
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    # Not the words of a library, which may be lines.
+    reason = os.strerror(error.errno or errno.ENOSPC)
+    return UserError(f"{path} cannot be written ({reason}); choose another name or make room.")
 
 
 def at_home(text: str) -> Path:
@@ -128,15 +147,15 @@ def portable(value: object) -> object:
 
 
 def fingerprint(path: Path) -> str:
-    """A text, 64 hexadecimal digits, that changes when a file or the PNGs of a folder change.
+    """A text, 64 hexadecimal digits, that changes when a file or the masks of a folder change.
 
-    Of a file the content counts (SHA-256); of PNGs, which may be many, names, sizes and times.
+    Of a file the content counts (SHA-256); of masks, which may be many, names, sizes and times.
 
     Raises:
         OSError: `path` is missing or cannot be read.
     """
     if path.is_dir():
-        files = sorted(path.glob("*.[pP][nN][gG]"))
+        files = sorted(f for f in path.glob("*.*") if f.suffix.lower() in MASK_SUFFIXES)
         text = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
     else:
         text = path.read_bytes()

@@ -1,4 +1,4 @@
-"""Make label maps from annotations (section 4 of the chapter) or from a folder of mask PNGs.
+"""Make label maps from annotations (section 4 of the chapter) or from a folder of masks.
 
     python3 utils/generate_gt_segmentation.py -j segmentation_train.json -p data/drinks
 
@@ -29,7 +29,7 @@ from utils.label_maps.listed import (
 )
 from utils.label_maps.report import Report
 from utils.reading import Reading, read_reading, write_decisions
-from utils.reading_options import READING_OPTIONS, add_reading_options, asked_reading
+from utils.reading_options import add_reading_options, asked_reading
 
 
 def make_labels(
@@ -105,7 +105,7 @@ def make_labels(
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
         report.finish(out, source, strict, progress, most_listed)
         keep_other(out)
-        if len(classes) > 1:  # a file without regions would fix "no classes"
+        if len(classes) > 1 or read_as.known():
             _keep(place or _new_place(source, data_path), classes, read_as)
 
     write_labels(out, folder, classes, entries(), made_from, read_as)
@@ -302,14 +302,16 @@ def _parse_arguments() -> argparse.Namespace:
         "--size", type=_size, metavar="HxW", help="size of the label maps (that of each picture)"
     )
     parser.add_argument(
-        "--masks", metavar="FOLDER", help="make labels from PNG masks instead of annotations"
+        "--masks",
+        metavar="FOLDER",
+        help="make labels from masks, PNGs or TIFFs, instead of annotations",
     )
     parser.add_argument(
         "--classes", metavar="FILE", help=f"a {FILE_NAME} (found beside the annotations)"
     )
     args = parser.parse_intermixed_args()  # files may stand between options
     if args.masks:
-        others = ("annotations", "json", "size", *(n for n in READING_OPTIONS if n != "void"))
+        others = ("annotations", "json", "size", "class_attribute", "class_name", "unclassed")
         given = [name for name in others if getattr(args, name)]
         if given:
             option = "the files" if given[0] == "annotations" else _flag(given[0])

@@ -44,13 +44,14 @@ def write_history(path: Path, earlier: list[dict], rows: list[dict]) -> None:
     `miou_history.npy` and `mpla_history.npy` are the chapter's: (epochs,) float64, the chapter's
     mIoU from 0 to 1 and the pixel accuracy in per cent.
     """
-    with replace_whole(path) as unfinished, open(unfinished, "w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(earlier + rows)
     for name, column, unit in (
         ("miou_history.npy", "chapter_miou", 1),
         ("mpla_history.npy", "pixel_accuracy", 100),
     ):
         with replace_whole(path.parent / name) as unfinished:
             np.save(unfinished, np.array([row[column] * unit for row in rows], np.float64))
+    # Last: where the CSV is whole, a killed program has left all three so.
+    with replace_whole(path) as unfinished, open(unfinished, "w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(earlier + rows)

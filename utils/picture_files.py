@@ -67,15 +67,23 @@ class Header:
 
 @contextmanager
 def opened(
-    path: Path | str, what: str = "picture", formats: str = "JPEG or PNG"
+    path: Path | str, what: str = "picture", formats: str = "JPEG or PNG", page: int = 0
 ) -> Iterator[Image.Image]:
-    """The opened picture (or other `what`); every way in which reading may fail is a `UserError`.
+    """The opened picture (or other `what`) or a page of it, counted as in `count_pages`; every way
+    in which reading may fail is a `UserError`.
 
     Its file is opened here: given a name, Pillow maps some uncompressed TIFFs with width and height
     exchanged when their orientation lays them on their side.
     """
-    with _file(path, what, formats) as file, Image.open(file, formats=FORMATS) as image:
-        yield image
+    with _file(path, what, formats) as file:
+        found = _tiff_page(path, file, page) if _kind(file) == "tiff" else None
+        file.seek(0)
+        with Image.open(file, formats=FORMATS) as image:
+            if found:
+                image.seek(found.index)
+            else:
+                _turn_to(image, path, page)
+            yield image
 
 
 def read_header(path: Path | str, page: int = 0) -> Header:

@@ -103,9 +103,7 @@ def contact_sheet(
 
 def _read(store: "LabelStore", key: str) -> "np.ndarray":
     """The picture of a label map with its first channels, (H, W, 3) uint8, or (H, W, 2)."""
-    from utils.pictures import channels_of
-
-    two = channels_of(store.picture_path(key)) == 2  # which do not make three
+    two = store.channels(key) == 2  # which do not make three
     return store.picture(key, channels=2 if two else 3)
 
 

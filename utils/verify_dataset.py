@@ -154,7 +154,7 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
         return []
     if source.is_dir():
         pictures = dict.fromkeys(store.picture_path(key) for key in store.keys)
-        _, lost, _ = pair(mask_files(source), pictures)
+        _, lost, _ = pair(mask_files(source, store.folder), pictures)
         words = f"{name}: there is no picture for the mask"
         return [Finding("pictures", f"{words} {mask.name}") for mask in lost]
     paths = listed_pictures((entry.file for entry in read_annotations(source)), store.folder)

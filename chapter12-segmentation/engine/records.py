@@ -222,7 +222,7 @@ class Data:
         default=PROJECT / "data" / "drinks",
     )
     train_labels: str = option(
-        "in the data folder: label maps, VIA annotations or a folder of index PNGs "
+        "in the data folder: label maps, VIA annotations or a folder of masks "
         "(segmentation_train.npy, made from segmentation_train.json)",
         default="segmentation_train.npy",
         fixed=True,

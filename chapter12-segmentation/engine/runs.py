@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,9 +11,17 @@ import keras
 
 import zoo
 from engine.records import Data, Network, Run
-from engine.weights import load_checkpoint, save_checkpoint, save_weights, to_json
+from engine.weights import (
+    load_checkpoint,
+    read_configuration,
+    read_state,
+    save_checkpoint,
+    save_weights,
+    to_json,
+)
 from utils.files import portable, replace_whole
-from utils.history import read_rows, write_history
+from utils.history import COLUMNS, read_rows, write_history
+from utils.locks import alone
 from utils.reading import Reading
 from utils.versions import commit, versions
 
@@ -47,6 +57,20 @@ class RunFiles:
     @property
     def curves(self) -> Path:
         return self.folder / f"{self.name}-curves.png"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other trainings from these files.
+
+        Raises:
+            UserError: another training has them, or the folder cannot be written.
+        """
+        complaint = (
+            f"another training writes {self.last} and its other files at this moment; wait for its "
+            "end, or train this one elsewhere with --save-dir, or under another --dataset NAME."
+        )
+        with alone(self.folder / f".{self.name}.lock", complaint):
+            yield
 
     def set_aside(self, run: int) -> int:
         """Give the weights and the configuration of an earlier run names of their own.
@@ -131,12 +155,31 @@ class Ledger:
         Raises:
             UserError: there is no checkpoint, or it does not fit.
         """
-        state = load_checkpoint(model, self.files.last)
-        self._run, self.rows, self.best = state["run"], state["rows"], tuple(state["best"])
-        self._earlier = [row for row in self._earlier if row["run"] != self._run]
+        load_checkpoint(model, self.files.last)
+        self.recall()
         if not self.files.best.is_file():
             print(f"{self.files.best} is gone; the next epoch writes it anew.")
             self.best = (-math.inf, -1)
+
+    def recall(self) -> bool:
+        """Take the rows of the run from its checkpoint, and write those that its files lack.
+
+        They lack them when the run was killed after the checkpoint of an epoch.
+
+        Returns:
+            Whether nothing was left to write after it, the curves of the whole run included.
+
+        Raises:
+            UserError: there is no checkpoint, or it holds no state of a run.
+        """
+        state = read_state(self.files.last)
+        self._run, self.rows, self.best = state["run"], state["rows"], tuple(state["best"])
+        self._earlier = [row for row in self._earlier if row["run"] != self._run]
+        history, curves = self.files.history, self.files.curves
+        whole = _values(read_rows(history)) == _values(self._earlier + self.rows)
+        if not whole:
+            self._write(read_configuration(self.files.last))
+        return whole and curves.is_file() and _time(curves) >= _time(history)
 
     def save_best(self, model: keras.Model, score: float, epoch: int) -> None:
         """Keep the weights of `model`, which has the highest score so far."""
@@ -153,9 +196,21 @@ class Ledger:
         # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
         state = {"run": self._run, "rows": self.rows, "best": list(self.best)}
         save_checkpoint(model, self.files.last, self.configuration, state)
-        write_history(self.files.history, self._earlier, self.rows)
+        self._write(self.configuration)
+
+    def _write(self, configuration: dict) -> None:
         with replace_whole(self.files.configuration) as unfinished:
-            unfinished.write_text(to_json(self.configuration) + "\n", encoding="utf-8")
+            unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
+        write_history(self.files.history, self._earlier, self.rows)  # last: see `recall`
+
+
+def _values(rows: list[dict]) -> list[list[str]]:
+    """The numbers of a history as text, by which a `nan` is like another."""
+    return [[str(row[name]) for name in COLUMNS] for row in rows]
+
+
+def _time(path: Path) -> int:
+    return path.stat().st_mtime_ns
 
 
 def run_files(network: Network, data: Data, run: Run) -> RunFiles:

@@ -127,8 +127,10 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     if earlier:
         check_classes(read_network(earlier).classes, earlier, store.classes, data.train_labels)
     network = replace(network, classes=store.classes)
+    # Before the run replaces files: of those in the repository the commit would be "dirty".
+    ledger = Ledger(files, network, describe_run(network, data, run, store.reading))
     done = epochs_done(files.last) if run.resume else 0
-    if done >= run.epochs:
+    if done >= run.epochs and ledger.recall():
         raise UserError(
             f"the run in {files.last} has all of its {done} epochs; raise --epochs to go on."
         )
@@ -141,8 +143,6 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         print("Batch size: ", data.batch_size)
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
         print(f"Sizes: {', '.join(sizes)}; the rate falls over {run.schedule_epochs} epochs.")
-    # Before the run replaces files: of those in the repository the commit would be "dirty".
-    configuration = describe_run(network, data, run, store.reading)
     return Session(
         network,
         data,
@@ -153,5 +153,5 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         validation_keys,
         class_weights,
         [stage for stage in plan if stage.end > done],
-        Ledger(files, network, configuration),
+        ledger,
     )

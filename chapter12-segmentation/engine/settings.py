@@ -90,11 +90,17 @@ def fill(values: dict, more: Mapping) -> None:
 
 
 def fill_restored(values: dict, weights: Path) -> None:
-    """Take the network, its size and the data folder from weights; the rest is their own."""
+    """Take the network, its size and the data folder from weights; the rest is their own.
+
+    A folder outside the project is not taken: weights may be a stranger's.
+    """
     remembered = read_options(weights)
     folder = remembered.get("data_path")
     if isinstance(folder, str) and not folder.startswith(OUTSIDE) and (PROJECT / folder).is_dir():
-        fill(values, {"data_path": PROJECT / folder})
+        path = PROJECT / folder
+        # By name alone: links are those of the project's owner.
+        if path.is_relative_to(PROJECT) and ".." not in path.parts:
+            fill(values, {"data_path": path})
     if remembered and not values["train"]:  # the size at which they were scored
         height, width = read_network(weights).size
         fill(values, {"height": height, "width": width})

@@ -11,7 +11,7 @@ from engine.records import Run
 from engine.reporting import Progress, Recorder, StopOnNaN
 from engine.runs import Ledger
 from engine.transfer import start_from
-from engine.weights import load_weights
+from engine.weights import check_numbers, load_weights
 from fast.adam import adam
 from fast.feed import feed
 from utils.plot_history import draw_curves
@@ -47,6 +47,7 @@ def bring_weights(
         load_weights(model, run.restore_weights)
     elif run.start_from:
         start_from(model, ledger.network.name, run.start_from)
+        check_numbers(model, run.start_from)
     ledger.begin()
     if run.restore_weights:  # trained before, and to be beaten
         ledger.save_best(model, score()["chapter_miou"], -1)

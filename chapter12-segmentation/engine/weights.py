@@ -9,24 +9,30 @@ in the attribute `run`.
 import argparse
 import glob
 import json
+import math
 import os
 import tempfile
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import h5py
 import keras
+import numpy as np
 
 import zoo
 from engine.legacy import as_today, unnamed
-from engine.records import LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
+from engine.records import LARGEST, LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
+from utils.history import COLUMNS
 from utils.reading import Reading, reading_from
 
 CONFIGURATION = "configuration"
 RUN = "run"
+DEFLATE = 1032  # times smaller than what it holds is the smallest that DEFLATE can be
+# What HDF5 and h5py raise on reading a damaged file.
+DAMAGED = (OSError, RuntimeError, KeyError, TypeError, ValueError)
 
 
 def to_json(value: dict) -> str:
@@ -76,36 +82,109 @@ def save_checkpoint(model: keras.Model, path: Path, configuration: dict, run: di
 
 
 def _write(model: keras.Model, path: Path, attributes: dict) -> None:
+    texts = {name: to_json(value) for name, value in attributes.items()}
     with replace_whole(path) as unfinished:
+        # On a full disk HDF5 prints a traceback for each of its objects: first see to the room.
+        unfinished.write_bytes(bytes(_room(model, texts)))
         model.save_weights(unfinished, overwrite=True)
         with h5py.File(unfinished, "a") as file:
-            for name, value in attributes.items():
-                file.attrs[name] = to_json(value)
+            file.attrs.update(texts)
+
+
+def _room(model: keras.Model, texts: Mapping[str, str]) -> int:
+    """Bytes that a file of weights, optimizer and texts takes at most."""
+    optimizer = getattr(model, "optimizer", None)  # of a compiled one
+    variables = model.variables + (optimizer.variables if optimizer else [])
+    numbers = sum(math.prod(variable.shape) for variable in variables)
+    # In HDF5 a group, of which each variable may have three, takes about a KB.
+    return 4 * numbers + 4096 * (len(variables) + 4) + sum(map(len, texts.values()))
 
 
 def open_file(path: Path) -> h5py.File:
-    """A weights file, open for reading.
+    """A weights file, open for reading; it holds groups and arrays of numbers, see `arrays_of`.
 
     Raises:
-        UserError: it is missing, may not be read, or is damaged.
+        UserError: it is missing, may not be read, is damaged, or holds anything else.
     """
+    file = _open(path)
+    _largest(path, file)
+    return file
+
+
+def _largest(path: Path, file: h5py.File) -> int:
+    """The numbers in the largest array of a file; closes it and raises if it is not sound."""
+    try:
+        return max((array.size for array in arrays_of(file)), default=0)
+    except DAMAGED as error:
+        file.close()
+        reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "it is damaged"
+        raise UserError(
+            f"{path} is no sound weights file ({reason}); train again or fetch the file again."
+        ) from error
+
+
+def _open(path: Path) -> h5py.File:
+    """The file for those who read its attributes alone; its arrays are not looked at."""
     try:
         return h5py.File(path, "r")
     except (FileNotFoundError, PermissionError) as error:
         raise UserError(
             f"{path} cannot be read ({error.strerror or 'missing'}); give another file."
         ) from error
-    except OSError as error:
+    except DAMAGED as error:
         raise UserError(
             f"{path} is not a whole HDF5 weights file; train again or fetch the file again."
         ) from error
 
 
+def arrays_of(file: h5py.File) -> Iterator[h5py.Dataset]:
+    """The arrays of a weights file, by a walk that neither leaves the file nor goes in a circle.
+
+    Raises:
+        ValueError: there is a link, which may lead into another file, data kept elsewhere, what is
+            no number, or more declared than is there.
+        OSError, RuntimeError, KeyError, TypeError: the file is damaged.
+    """
+    seen, groups = set(), [file]
+    while groups:
+        group = groups.pop()
+        _attributes_of(group)  # which raises
+        for name in group:
+            link = group.get(name, getlink=True)
+            item = group[name] if isinstance(link, h5py.HardLink) else None
+            place = h5py.h5o.get_info(item.id).addr if item is not None else None
+            if place is None or place in seen:
+                raise ValueError(f"{name!r} is a link")
+            seen.add(place)
+            if isinstance(item, h5py.Group):
+                groups.append(item)
+            elif not isinstance(item, h5py.Dataset) or item.external or item.is_virtual:
+                raise ValueError(f"{name!r} holds nothing")
+            elif item.dtype.kind not in "biuf" and item.attrs.get("dtype") != "bfloat16":
+                raise ValueError(f"{name!r} holds {item.dtype}, no numbers")
+            elif item.nbytes > DEFLATE * item.id.get_storage_size():
+                raise ValueError(f"{name!r} declares {item.nbytes} bytes, which are not there")
+            else:
+                yield item
+
+
+def _attributes_of(group: h5py.Group) -> dict:
+    """The attributes of a group: text and numbers; errors as `arrays_of`."""
+    for name in group.attrs:
+        if not isinstance(name, str):
+            raise ValueError(f"the name of the attribute {name!r} is no text")
+        kind = h5py.h5a.open(group.id, name.encode()).get_type().get_class()
+        # On sequences whose length is damaged, h5py 3.14 ends the process.
+        if kind not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
+            raise ValueError(f"the attribute {name!r} is neither text nor numbers")
+    return dict(group.attrs)
+
+
 def _attribute(path: Path, name: str) -> dict:
-    with open_file(path) as file:
+    with _open(path) as file:
         try:
-            value = json.loads(file.attrs.get(name, "{}"))
-        except (TypeError, ValueError):
+            value = json.loads(_attributes_of(file).get(name, "{}"))
+        except DAMAGED:  # of which RecursionError is one
             value = None
     if not isinstance(value, dict):
         raise UserError(f"{path} has a broken {name}; fetch the file again.")
@@ -140,9 +219,11 @@ def _check_found_out(run: dict) -> None:
     """Raise `ValueError` unless what `settings` finds out of a run is sound."""
     size, epochs = run["size"], run["schedule_epochs"]
     sides = [size] if not isinstance(size, list | tuple) else size
-    if len(sides) != 2 or not all(type(side) is int and side >= LEAST_SIDE for side in sides):
+    if len(sides) != 2 or not all(
+        type(side) is int and LEAST_SIDE <= side <= LARGEST for side in sides
+    ):
         raise ValueError(f"size is {size!r}")
-    if epochs is not None and not (type(epochs) is int and epochs > 0):
+    if epochs is not None and not (type(epochs) is int and 0 < epochs <= LARGEST):
         raise ValueError(f"schedule_epochs is {epochs!r}")
 
 
@@ -236,7 +317,10 @@ def _count_classes(path: Path) -> int | None:
                 biases.append(item.shape[0])
 
     with open_file(path) as file:
-        file.visititems(visit)
+        try:
+            file.visititems(visit)
+        except DAMAGED as error:
+            raise UserError(f"{path} is damaged; fetch the file again.") from error
     return biases[0] if biases else None
 
 
@@ -257,19 +341,40 @@ def load_weights(model: keras.Model, path: Path) -> None:
         link = Path(folder) / ("weights" + suffix)
         _link(path.resolve(), link)
         _load(view, link, f"{path} does not fit this network")
+    check_numbers(model, path)
 
 
 def _load(model: keras.Model, path: Path, complaint: str) -> None:
+    cure = (
+        "leave out the options of the network, which the file knows, or give those that it was "
+        "trained with."
+    )
+    with _open(path) as file:
+        largest = _largest(path, file)
+    # Keras reads an array before it looks at its shape.
+    if largest > max(math.prod(weight.shape) for weight in model.weights):
+        raise UserError(f"{complaint}; {cure}")
     try:
         with warnings.catch_warnings():
             # Keras only warns of layers that the file lacks, and leaves them untrained.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (ValueError, KeyError, OSError, UserWarning) as error:
-        raise UserError(
-            f"{complaint}; leave out the options of the network, which the file knows, or give "
-            "those that it was trained with."
-        ) from error
+    except (*DAMAGED, UserWarning) as error:
+        raise UserError(f"{complaint}; {cure}") from error
+
+
+def check_numbers(model: keras.Model, path: Path) -> None:
+    """Refuse weights that predict nothing, as they are left by a training that went astray.
+
+    Raises:
+        UserError: a weight of `model`, which come from `path`, is infinite or not a number.
+    """
+    for weight in model.weights:
+        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+            raise UserError(
+                f"{path} holds weights that are infinite or not a number, in {weight.path}; give "
+                "others, as those of an earlier run."
+            )
 
 
 def _link(path: Path, link: Path) -> None:
@@ -281,7 +386,7 @@ def _link(path: Path, link: Path) -> None:
 
 def epochs_done(checkpoint: Path) -> int:
     """The epochs that the run of a checkpoint has behind it."""
-    return len(_read_state(checkpoint)["rows"])
+    return len(read_state(checkpoint)["rows"])
 
 
 def load_checkpoint(model: keras.Model, path: Path) -> dict:
@@ -294,19 +399,32 @@ def load_checkpoint(model: keras.Model, path: Path) -> dict:
     Raises:
         UserError: there is no checkpoint, or it does not fit the network.
     """
-    state = _read_state(path)
+    state = read_state(path)
     _load(model, path, f"{path} does not fit this network")
+    check_numbers(model, path)
     return state
 
 
-def _read_state(checkpoint: Path) -> dict:
+def read_state(checkpoint: Path) -> dict:
     """The state of the run in a checkpoint: its number, the rows of its history, and its best."""
     state = _attribute(checkpoint, RUN)
     run, rows, best = (state.get(name) for name in ("run", "rows", "best"))
     sound = type(run) is int and isinstance(rows, list) and isinstance(best, list)
-    if not sound or len(best) != 2 or not all(isinstance(row, dict) for row in rows):
+    sound = sound and len(best) == 2 and _is_number(best[0]) and type(best[1]) is int
+    if not sound or not all(_is_row(row, run, epoch) for epoch, row in enumerate(rows, 1)):
         raise UserError(
             f"{checkpoint} holds no state of a run to go on with; begin with --restore-weights or "
             "--start-from in place of --resume."
         )
     return state
+
+
+def _is_row(row: object, run: int, epoch: int) -> bool:
+    """Whether this is the row of a history that an epoch of a run has left."""
+    if not isinstance(row, dict) or set(row) != set(COLUMNS):
+        return False
+    return row["run"] == run and row["epoch"] == epoch and all(map(_is_number, row.values()))
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is float or (type(value) is int and abs(value) <= LARGEST)

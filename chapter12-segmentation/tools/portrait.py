@@ -14,7 +14,7 @@ from evaluation import Answer, pictures_of_store, segment_objects
 from metrics import count_confusions, iou_per_class, picture_accuracies, picture_mious
 from utils.boundaries import BAND_NAMES, BANDS, count_by_distance
 from utils.classes import Classes
-from utils.drawing import ERROR_COLOURS, comparison_figure
+from utils.drawing import ERROR_COLOURS, comparison_figure, error_names
 from utils.files import replace_whole
 from utils.label_maps.store import LabelStore
 from utils.pictures import resize_picture
@@ -24,6 +24,7 @@ SIZES = (0, 0.01, 0.1)  # share of the picture from which an object class is sma
 SIZE_NAMES = ("below 1 %", "1 to 10 %", "above 10 %")
 MOST_COUNTED = 8  # with more classes the cells of the drawn matrix have no room for pixels,
 MOST_WRITTEN = 20  # and then none for shares
+EDGE = "0.4"  # grey around bars and points, whose class may be white
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ def object_regions(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nda
     """
     pixels = matrices.sum(-1)  # (N, C)
     pictures, classes = np.nonzero(pixels[:, 1:])
-    classes = classes + 1  # class 0, the background, is no object
+    classes = classes + 1  # class 0, mostly the background, is no object
     shares = pixels[pictures, classes] / pixels.sum(-1)[pictures]
     return classes, shares, iou_per_class(matrices)[pictures, classes]
 
@@ -109,8 +110,10 @@ def print_portrait(errors: Errors, names: tuple[str, ...]) -> None:
     matrix = errors.matrices.sum(0)  # (C, C)
     pixels, wrong = errors.bands.T
     print(f"\n{wrong.sum():,} of {pixels.sum():,} pixels are wrong")
-    for kind, count in error_kinds(matrix).items():
-        print(f"  {kind:14} {count:>11,}  {_percent(count, wrong.sum()):>6}")
+    kinds = error_names(names[0])
+    width = max(14, *map(len, kinds))
+    for kind, count in zip(kinds, error_kinds(matrix).values(), strict=True):
+        print(f"  {kind:{width}} {count:>11,}  {_percent(count, wrong.sum()):>6}")
 
     print("\nTrue class (rows) by predicted class: pixels, share of the row")
     width = max(18, *map(len, names))
@@ -126,12 +129,13 @@ def print_portrait(errors: Errors, names: tuple[str, ...]) -> None:
             f"  {name:20}   {share:>15}   {accuracy:>8}   {_percent(wrong_here, wrong.sum()):>15}"
         )
 
-    print("\nShare of its picture   object classes   mean IoU")
+    heading = f"classes but {names[0]}"
+    print(f"\nShare of its picture   {heading}   mean IoU")
     _, shares, ious = object_regions(errors.matrices)
     for size, name in enumerate(SIZE_NAMES):
         chosen = ious[np.digitize(shares, SIZES) - 1 == size]
         mean = f"{chosen.mean():.4f}" if len(chosen) else "-"
-        print(f"  {name:18}   {len(chosen):>14}   {mean:>8}")
+        print(f"  {name:18}   {len(chosen):>{len(heading)}}   {mean:>8}")
 
     print("\nThe worst pictures")
     for index in from_worst_to_best(errors.matrices)[:WORST]:
@@ -193,11 +197,12 @@ def _draw_confusion(axes, matrix: np.ndarray, classes: Classes) -> None:
 
 def _draw_ious(axes, matrix: np.ndarray, classes: Classes) -> None:
     ious = iou_per_class(matrix)  # (C,)
-    axes.barh(classes.names, np.nan_to_num(ious), color=np.array(classes.colours) / 255)
+    colours = np.array(classes.colours) / 255
+    axes.barh(classes.names, np.nan_to_num(ious), color=colours, edgecolor=EDGE, lw=0.8)
     for place, iou in enumerate(ious):
         text = "absent" if np.isnan(iou) else f"{iou:.3f}"
         axes.text(np.nan_to_num(iou) + 0.01, place, text, va="center")
-    axes.invert_yaxis()  # the background first, as in the matrix
+    axes.invert_yaxis()  # class 0 first, as in the matrix
     axes.set(title="IoU per class, all pictures together", xlim=(0, 1.12))
     axes.set_xticks(np.linspace(0, 1, 6))
 
@@ -224,12 +229,14 @@ def _draw_sizes(axes, matrices: np.ndarray, classes: Classes) -> None:
         here = ids == class_id
         colour = np.array([classes.colours[class_id]]) / 255
         name = classes.names[class_id]
-        axes.scatter(shares[here], ious[here], 22, c=colour, alpha=0.7, lw=0, label=name)
+        style = {"c": colour, "alpha": 0.7, "lw": 0.5, "edgecolor": EDGE}
+        axes.scatter(shares[here], ious[here], 22, label=name, **style)
     for border in SIZES[1:]:
         axes.axvline(border, color="0.6", lw=0.8, ls=":")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-    axes.set(title="IoU of each object class in each picture", ylim=(-0.03, 1.03))
+    title = f"IoU of each class but {classes.names[0]} in each picture"
+    axes.set(title=title, ylim=(-0.03, 1.03))
     axes.set(xlabel="share of its picture", ylabel="IoU")
     if 0 < len(np.unique(ids)) <= MOST_COUNTED:
         axes.legend(frameon=False)

@@ -12,8 +12,71 @@ from utils.classes import Classes
 from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
 from utils.files import inside
-from utils.pictures import list_pictures, of_other_kinds, read_picture, resize_labels
+from utils.label_maps.store import LabelStore
+from utils.pictures import list_pictures, of_other_kinds, pages_of, read_picture, resize_labels
 from utils.reading import Reading
+
+RESULTS = ("-mask.png", "-segmentation.png")  # after the name of a picture
+PORTRAIT = ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg")  # see `draw_portrait`
+LONGEST = 255  # bytes of a name in most file systems
+
+
+def check_results(paths: Iterable[Path], folder: Path) -> None:
+    """Refuse to segment pictures into `folder` where a result would replace one of them.
+
+    Args:
+        paths: files and folders, as for `pictures_of_files`.
+        folder: of the results.
+
+    Raises:
+        UserError: it would, or a path does not exist.
+    """
+    files = list_pictures(paths)
+    names = [name for name, _, _ in _told_apart(files) if not _unusable(name)]
+    _check_apart((folder / (name + end) for name in names for end in RESULTS), files)
+
+
+def check_results_of_store(
+    store: LabelStore, labels: Path, folder: Path, plot: bool, portrait: bool
+) -> None:
+    """Refuse to draw what `--plot` and `--portrait` do where that would replace some of the data.
+
+    Args:
+        store: with the pictures.
+        labels: what was asked for; the masks of a folder are inputs too.
+        folder: of the results.
+        plot: whether every picture is drawn.
+        portrait: whether the errors are, see `tools.portrait`.
+
+    Raises:
+        UserError: a result would replace a picture or a mask.
+    """
+    inputs = [store.picture_path(key) for key in store.keys]
+    if labels.is_dir():
+        inputs += labels.iterdir()
+    names = [key + end for key in store.keys for end in RESULTS] if plot else []
+    names += PORTRAIT if portrait else ()
+    _check_apart((folder / name for name in names), inputs)
+
+
+def _check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise `UserError` if an output is the file of an input, by whatever name or link."""
+    known = {}
+    for path in inputs:
+        if path.exists():
+            known[_identity(path)] = path
+    for path in outputs:
+        if path.exists() and _identity(path) in known:
+            raise UserError(
+                f"{path} would be replaced by a result, and is the input {known[_identity(path)]}; "
+                "choose another --prediction-dir, or move that file away."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tells files apart: the same for all names of one, in links and letter case."""
+    status = path.stat()
+    return status.st_dev, status.st_ino
 
 
 def pictures_of_files(
@@ -21,6 +84,7 @@ def pictures_of_files(
 ) -> Iterator[tuple[str, np.ndarray, None]]:
     """(name, picture, no truth) of every picture among files and folders; names are told apart.
 
+    Each page of a TIFF, and each frame of an animation, is a picture: "stack.tif#1" and on.
     What cannot be read is named and passed over, so that one damaged file does not cost the others.
 
     Args:
@@ -32,8 +96,8 @@ def pictures_of_files(
     Raises:
         UserError: a path does not exist, or, after the last picture, some could not be read.
     """
-    reading, seen = reading or Reading(), set()
-    files, unread = list_pictures(paths), []
+    reading = reading or Reading()
+    named, unread = _told_apart(list_pictures(paths)), []
     others = [other.name for path in paths if path.is_dir() for other in of_other_kinds(path)]
     if others:
         print(
@@ -41,33 +105,64 @@ def pictures_of_files(
             "save them as JPEG or PNG.",
             file=sys.stderr,
         )
-    names = []
-    for path in files:
-        name = path.name
-        while name in seen:
-            name = f"{path.resolve().parent.name}-{name}"
-        seen.add(name)
-        names.append(name)
 
-    def read(path: Path) -> np.ndarray | UserError:
+    def read(one: tuple[str, Path, int]) -> np.ndarray | UserError:
+        name, path, page = one
+        if reason := _unusable(name):
+            return UserError(f"{str(path)!r} {reason}, as which its results are called; rename it.")
         try:
-            return read_picture(path, scale=reading.scale, turn=reading.turn, channels=channels)
+            return read_picture(
+                path, scale=reading.scale, turn=reading.turn, channels=channels, page=page
+            )
         except UserError as error:
             return error
 
-    for name, picture in zip(names, map_ahead(read, files, workers), strict=True):
+    for (name, _, _), picture in zip(named, map_ahead(read, named, workers), strict=True):
         if not isinstance(picture, UserError):
             yield name, picture, None
-        elif len(files) == 1:
+        elif len(named) == 1:
             raise picture
         else:
             print(f"passed over: {picture}", file=sys.stderr)
             unread.append(name)
     if unread:
         raise UserError(
-            f"{len(unread)} of {len(files)} pictures could not be read, {unread[0]} among them; "
+            f"{len(unread)} of {len(named)} pictures could not be read, {unread[0]} among them; "
             "save them anew. What could be read is segmented."
         )
+
+
+def _told_apart(files: Iterable[Path]) -> list[tuple[str, Path, int]]:
+    """Every page of every file: a name of its own, the file, and the page, from 0.
+
+    Where another file has that name already, the folder's comes before it.
+    """
+    named, seen = [], set()
+    for path in files:
+        name = path.name
+        while name.casefold() in seen:  # some file systems do not know a from A
+            name = f"{path.resolve().parent.name}-{name}"
+        seen.add(name.casefold())
+        try:
+            count = pages_of(path)
+        except UserError:
+            count = 1  # reading it tells
+        ends = [f"#{number}" for number in range(1, count + 1)] if count > 1 else [""]
+        named += [(name + end, path, page) for page, end in enumerate(ends)]
+    return named
+
+
+def _unusable(name: str) -> str | None:
+    """What is wrong with the name of a picture that results cannot be called by, else None."""
+    try:
+        if len((name + max(RESULTS, key=len)).encode()) > LONGEST:
+            return "has too long a name"
+        inside(Path(), name)
+    except UnicodeEncodeError:
+        return "has a name that is no text"
+    except UserError:
+        return "has a name that leads elsewhere on some systems"
+    return None
 
 
 def segment_pictures(
@@ -101,8 +196,7 @@ def segment_pictures(
         name, picture, truth, predicted = entry
         if truth is not None:  # maps may be larger or smaller than their pictures
             truth = resize_labels(truth, picture.shape[:2])
-        mask = inside(folder, f"{name}-mask.png")
-        figure = inside(folder, f"{name}-segmentation.png")
+        mask, figure = (inside(folder, name + end) for end in RESULTS)
         write_index_png(mask, predicted, classes)
         segmentation_figure(figure, picture, predicted, classes, truth=truth, title=name)
         shares = np.bincount(predicted.ravel(), minlength=len(classes)) / predicted.size
@@ -115,4 +209,5 @@ def segment_pictures(
 
     for lines in map_ahead(write, segmented(), workers):
         if verbose:
-            print(lines)
+            # Standard output refuses bytes that are no text, as the name of a folder may hold.
+            print(lines.encode(errors="backslashreplace").decode())

@@ -14,6 +14,8 @@ from utils.errors import UserError
 
 STEP = {1: 6, 2: 9}  # layers that one more block in each of the three stages adds, by version
 MOST_LAYERS = 8  # then the coarsest value stands for 1024 pixels
+MOST_DEPTH = 1202  # the deepest that the paper of the ResNets trained
+MOST_FILTERS = 2048  # eight times the book's
 
 
 def parse_backbone(name: str) -> dict[str, int]:
@@ -30,6 +32,8 @@ def parse_backbone(name: str) -> dict[str, int]:
         )
     depth, version = int(match[1]), int(match[2])
     step = STEP[version]
+    if depth > MOST_DEPTH:
+        raise UserError(f"--backbone {name!r} is too deep; give at most {MOST_DEPTH} layers.")
     if depth < step + 2 or (depth - 2) % step:
         below = max((depth - 2) // step, 1) * step + 2
         raise UserError(
@@ -53,8 +57,8 @@ def check_chapter(backbone: str, layers: int, filters: int) -> None:
     parse_backbone(backbone)
     if not 1 <= layers <= MOST_LAYERS:
         raise UserError(f"--layers {layers}: the pyramid has 1 to {MOST_LAYERS} levels.")
-    if filters < 1:
-        raise UserError(f"--filters {filters}: the head has at least 1 filter.")
+    if not 1 <= filters <= MOST_FILTERS:
+        raise UserError(f"--filters {filters}: the head has 1 to {MOST_FILTERS} filters.")
 
 
 def build_chapter(

@@ -7,6 +7,7 @@ black and white, colours, transparency: what pixels mean is decided in `mask_mea
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -15,10 +16,14 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
-from utils.pictures import opened, pictures_in
+from utils.files import MASK_SUFFIXES
+from utils.pictures import opened, pages_of, pictures_in
 
 PICTURE_ENDINGS = ("_masks", "_labels", "annot")  # the last is CamVid's `train`, `trainannot`
 MOST_COLOURS = 4096  # in a mask; with more it is a photograph and its colours are not told apart
+
+# TIFFs of one channel, in Pillow's words: 1 to 16 bits, or a palette.
+SINGLE = {"1", "L", "L;2", "L;4", "I;16", "I;16B", "I;16N", "P", "P;1", "P;2", "P;4"}
 
 Colour = tuple[int, int, int]
 
@@ -55,6 +60,7 @@ class Look:
         clear: a grey value that is transparent; None when there is none.
         palette: (red, green, blue, alpha) of each index.
         alpha: whether the file knows transparency.
+        page: of a file with several, from 0; None in a file with one.
     """
 
     path: Path
@@ -66,6 +72,11 @@ class Look:
     clear: int | None = None
     palette: tuple[tuple[int, int, int, int], ...] = field(default=(), repr=False)
     alpha: bool = False
+    page: int | None = None
+
+    def __str__(self) -> str:
+        """The file, and the number of the page, as `pictures.page_keys` has it."""
+        return str(self.path) if self.page is None else f"{self.path}#{self.page + 1}"
 
     def pixels(self) -> Iterator[tuple[Pixel, int]]:
         """Each kind of pixel and how many there are, in the order of `codes`."""
@@ -87,23 +98,33 @@ class Look:
         return Pixel(self.kind, value, colour, alpha if self.alpha else None)
 
 
-def mask_files(folder: Path | str) -> list[Path]:
-    """The PNGs of a folder, sorted by name.
+def mask_files(folder: Path | str, pictures: Path | str) -> list[Path]:
+    """The PNGs and TIFFs of a folder, sorted by name.
+
+    Args:
+        folder: of the masks.
+        pictures: the folder of their pictures. Where that is the same and holds PNGs, its TIFFs are
+            pictures.
 
     Raises:
         UserError: there are none.
     """
     folder = Path(folder)
-    files = sorted(p for p in folder.glob("*") if p.suffix.lower() == ".png" and p.name[0] != ".")
+    files = sorted(p for p in folder.glob("*") if _is_mask(p) and p.name[0] != ".")
     if not files:
         raise UserError(f"{folder} is no folder of PNG masks; name one that holds them.")
-    return files
+    pngs = [path for path in files if path.suffix.lower() == ".png"]
+    return pngs if pngs and folder.resolve() == Path(pictures).resolve() else files
+
+
+def _is_mask(path: Path) -> bool:
+    return path.suffix.lower() in MASK_SUFFIXES
 
 
 def pictures_beside(folder: Path | str) -> Path:
     """The folder with the pictures of a folder of masks: `val` for `val_masks`, `val_labels` and
-    `valannot`, otherwise `images` beside it, otherwise the folder itself when it holds others than
-    PNGs.
+    `valannot`, otherwise `images` beside it, otherwise the folder itself when it holds pictures
+    that are no masks, or PNGs and others.
 
     Raises:
         UserError: there is no such folder.
@@ -116,7 +137,8 @@ def pictures_beside(folder: Path | str) -> Path:
     pictures = folder.with_name("images")
     if pictures.is_dir() and pictures != folder:
         return pictures
-    if any(path.suffix.lower() != ".png" for path in pictures_in(folder)):
+    found = pictures_in(folder)
+    if not all(map(_is_mask, found)) or 1 < len({p.suffix.lower() == ".png" for p in found}):
         return folder
     raise UserError(
         f"the pictures of the masks in {folder} are not beside it; name both folders with "
@@ -134,7 +156,7 @@ def pair(
         The picture of each mask that has one; the masks without; the pictures without.
 
     Raises:
-        UserError: two pictures have the stem of one mask.
+        UserError: two pictures have the stem of one mask, or two masks that of one picture.
     """
     found, masks, pictures = {}, list(masks), list(pictures)
     for form in (str, _composed, _caseless):
@@ -151,20 +173,32 @@ def pair(
                 )
             if candidates and stems[form(mask.stem)] == 1:
                 found[mask] = candidates[0]
+            elif candidates and form is str:
+                other = next(m for m in masks if m.stem == mask.stem and m != mask)
+                raise UserError(
+                    f"{mask} and {other.name} are both masks of {candidates[0].name}; keep one of "
+                    "them."
+                )
         taken = set(found.values())
         masks = [mask for mask in masks if mask not in found]
         pictures = [path for path in pictures if path not in taken]
     return found, masks, pictures
 
 
-def look_at(path: Path) -> Look:
-    """What a mask holds; its pixels are counted, not kept.
+def look_at(path: Path) -> list[Look]:
+    """What a mask holds, one of each page; pixels are counted, not kept.
 
     Raises:
-        UserError: the file is missing, is no picture, is damaged, or has colours of 16 bits, of
-            which Pillow reads the upper 8 alone.
+        UserError: the file is missing, is no picture, is damaged, is a TIFF of several channels, or
+            has colours of 16 bits, of which Pillow reads the upper 8 alone.
     """
-    with opened(path, "mask", "8-bit PNG") as image:
+    count = pages_of(path)
+    return [_look_at(path, page) for page in (range(count) if count > 1 else [None])]
+
+
+def _look_at(path: Path, page: int | None) -> Look:
+    """What a mask, or a page of it, holds; errors as `look_at`."""
+    with _opened(path, page) as image:
         white, clear, palette = _white(image), None, ()
         alpha = "A" in image.mode or "transparency" in image.info
         kind = "palette" if image.mode == "P" else "colour"
@@ -188,7 +222,12 @@ def look_at(path: Path) -> Look:
             if many := codes.dtype == np.uint32 and len(values) > MOST_COLOURS:
                 kind = "colour"
                 values, counts = np.unique(codes & 255, return_counts=True)
-    return Look(path, kind, values.astype(np.int64), counts, many, white, clear, palette, alpha)
+    values = values.astype(np.int64)
+    return Look(path, kind, values, counts, many, white, clear, palette, alpha, page)
+
+
+def _opened(path: Path, page: int | None) -> AbstractContextManager[Image.Image]:
+    return opened(path, "mask", "8-bit PNG", page or 0)
 
 
 def labels_of(look: Look, label: Callable[[Pixel], int]) -> np.ndarray:
@@ -201,7 +240,7 @@ def labels_of(look: Look, label: Callable[[Pixel], int]) -> np.ndarray:
     Raises:
         UserError: as `look_at`.
     """
-    with opened(look.path, "mask", "8-bit PNG") as image:
+    with _opened(look.path, look.page) as image:
         codes = _codes(image)
     labels = np.array([label(pixel) for pixel, _ in look.pixels()], np.uint8)
     if look.many:
@@ -217,9 +256,14 @@ def _white(image: Image.Image) -> int:
     """The greatest value that a mask of its kind can have; for an image that is not loaded yet.
 
     Raises:
-        ValueError: colours have 16 bits.
+        ValueError: colours have 16 bits, or a TIFF has several channels.
     """
-    stored = str(image.tile[0][3]) if image.tile and image.format == "PNG" else image.mode
+    stored = image.mode
+    if image.tile and image.format in ("PNG", "TIFF"):
+        stored = image.tile[0].args
+        stored = stored if isinstance(stored, str) else stored[0]
+    if image.format == "TIFF" and stored not in SINGLE:
+        raise ValueError(f"it is a TIFF of the kind {stored}, not of one channel or a palette")
     if stored.endswith(";16B") and image.mode[0] != "I":
         raise ValueError("its colours have 16 bits")
     return {"1": 1, "L;2": 3, "L;4": 15}.get(stored, 255)

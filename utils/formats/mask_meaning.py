@@ -71,6 +71,8 @@ def decide(
     if masks.by_colour:
         _drop(masks, lambda index: masks.classes.colours[index] in masks.void and not in_use(index))
     _refuse_unknown(masks)
+    if len(masks.classes) == 1:
+        masks.remarks.append(f"they hold no class but {masks.classes.names[0]!r}")
     return masks
 
 
@@ -236,7 +238,11 @@ def _read_greys(masks: Masks, in_colours: str | None) -> str | None:
     whites: dict[int, set[int]] = {}
     for pixel in greys:
         whites.setdefault(pixel.white, set()).add(pixel.value)
-    masks.flags = frozenset(w for w, values in whites.items() if w < 255 and values <= {0, w})
+    masks.flags = frozenset(
+        white
+        for white, values in whites.items()
+        if white < 255 and values <= {0, white} and not masks.is_void(white)
+    )
     values = {p.value for p in greys if p.white not in masks.flags and not masks.is_void(p.value)}
     hidden = any(p.kind == "grey" and p.value == VOID and masks.is_clear(p) for p in masks.seen)
     if hidden and (1 in values or not masks.two):
@@ -327,11 +333,12 @@ def _contradiction(masks: Masks, values: set[int], kept: str) -> str:
     """What to say of grey values that are not black and white where the data folder's masks are."""
     value = min(values - {0}, default=0)
     most = max(values - {VOID}, default=0)
+    count = len(masks.classes or ())
     path = masks.first(lambda p: p.kind == "grey" and p.value == value)
     text = f'{path} has the value {value}, but {masks.source} has "masks": "{kept}"'
     if kept == "alpha":
         return f"{text}; save it with an object that is opaque, or in black and white."
-    if most >= len(masks.classes) and masks.numbered:
+    if most >= count and masks.numbered:
         return (
             f"{text}, as other masks hold 0 and 255 only; if these hold class ids, and 255 is "
             f"void, delete {masks.source} and make the labels of {masks.folder} first."
@@ -365,7 +372,7 @@ def _derived(masks: Masks) -> Classes:
         shown = ", ".join(map(str, sorted({p.value for p in seen})[:12]))
         three = len({p.value for p in seen}) > 2
         void = [value for value in ids if three and _can_be_ids(ids - {value})]
-        cure = f"give --void {max(void)} if that is void, or " if void and not many else ""
+        cure = f"{masks.as_void([max(void)])} if that is void, or " if void and not many else ""
         raise UserError(
             f"the values {shown} of the masks in {masks.folder} do not look like class ids; {cure}"
             f"write a {FILE_NAME} beside that folder that names every id, or gives each class its "
@@ -375,7 +382,8 @@ def _derived(masks: Masks) -> Classes:
     if unused and ids:
         shown = ", ".join(map(str, unused[:SHOWN])) + (", ..." if len(unused) > SHOWN else "")
         masks.remarks.append(
-            f"no mask has the class ids {shown}; if {max(ids)} means void, give --void {max(ids)}"
+            f"no mask has the class ids {shown}; if {max(ids)} means void, "
+            f"{masks.as_void([max(ids)])}"
         )
     return named(["background", *(f"class {index}" for index in range(1, count))])
 
@@ -396,40 +404,38 @@ def _refuse_unknown(masks: Masks) -> None:
     unknown = [pixel for pixel in masks.seen if masks.label(pixel) is None]
     if not unknown:
         return
-    path = masks.first(lambda p: masks.label(p) is None)
-    inside = [p for look in masks.looks if look.path == path for p, _ in look.pixels()]
-    pixel = next(p for p in map(masks.as_grey, inside) if masks.label(p) is None)
+    mask = masks.first(lambda p: masks.label(p) is None)
+    inside = (masks.as_grey(pixel) for pixel, _ in mask.pixels())
+    pixel = next(pixel for pixel in inside if masks.label(pixel) is None)
     by_value = pixel.kind == "grey" and masks.grey != "colours"
     if by_value or (pixel.kind == "palette" and not masks.by_colour):
-        raise UserError(_unknown_value(masks, path, pixel, unknown))
+        raise UserError(_unknown_value(masks, mask, pixel, unknown))
     more = "or save masks of class ids"
     if pixel.kind == "palette":
         more = 'or "palettes": "index" if indices are class ids'
     raise UserError(
-        f"{path} has the colour {pixel.colour}, which is no class's; give each class its "
+        f"{mask} has the colour {pixel.colour}, which is no class's; give each class its "
         f'"colour" in {FILE_NAME}, put "void_colours": ["#{bytes(pixel.colour).hex()}"] into its '
         f'"reading" if that is void, {more}.'
     )
 
 
-def _unknown_value(masks: Masks, path: Path, pixel: Pixel, unknown: list[Pixel]) -> str:
+def _unknown_value(masks: Masks, mask: Look, pixel: Pixel, unknown: list[Pixel]) -> str:
     """What to say of values that no class has: that they may be void, or a class."""
     values = sorted({p.value for p in unknown if p.value is not None})
     shown = ", ".join(map(str, values[:SHOWN])) + (", ..." if len(values) > SHOWN else "")
-    text = f"{path} has the value {pixel.value}, but the classes are 0 to {len(masks.classes) - 1}"
+    text = f"{mask} has the value {pixel.value}, but the classes are 0 to {len(masks.classes) - 1}"
     if len(values) > 1:
         text += f" (without a class are {shown})"
     void = {value: _signs_of_void(masks, value) for value in values[-SHOWN:]}
     void = {value: signs for value, signs in void.items() if signs and 0 <= value < 256}
-    cures = []
-    if len(void) == 1:
-        (value, signs), *_ = void.items()
-        cures.append(f"give --void {value} if {value} means void ({' and '.join(signs)})")
-    elif len(void) > SHOWN // 2:
+    if len(void) > SHOWN // 2:
         return f"{text}; correct the masks, which may be smoothed, JPEGs or photographs."
-    elif void:
-        listed = ", ".join(map(str, void))
-        cures.append(f'put "void": [{listed}] into the "reading" of {FILE_NAME} if they mean void')
+    cures = []
+    if void:
+        value, signs = next(iter(void.items()))
+        one = f"{value} means void ({' and '.join(signs)})"
+        cures.append(f"{masks.as_void(void)} if {one if len(void) == 1 else 'they mean void'}")
     if pixel.kind == "palette" and pixel.colour:
         cures.append(f'give a class the "colour" {list(pixel.colour)} if that is what it means')
     cures.append(f"add it to {FILE_NAME} if it is a class, or correct the mask")
@@ -453,8 +459,7 @@ def _signs_of_void(masks: Masks, value: int) -> list[str]:
 
 def _lies_around(masks: Masks, value: int) -> bool:
     """Whether a value has the shape of lines, in the first mask that has it."""
-    path = masks.first(lambda p: p.value == value)
-    look = next(look for look in masks.looks if look.path == path)
+    look = masks.first(lambda p: p.value == value)
     has = labels_of(look, lambda p: int(masks.as_grey(p).value == value)) == 1
     inner = np.pad(has, 1, mode="edge")
     inner = inner[:-2, 1:-1] & inner[2:, 1:-1] & inner[1:-1, :-2] & inner[1:-1, 2:]

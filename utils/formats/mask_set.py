@@ -1,13 +1,13 @@
 """A set of masks with what is found out of it: then each kind of pixel has its class id."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.classes import FILE_NAME, VOC_COLOURS, VOID, Classes
 from utils.formats.index_masks import Colour, Look, Pixel
-from utils.reading import Reading
+from utils.reading import Reading, read_reading
 
 BLACK, WHITE = (0, 0, 0), (255, 255, 255)
 VOC = VOC_COLOURS(256)
@@ -95,6 +95,13 @@ class Masks:
         """Whether a value was said to mean void."""
         return value in self.reading.void
 
+    def as_void(self, values: Iterable[int]) -> str:
+        """What to do where values mean void, together with those that were said to before."""
+        void = sorted({*self.reading.void, *values})
+        if read_reading(self.source).void:  # which no option may contradict
+            return f'put "void": {void} into the "reading" of {self.source}'
+        return f"give --void {' '.join(map(str, void))}"
+
     def of(self, kind: str) -> Counter[Pixel]:
         """The pixels of a kind of mask, those left out that are transparent or only alpha tells."""
         return Counter(
@@ -107,7 +114,7 @@ class Masks:
             }
         )
 
-    def first(self, test: Callable[[Pixel], bool]) -> Path:
+    def first(self, test: Callable[[Pixel], bool]) -> Look:
         """The first mask with a pixel of which the test is true.
 
         Raises:
@@ -115,7 +122,7 @@ class Masks:
         """
         for look in self.looks:
             if any(test(self.as_grey(pixel)) for pixel, _ in look.pixels()):
-                return look.path
+                return look
         raise LookupError("no mask has such a pixel")
 
     def class_of(self, colour: Colour | None) -> int | None:

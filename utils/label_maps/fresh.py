@@ -9,7 +9,6 @@ from utils.errors import UserError
 from utils.files import fingerprint
 from utils.formats.foreign import refuse_foreign_folder
 from utils.generate_gt_segmentation import make_labels
-from utils.label_maps.from_masks import DECIDED as OF_MASKS
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.listed import listed_pictures
 from utils.label_maps.report import LISTED
@@ -17,6 +16,9 @@ from utils.reading import Reading, agree, read_reading, reading_from
 
 if TYPE_CHECKING:
     from utils.label_maps.store import LabelStore
+
+# Fields of `Reading` that labels from masks and their pictures depend on.
+OF_MASKS = ("masks", "palettes", "void", "void_colours", "scale", "turn")
 
 
 def ensure_labels(
@@ -129,9 +131,8 @@ def _is_stale(out: Path, source: Path, asked: Reading) -> bool:
 
 def _reading_of(index: dict) -> Reading | None:
     """The decisions that a store was made by; None where none are told, as in old versions."""
-    of_masks = (index.get("made_from") or {}).get("reading", {})
     try:
-        return reading_from(index["reading"] | of_masks)
+        return reading_from(index["reading"])
     except (KeyError, TypeError, ValueError):
         return None
 
@@ -162,7 +163,7 @@ def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool
     if not folder.is_dir():
         return False
     if source.is_dir():  # of masks, which know the stems of their pictures only
-        masks = mask_files(source)
+        masks = mask_files(source, folder)
         own = {path.resolve() for path in masks}  # which may lie among the pictures
         pictures = [path for path in pictures_in(folder) if path.resolve() not in own]
         try:

@@ -1,20 +1,17 @@
-"""Make label maps from a folder of mask PNGs, which mean what `mask_meaning.py` says."""
+"""Make label maps from a folder of masks, which mean what `mask_meaning.py` says."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
-from utils.classes import FILE_NAME, VOID, find_classes, read_classes
+from utils.classes import FILE_NAME, find_classes, known_classes
 from utils.errors import UserError
 from utils.files import fingerprint, relative
 from utils.label_maps.report import Report
 from utils.reading import Reading, agree, read_reading, write_decisions
 
 # NumPy takes long to import, `--help` is to answer at once: the function imports what needs it.
-
-# Fields of `Reading` that labels from masks and their pictures depend on.
-DECIDED = ("masks", "palettes", "void", "void_colours", "scale", "turn")
 
 
 def make_labels_from_masks(
@@ -24,11 +21,12 @@ def make_labels_from_masks(
     progress: bool = True,
     data_path: Path | str | None = None,
     classes_path: Path | str | None = None,
-    void: int = VOID,
     most_listed: int | None = None,
     reading: Reading | None = None,
 ) -> Path:
-    """Make a label store from a folder of PNG masks with the stems of their pictures.
+    """Make a label store from a folder of masks, PNGs or TIFFs, with the stems of their pictures.
+
+    Where a mask has several pages and its picture as many, each page is a picture.
 
     What values, palettes, colours and transparency mean is decided for the whole folder by
     `mask_meaning.decide`, kept in the `classes.json`, and holds for the masks that are read later.
@@ -38,7 +36,6 @@ def make_labels_from_masks(
         masks_path: the folder of the masks.
         out: the `.npy`; by default beside that folder, named after it.
         data_path: the folder of the pictures; by default as `index_masks.pictures_beside`.
-        void: a value that means void besides 255; SegNet's CamVid has 11. As `reading.void`.
         strict, progress, classes_path, most_listed: as for `generate_gt_segmentation.make_labels`.
         reading: what options ask; what it leaves open is as it was decided before.
 
@@ -47,58 +44,69 @@ def make_labels_from_masks(
 
     Raises:
         UserError: a value or a colour belongs to no class, the masks contradict what was decided,
-            the pictures are not found, two have one stem, or a mask has another shape than its
-            picture.
+            the pictures are not found, two have one stem, or a mask has another shape, or more
+            pages, than its picture.
     """
     from utils.formats.index_masks import labels_of, look_at, mask_files, pair, pictures_beside
     from utils.formats.mask_meaning import decide
     from utils.label_maps.oddities import note_oddities
     from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
-    from utils.pictures import picture_size, pictures_in, resize_labels, same_shape
+    from utils.pictures import (
+        page_keys,
+        pages_of,
+        picture_size,
+        pictures_in,
+        resize_labels,
+        same_shape,
+    )
     from utils.progress import progress as bar
 
     source = Path(masks_path)
     out = Path(out) if out else source.parent / f"{source.resolve().name}.npy"
     folder = Path(data_path) if data_path else pictures_beside(source)
-    files = mask_files(source)
+    files = mask_files(source, folder)
     found = Path(classes_path) if classes_path else find_classes(source)
-    classes = read_classes(found) if found else None
+    classes = known_classes(found)
     kept = read_reading(found)
-    asked = reading or Reading()
-    if void != VOID:
-        asked = replace(asked, void=tuple(sorted({*asked.void, void})))
-    looks = [look_at(path) for path in files]
+    looks = [look for path in files for look in look_at(path)]
     masks = decide(
         looks,
         source.resolve(),
         classes,
-        agree(asked, kept, found or FILE_NAME),
+        agree(reading or Reading(), kept, found or FILE_NAME),
         found,
         lambda index: _is_annotated(found.parent, index),
     )
 
     report = Report()
+    pages = Counter(look.path for look in looks)
     for remark in masks.remarks:
         report.note("values", remark)
     own = {path.resolve() for path in files}  # which may lie among the pictures
-    pictures, without, unlisted = pair(
-        files, [path for path in pictures_in(folder) if path.resolve() not in own]
-    )
+    there = [path for path in pictures_in(folder) if path.resolve() not in own]
+    pictures, without, unlisted = pair(files, there)
     if not pictures:
         raise UserError(
             f"no picture in {folder} has the stem of a mask, such as {files[0].stem}; "
             "name the folder of the pictures with --data-path."
         )
+    keys = {}  # of the picture, or of each of its pages, by mask
+    for mask, path in pictures.items():
+        keys[mask] = page_keys(folder, path.name, pages[mask])
+        if pages[mask] > 1 and pages[mask] != (count := pages_of(path)):
+            raise UserError(
+                f"{mask} has {pages[mask]} pages, but its picture {path.name} has {count}; save "
+                "the mask with as many, or with a single one, which is then that of the first."
+            )
     for path in unlisted:
         report.note("unlisted", path.name)
     for mask in without:
         report.note("missing", f"the picture of {mask.name}")
 
-    read_as = with_scale(masks.reading, pictures_in(folder), report)
+    read_as = with_scale(masks.reading, there, report)
     place = found or source.resolve().parent / FILE_NAME
-    # Masks without an object would fix "no classes".
-    to_keep = found is not None or len(masks.classes) > 1
+    to_keep = bool(found or len(masks.classes) > 1 or read_as.known())
     to_keep = to_keep and (classes, kept) != (masks.classes, read_as)
     if to_keep and not os.access(place.parent, os.W_OK):
         to_keep = False
@@ -106,9 +114,7 @@ def make_labels_from_masks(
     made_from = {
         "file": relative(source, out.parent),
         "fingerprint": fingerprint(source),
-        "void": void,
         "classes": relative(classes_path, out.parent) if classes_path else None,
-        "reading": _of_masks(read_as if to_keep else kept),
         "left_out": [mask.stem for mask in without],  # see `fresh.py`
     }
 
@@ -117,23 +123,25 @@ def make_labels_from_masks(
             path = pictures.get(look.path)
             if path is None:
                 continue
+            key = keys[look.path][look.page or 0]
             labels = labels_of(look, masks.label)
-            size = picture_size(path, turn=read_as.turn)
-            note_oddities(report, path.name, path, read_as)
+            size = picture_size(path, turn=read_as.turn, page=look.page or 0)
+            note_oddities(report, key, path, read_as, look.page)
             if labels.shape != size:
                 was, now = ("{1} x {0}".format(*shape) for shape in (labels.shape, size))
                 if not same_shape(labels.shape, size):
                     raise UserError(
-                        f"{look.path} is {was}, but its picture {path.name} is {now}; was that "
+                        f"{look} is {was}, but its picture {key} is {now}; was that "
                         "turned or cut after it was masked? Give both the same proportions."
                     )
-                report.note("resized", f"{look.path.name} from {was} to {now}")
+                report.note("resized", f"{Path(str(look)).name} from {was} to {now}")
                 labels = resize_labels(labels, size)
             report.pictures += 1
-            yield path.name, labels
+            yield key, labels
 
     def entries() -> Iterator[tuple[str, object]]:
-        yield from bar(read(), len(pictures), f"making {out.name}") if progress else read()
+        total = sum(map(len, keys.values()))
+        yield from bar(read(), total, f"making {out.name}") if progress else read()
         report.finish(out, source, strict, progress, most_listed)
         keep_other(out)
         if to_keep:
@@ -141,24 +149,6 @@ def make_labels_from_masks(
 
     write_labels(out, folder, masks.classes, entries(), made_from, read_as)
     return out
-
-
-def decided_of_masks(path: Path | str | None) -> dict:
-    """What the `classes.json` at `path` decides of masks, as the index of a store keeps it.
-
-    A store whose `made_from["reading"]` is another was made when masks meant something else.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    return _of_masks(read_reading(path))
-
-
-def _of_masks(reading: Reading) -> dict:
-    """The part of a reading that masks depend on, as it comes back from JSON."""
-    known = reading.known()
-    parts = {name: known[name] for name in DECIDED if name in known}
-    return {n: list(value) if isinstance(value, tuple) else value for n, value in parts.items()}
 
 
 def _is_annotated(folder: Path, index: int) -> bool:

@@ -8,7 +8,9 @@ from utils.reading import Reading
 USUAL = 3  # channels
 
 
-def note_oddities(report: Report, key: str, path: Path, reading: Reading) -> None:
+def note_oddities(
+    report: Report, key: str, path: Path, reading: Reading, page: int | None = None
+) -> None:
     """Note an orientation, pages and channels of a picture that are read in a way to know of.
 
     Args:
@@ -16,6 +18,7 @@ def note_oddities(report: Report, key: str, path: Path, reading: Reading) -> Non
         key: the picture's name, for the notes.
         path: of its file.
         reading: how labels and pictures are meant.
+        page: that is labelled, from 0, where all of a file are; None where it is the first alone.
 
     Raises:
         UserError: the file cannot be read.
@@ -23,9 +26,9 @@ def note_oddities(report: Report, key: str, path: Path, reading: Reading) -> Non
     from utils.pictures import channels_of, orientation_of, pages_of
 
     upright = "as its raw frame" if reading.turn == "raw" else "as it is shown, upright"
-    if (turn := orientation_of(path)) != 1:
+    if (turn := orientation_of(path, page or 0)) != 1:
         report.note("turned", f"{key}, EXIF orientation {turn}: labels are for it {upright}")
-    if (pages := pages_of(path)) > 1:
+    if page is None and (pages := pages_of(path)) > 1:
         report.note("pages", f"{key} has {pages}")
-    if (channels := channels_of(path)) > USUAL:
+    if (channels := channels_of(path, page or 0)) > USUAL:
         report.note("channels", f"{key} has {channels}")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, named, read_classes
+from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, known_classes, named
 from utils.errors import UserError
 from utils.formats.via import (
     CLASS_ATTRIBUTES,
@@ -101,11 +101,11 @@ def classes_of_regions(
     ]
     occurring = {value for row in values for value in row if value is not None} - void
     otherwise = reading.unclassed if reading.unclassed not in (None, *NO_NAMES) else None
-    if place:
-        classes = read_classes(place)
+    if classes := known_classes(place):
         chosen = reading.options or _options_of(classes, titles)
         classes = classes if chosen else _without(classes, reading.void)
     else:
+        place = None
         classes, chosen = _made(occurring | {_plain(otherwise)} - {None}, titles, source)
         if not titles:
             _note_gaps(classes, occurring, report)

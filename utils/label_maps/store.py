@@ -18,11 +18,19 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.classes import VOID, Classes, as_content, classes_from, find_classes, named, read_classes
+from utils.classes import (
+    VOID,
+    Classes,
+    as_content,
+    classes_from,
+    find_classes,
+    known_classes,
+    named,
+)
 from utils.errors import UserError
 from utils.files import inside, relative, replace_whole
 from utils.formats import npy
-from utils.pictures import picture_finder, picture_size, read_picture, split_key
+from utils.pictures import channels_of, picture_finder, picture_size, read_picture, split_key
 from utils.reading import Reading, read_reading, reading_from
 
 HEADER = 128  # bytes: NumPy's version 1.0 header for every shape that occurs here
@@ -99,6 +107,10 @@ class LabelStore:
         """The size (H, W) of what `picture` gives, from its header; errors as there."""
         path, page = self._place(key)
         return picture_size(path, turn=self.reading.turn, page=page)
+
+    def channels(self, key: str | int) -> int:
+        """How many channels the file of a picture has, from its header; errors as `picture`."""
+        return channels_of(*self._place(key))
 
     def picture_path(self, key: str | int) -> Path:
         """Where the picture of a label map is: the file, of a page as well.
@@ -370,7 +382,7 @@ def _open_pickled(path: Path, offset: int) -> LabelStore:
     """A chapter's file as a store; maps are held compressed (about 1 : 100)."""
     masks = _unpickle(path, offset)
     place = find_classes(path.parent)
-    classes = read_classes(place) if place else None
+    classes = known_classes(place)
     channels = [mask.shape[2] for mask in masks.values()]
     count = len(classes) if classes else min(channels)
     if not classes:

@@ -1,0 +1,129 @@
+"""Locks between programs, which the system drops with the process that holds them.
+
+Where a file system knows no locks (some of the network) everything goes on without them.
+"""
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+    import msvcrt
+
+from utils.errors import UserError
+
+UNFINISHED = ".unfinished-"  # begins the names of files in the making
+PATIENCE = 1.0  # seconds to wait for who looks for leftovers, which takes milliseconds
+
+_swept: set[str] = set()
+_sweeping = threading.Lock()
+
+
+@contextmanager
+def alone(path: Path, complaint: str) -> Iterator[None]:
+    """Hold the lock of the file `path`, which is made for it and removed afterwards.
+
+    A killed program leaves the file but not the lock; the next to ask for it has both.
+
+    Raises:
+        UserError: another holds the lock, with `complaint`; or the file cannot be made.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle = _open_current(path, complaint)
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be written ({error.strerror}); choose another folder or a shorter name."
+        ) from error
+    try:
+        yield
+    finally:
+        # Before the lock goes, or another could remove the file of a third. Windows refuses, and
+        # an empty file stays.
+        with suppress(OSError):
+            path.unlink()
+        os.close(handle)
+
+
+def _open_current(path: Path, complaint: str) -> int:
+    """The file `path`, open and locked."""
+    while True:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(handle)
+        except (BlockingIOError, PermissionError) as error:  # the latter on Windows
+            os.close(handle)
+            raise UserError(complaint) from error
+        except OSError:  # no locks here
+            return handle
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.stat(path)):
+                return handle
+        os.close(handle)  # who held it has removed it meanwhile
+
+
+def _lock(handle: int) -> None:
+    if fcntl:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    else:
+        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+
+
+@contextmanager
+def writing_in(folder: Path) -> Iterator[None]:
+    """Tell other programs that hidden files in `folder` are in the making, and remove leftovers.
+
+    Everyone who writes shares the lock of the folder itself. Who gets it alone knows that nobody
+    writes, and that unfinished files are of killed programs; each program tries that once. The
+    files are not locked, as HDF5 locks them too. On Windows, where a folder cannot be locked,
+    leftovers stay.
+    """
+    handle = None
+    if fcntl:
+        with suppress(OSError):  # a folder that may not be listed
+            handle = os.open(folder, os.O_RDONLY)
+    try:
+        if handle is not None:
+            _sweep(handle, folder)
+            _share(handle)
+        yield
+    finally:
+        if handle is not None:
+            os.close(handle)
+
+
+def _sweep(handle: int, folder: Path) -> None:
+    name = os.path.abspath(folder)
+    with _sweeping:
+        if name in _swept:
+            return
+        _swept.add(name)
+        try:
+            _lock(handle)
+        except OSError:  # somebody writes
+            return
+        # `tempfile` adds eight letters and digits.
+        for path in folder.glob(f"{UNFINISHED}{'[a-z0-9_]' * 8}*"):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _share(handle: int) -> None:
+    end = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            # `flock FOLDER python3 ...` holds it for as long as this program runs.
+            if time.monotonic() < end:
+                time.sleep(0.01)
+                continue
+        except OSError:  # no locks here
+            pass
+        return
