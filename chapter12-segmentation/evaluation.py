@@ -25,7 +25,7 @@ from utils.label_maps.store import LabelStore
 from utils.pictures import grey, resize_picture
 
 Answer = Callable[..., object]  # (pictures, size=None) -> probabilities, see `answer`
-AT_ONCE = 4  # pictures that a GPU is given together; a processor gains nothing by it
+AT_ONCE = 4  # pictures that a GPU is given together
 
 
 def count_batch(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ BHW = (0, 1, 2)  # axes of (B, H, W, C) over which a channel's statistics go
 def normalise(maps, gamma, beta, near, epsilon: float):
     """Batch normalisation with the batch's statistics (Ioffe and Szegedy, 2015, Algorithm 1).
 
-    Two passes over the map forward, two backward. As Keras writes it, the variance needs the mean
-    first, and its derivative has a sum that is always zero, which XLA computes: three and three.
+    Two passes over the map forward, two backward. As Keras writes it, the squares are counted from
+    the mean, which has to be there first: a pass more.
 
     Args:
         maps: (B, H, W, C) floats.

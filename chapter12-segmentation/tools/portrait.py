@@ -19,6 +19,7 @@ from utils.files import replace_whole
 from utils.label_maps.store import LabelStore
 from utils.pictures import resize_picture
 
+FILES = ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg")  # see `draw_portrait`
 WORST = 5  # pictures that are shown
 SIZES = (0, 0.01, 0.1)  # share of the picture from which an object class is small, medium, large
 SIZE_NAMES = ("below 1 %", "1 to 10 %", "above 10 %")
@@ -275,8 +276,7 @@ def draw_portrait(
     order = from_worst_to_best(errors.matrices)
     # One picture alone is best, median and worst; it is shown once.
     samples = list(dict.fromkeys([order[-1], order[len(order) // 2], order[0]])) if order else []
-    names = ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg")
-    charts, samples_page, worst_page = (folder / name for name in names)
+    charts, samples_page, worst_page = (folder / name for name in FILES)
     draw_charts(charts, errors, store.classes)
     title = "The best, the median and the worst picture"
     comparison_figure(samples_page, rows(samples), store.classes, title)

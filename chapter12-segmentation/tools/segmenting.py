@@ -8,6 +8,7 @@ import numpy as np
 
 from evaluation import Answer, in_batches, segment_batch
 from fast.feed import map_ahead
+from tools.portrait import FILES as PORTRAIT
 from utils.classes import Classes
 from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
@@ -17,7 +18,6 @@ from utils.pictures import list_pictures, of_other_kinds, pages_of, read_picture
 from utils.reading import Reading
 
 RESULTS = ("-mask.png", "-segmentation.png")  # after the name of a picture
-PORTRAIT = ("portrait.png", "portrait-samples.jpg", "portrait-worst.jpg")  # see `draw_portrait`
 LONGEST = 255  # bytes of a name in most file systems
 
 
