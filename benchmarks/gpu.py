@@ -647,22 +647,18 @@ def get_ready(name: str, probe: str, job: Job, crew: Crew) -> str | None:
             if "missing" in machine:
                 return machine["missing"]
             results["machine"] = with_peak(machine, results["run"]["device"])
-    wanted = [probe]
-    if args.compile_together and name == "ours" and probe.startswith("train"):
-        wanted = [other for other in args.probes if other.startswith("train")]
-    new = [other for other in wanted if other not in crew.ready[name]]
-    if new:
+    if probe not in crew.ready[name]:
         took = [seconds for other, seconds in about["first_seconds"].items() if alike(other, probe)]
         if max(took, default=LEAST) > left("probes"):
             return NO_TIME  # rather than begin what will be killed
-        answer = crew.ask(name, {"prepare": new}, min(LIMITS["prepare"], left("probes")))
+        answer = crew.ask(name, {"prepare": [probe]}, min(LIMITS["prepare"], left("probes")))
         if "missing" in answer:
             return answer["missing"]
-        crew.ready[name].update(new)
-        for other in new:  # a second start finds what the first one compiled
-            about["first_seconds"].setdefault(other, answer["first_seconds"][other])
-            if "peak_gb" in answer:
-                about["peak_gb"].setdefault(other, answer["peak_gb"])
+        crew.ready[name].add(probe)
+        # A second start finds what the first one compiled.
+        about["first_seconds"].setdefault(probe, answer["first_seconds"][probe])
+        if "peak_gb" in answer:
+            about["peak_gb"].setdefault(probe, answer["peak_gb"])
     return None
 
 
@@ -778,7 +774,6 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     add("--weights", type=Path, help="folder of the training's files (weights in --out)")
     add("--pieces", type=float, metavar="MB", help="put the weights into --out in pieces as well")
     add("--trace", type=Path, metavar="DIR", help="write three training steps of ours for Perfetto")
-    add("--compile-together", action="store_true", help="our steps of 4 and 16, in threads")
     add("--tiny", action="store_true", help="rehearse with a tiny network, without a GPU too")
     add("training", nargs="*", help="behind --: more options of the training", metavar="OPTION")
     args = parser.parse_args(arguments)

@@ -16,7 +16,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -42,7 +41,6 @@ class Contestant:
         facts: what is known by then, by name.
         peak: the most memory of the GPU so far, in bytes; None where it is not told.
         rest: gives memory that is not needed between turns back to the GPU.
-        compile: compiles several probes at once, before they are prepared.
         trace: a turn of three steps, written down kernel by kernel, to a file (turn, path).
         machine: what the GPU reaches with one large product and one large copy.
     """
@@ -51,7 +49,6 @@ class Contestant:
     facts: dict[str, object]
     peak: Callable[[], int | None] = lambda: None
     rest: Callable[[], None] = lambda: None
-    compile: Callable[[list[int]], None] = lambda batches: None
     trace: Callable[[Turn, Path], None] | None = None
     machine: Callable[[int, int], dict[str, float]] | None = None
     turns: dict[str, Turn] = field(default_factory=dict)  # by probe, as "train-4"
@@ -124,9 +121,6 @@ def keras_on_jax(
             ask.append(class_ids(network))
         return timed(lambda: ask[0](pictures))
 
-    def compile_at_once(batches: list[int]) -> None:
-        compile_steps(network, [random_batch(size, batch) for batch in batches])
-
     return Contestant(
         prepare,
         {
@@ -135,7 +129,6 @@ def keras_on_jax(
             "gmac": sum(row["gmac"] for row in stages(network)),
         },
         peak=peak,
-        compile=compile_at_once,
         trace=trace_jax,
         machine=measure_machine,
     )
@@ -182,26 +175,6 @@ def fitted(network, pictures: np.ndarray, labels: np.ndarray) -> Turn:
         return np.diff(clock.times).tolist()
 
     return turn
-
-
-def compile_steps(network, batches: list[tuple[np.ndarray, np.ndarray]]) -> None:
-    """Compile the training steps of several batch sizes in threads, into JAX's cache on disk.
-
-    `fit` then finds them there. XLA compiles without Python's lock, but tunes on the one GPU.
-    """
-    import jax
-
-    network._symbolic_build(data_batch=batches[0])  # the variables of the metrics, as `fit` does
-    state = network._get_jax_state(
-        trainable_variables=True,
-        non_trainable_variables=True,
-        optimizer_variables=True,
-        metrics_variables=True,
-    )
-    step = jax.jit(network.train_step, donate_argnums=0)
-    lowered = [step.lower(state, batch) for batch in batches]
-    with ThreadPoolExecutor() as threads:
-        list(threads.map(lambda program: program.compile(), lowered))
 
 
 def trace_jax(turn: Turn, path: Path) -> None:
@@ -308,18 +281,12 @@ def obey(contestant: Contestant, request: dict) -> dict:
     """
     answer = {}
     if "prepare" in request:
-        probes = [(probe, *split(probe)) for probe in request["prepare"]]
-        start = time.perf_counter()
-        steps = [batch for _, action, batch in probes if action == "train"]
-        if len(steps) > 1:
-            contestant.compile(steps)
         answer["first_seconds"] = {}
-        for probe, action, batch in probes:
-            turn = contestant.turns[probe] = contestant.prepare(action, batch)
+        for probe in request["prepare"]:
+            start = time.perf_counter()
+            turn = contestant.turns[probe] = contestant.prepare(*split(probe))
             turn(1)
             answer["first_seconds"][probe] = time.perf_counter() - start
-            if len(steps) <= 1:
-                start = time.perf_counter()
     elif "run" in request:
         turn = contestant.turns[request["run"]]
         steps = request["uncounted"] + request["counted"]
