@@ -4,10 +4,14 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 import keras
 
 import fast
+from fast.devices import gpu_name
+from fast.readers import readers
+from utils.errors import UserError
 
 AHEAD = 3  # steps
 
@@ -24,11 +28,13 @@ class ReadAhead(keras.utils.PyDataset):
     Args:
         data: has `batch(epoch, index)`, which any thread may call, `epoch`, `failure` and a length.
         workers: threads that make batches, and batches that they make ahead.
+        processes: let each thread have them made by a process, see `fast.readers`.
     """
 
-    def __init__(self, data: keras.utils.PyDataset, workers: int):
+    def __init__(self, data: keras.utils.PyDataset, workers: int, processes: bool = False):
         super().__init__(workers=1)  # of Keras; an attribute `workers` would be its own
         self.data, self._look_ahead = data, workers
+        self._batch = partial(readers(workers).batch, data) if processes else data.batch
         self._ahead: dict[tuple[int, int], Future] = {}  # batches in the making
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="pictures")
         self._lock = threading.Lock()
@@ -49,11 +55,15 @@ class ReadAhead(keras.utils.PyDataset):
             wanted = range(index, min(index + 1 + self._look_ahead, len(self)))
             places = [(self.epoch, number) for number in wanted]
             self._ahead = {
-                place: self._ahead.get(place) or self._threads.submit(self.data.batch, *place)
+                place: self._ahead.get(place) or self._threads.submit(self._batch, *place)
                 for place in places
             }
             future = self._ahead[places[0]]
-        return future.result()
+        try:
+            return future.result()
+        except UserError as error:
+            self.failure = error  # what a process raised is known there alone
+            raise
 
     @property
     def epoch(self) -> int:
@@ -69,10 +79,20 @@ class ReadAhead(keras.utils.PyDataset):
         """The error that ended the reading of a batch, or None."""
         return self.data.failure
 
+    @failure.setter
+    def failure(self, error: Exception) -> None:
+        self.data.failure = error
+
 
 def read_ahead(data: keras.utils.PyDataset, workers: int) -> keras.utils.PyDataset:
-    """`data` with threads that make its batches ahead; `data` itself with `--plain`."""
-    return ReadAhead(data, workers) if fast.is_on() else data
+    """`data` with threads that make its batches ahead; `data` itself with `--plain`.
+
+    On JAX with a GPU processes make them, see `fast.readers`. TensorFlow asks for its batches from
+    a thread of its own, and hands over a step in little Python.
+    """
+    if not fast.is_on():
+        return data
+    return ReadAhead(data, workers, processes=fast.on_jax() and gpu_name() is not None)
 
 
 def map_ahead(function: Callable, items: Iterable, workers: int) -> Iterator:
