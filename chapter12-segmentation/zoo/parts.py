@@ -1,0 +1,74 @@
+"""What the networks of the zoo begin and end with, and the block that most of them are made of."""
+
+import keras
+from keras import layers
+
+from fast.layers import BatchNormalization
+
+# Means of red, green and blue in ImageNet, as the authors of VGG took them off.
+MEANS = (123.68, 116.779, 103.939)
+SCALE = 1 / 64  # to about one standard deviation; a power of two, by which nothing is rounded
+
+
+def pictures_in(
+    input_shape: tuple[int, int, int], multiple: int
+) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """The input of a network, and the pictures as its first convolution takes them.
+
+    Args:
+        input_shape: (H, W, channels).
+        multiple: of which height and width are to be, for the coarsest map to be whole.
+
+    Returns:
+        Raw pictures (B, H, W, channels), 0 to 255 of any type, and the same scaled about zero, with
+        zeros below and to the right up to (B, H', W', channels).
+    """
+    height, width, channels = input_shape
+    inputs = layers.Input(shape=input_shape, name="pictures")
+    means = MEANS if channels == 3 else (sum(MEANS) / 3,) * channels
+    offset = [-mean * SCALE for mean in means]
+    x = layers.Rescaling(SCALE, offset, name="scale")(inputs)
+    rows, columns = -height % multiple, -width % multiple
+    return inputs, layers.ZeroPadding2D(((0, rows), (0, columns)), name="pad")(x)
+
+
+def probabilities_out(
+    inputs: keras.KerasTensor,
+    logits: keras.KerasTensor,
+    factor: int = 1,
+    name: str = "segmentation",
+) -> keras.KerasTensor:
+    """Class probabilities at the size of the pictures, from logits of the padded ones.
+
+    Args:
+        inputs: (B, H, W, channels), from `pictures_in`.
+        logits: (B, H'/factor, W'/factor, C).
+        factor: by which they are enlarged, bilinearly between the centres of pixels.
+        name: of the last layer; those before it are called `<name>_...`.
+
+    Returns:
+        (B, H, W, C) float32.
+    """
+    x = logits
+    if factor > 1:
+        x = layers.UpSampling2D(factor, interpolation="bilinear", name=f"{name}_enlarge")(x)
+    below, right = x.shape[1] - inputs.shape[1], x.shape[2] - inputs.shape[2]
+    x = layers.Cropping2D(((0, below), (0, right)), name=f"{name}_crop")(x)
+    # In float32 whatever the precision: probabilities near 0 and 1 need the digits.
+    return layers.Softmax(name=name, dtype="float32")(x)  # (B, H, W, C)
+
+
+def conv_bn_relu(
+    x: keras.KerasTensor, filters: int, name: str, *, kernel: int = 3, bias: bool = False
+) -> keras.KerasTensor:
+    """Convolution, batch normalisation, ReLU: (B, h, w, any) -> (B, h, w, filters)."""
+    x = layers.Conv2D(
+        filters,
+        kernel,
+        padding="same",
+        use_bias=bias,
+        kernel_initializer="he_normal",
+        name=f"{name}_conv",
+    )(x)
+    x = BatchNormalization(name=f"{name}_bn")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
