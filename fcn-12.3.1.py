@@ -122,8 +122,12 @@ def main():
     from engine.settings import settle
     from engine.weights import read_network
     from tools.memory import SIZES, check_memory, print_memory
+    from tools.models import print_models
     from tools.summary import print_summary
 
+    if args.list_models:
+        print_models()
+        return
     network, data, run = settle(args)
     if run.summary:
         print_summary(network.build(), run.prediction_dir)

@@ -38,8 +38,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; wrong values end the program with one line and status 2."""
     parser = build_parser()
     args = parser.parse_args(arguments)
-    if not (args.train or args.evaluate or args.summary):
-        parser.error("say what to do: --train, --evaluate or --summary")
+    if not (args.train or args.evaluate or args.summary or args.list_models):
+        parser.error("say what to do: --train, --evaluate, --summary or --list-models")
     if args.evaluate and not args.train and not args.restore_weights:
         parser.error(
             "--evaluate needs --restore-weights=FILE: without weights it would score chance"

@@ -187,7 +187,7 @@ def network_from(content: object) -> Network:
 class Asked:
     """The options that a `Network` is made from."""
 
-    model: str = option("name of the network (fcn, the chapter's)", default="fcn", fixed=True)
+    model: str = option("name of the network (fcn, the chapter's); --list-models prints them", default="fcn", fixed=True)
     backbone: str = option(
         "of fcn: resnet<depth>v<version> (resnet56v2)", type=str.lower, fixed=True
     )
@@ -276,6 +276,7 @@ class Run:
     train: bool = flag("train the network", short="t")
     evaluate: bool = flag("score the test pictures, with --train after it", short="e")
     summary: bool = flag("print the network: layers, parameters, GMAC, receptive field; draw it")
+    list_models: bool = flag("print the networks that --model takes")
 
     preset: str = option(
         "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; full: minutes on a "
