@@ -128,3 +128,20 @@ def test_find_classes_here_then_one_folder_up(tmp_path):
     assert find_classes(folder) == tmp_path / "data" / "classes.json"
     (folder / "classes.json").write_text("[]")
     assert find_classes(folder) == folder / "classes.json"
+
+
+@pytest.mark.parametrize("value", ["1" * 5000, "1" * 400, "0" * 5000 + "9", "-1", "1e0"])
+def test_numbers_that_are_no_ids(value):
+    with pytest.raises(UserError, match="is unknown"):
+        named(["background", "a"]).id_of(value)
+    assert named(["background", "a"]).id_of("0" * 400 + "1.0") == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, '{"a": ' + "1" * 5000 + "}", '["\\ud800"]', "[" + '"a",' * 10**6 + '"b"]'],
+)
+def test_what_nobody_writes_is_refused_at_once(tmp_path, text):
+    (tmp_path / "classes.json").write_text(text)
+    with pytest.raises(UserError, match="classes.json"):
+        read_classes(tmp_path / "classes.json")

@@ -344,3 +344,24 @@ def test_pictures_of_more_channels(tmp_path, augment):
         np.testing.assert_array_equal(x[1], np.load(tmp_path / "b.npy")[..., :5])
     with pytest.raises(UserError, match="has 6 channels, but 7 are asked for"):
         DataGenerator(store, size=(24, 32), channels=7)[0]
+
+
+def test_labels_that_are_made_again_while_batches_are_read(store):
+    """In another order, of which the old index knows nothing: pictures keep their own maps."""
+    data = DataGenerator(store, size=(24, 32), batch_size=3)
+    before = [y for _, y in data]
+    path = store.path
+    maps = [(key, np.zeros_like(store[key])) for key in store.keys[::-1]]
+    write_labels(path, store.folder, store.classes, maps)
+    for (_, y), old in zip(data, before, strict=True):
+        np.testing.assert_array_equal(y, old)
+    assert not open_labels(path)[0].any()
+
+
+def test_a_label_without_a_class_ends_the_reading(store):
+    content = bytearray(store.path.read_bytes())
+    content[-1] = 77
+    store.path.write_bytes(content)
+    data = DataGenerator(open_labels(store.path), size=(24, 32), batch_size=1)
+    with pytest.raises(UserError, match="has the label 77 for"):
+        list(map(data.__getitem__, range(len(data))))

@@ -8,7 +8,17 @@ import pytest
 from PIL import Image
 
 from utils.errors import UserError, run
-from utils.files import PROJECT, data_folder, fingerprint, inside, relative, replace_whole
+from utils.files import (
+    PROJECT,
+    data_folder,
+    fingerprint,
+    inside,
+    open_ordinary,
+    read_json,
+    refuse_replacing,
+    relative,
+    replace_whole,
+)
 
 
 def test_replace_whole_replaces_and_leaves_nothing_else(tmp_path):
@@ -179,3 +189,46 @@ def test_run_exits_130_when_interrupted():
 def test_run_lets_bugs_through():
     with pytest.raises(ZeroDivisionError):
         run(failing(ZeroDivisionError()))
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "missing", "loop", "long", "half"])
+def test_what_is_no_ordinary_file_is_not_opened(tmp_path, kind):
+    path = tmp_path / {"long": "n" * 300, "half": "\ud800"}.get(kind, "x")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind in ("device", "loop"):
+        path.symlink_to("/dev/zero" if kind == "device" else "x")
+    for read in (open_ordinary, read_json, fingerprint):
+        if (read, kind) != (fingerprint, "folder"):
+            with pytest.raises(OSError):
+                read(path)
+
+
+def test_json(tmp_path):
+    path = tmp_path / "a.json"
+    path.write_text('{"k\u00fcche": [1, null]}', encoding="utf-8-sig")
+    assert read_json(path) == {"k\u00fcche": [1, None]}
+    for text in ("{", "[" * 100_000, "1" * 5000, '"\\ud800"', "\udcff"):
+        path.write_bytes(text.encode(errors="surrogateescape"))
+        with pytest.raises(ValueError):
+            read_json(path)
+
+
+def test_inside_and_names_of_no_file(tmp_path):
+    (tmp_path / "loop").symlink_to("loop")
+    assert inside(tmp_path, "loop") == tmp_path / "loop"
+    assert inside(tmp_path, "n" * 300) == tmp_path / ("n" * 300)
+    with pytest.raises(UserError, match="is no text"):
+        inside(tmp_path, "\ud800.jpg")
+
+
+def test_outputs_that_are_inputs(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "link").symlink_to("a")
+    os.link(tmp_path / "a", tmp_path / "hard")
+    for name in ("a", "link", "hard", "../" + tmp_path.name + "/a"):
+        with pytest.raises(UserError, match="would be replaced .* is the input .*a; rename it"):
+            refuse_replacing([tmp_path / name], [tmp_path / "b", tmp_path / "a"], "rename it")
+    refuse_replacing([tmp_path / "new"], [tmp_path / "a", tmp_path / "new"], "rename it")

@@ -1,15 +1,21 @@
 """utils/label_maps/fresh.py: stores are made again when what was decided changes."""
 
 import json
+import os
+import subprocess
+import sys
+import time as clock
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from utils.classes import named, read_classes, write_classes
+from utils.classes import Classes, named, read_classes, write_classes
 from utils.errors import UserError
+from utils.files import PROJECT
 from utils.label_maps.fresh import ensure_labels, is_there
-from utils.label_maps.store import index_path
+from utils.label_maps.store import index_path, open_labels
+from utils.label_maps.turns import LOCK
 from utils.reading import Reading, read_reading, write_decisions
 
 
@@ -190,3 +196,164 @@ def test_labels_are_there_when_they_or_their_source_are(tmp_path):
         source.unlink()
     (tmp_path / "a").mkdir()  # a folder of masks
     assert is_there(path)
+
+
+# Several programs, several sources, and indices from elsewhere.
+
+
+def test_labels_that_are_made_again_while_they_are_in_use(tmp_path):
+    path = annotate(tmp_path / "train.json", {"Name": "1"}, {"Name": "2"})
+    store = ensure(path)
+    path.write_text(path.read_text().replace('"Name": "2"', '"Name": "1"'))
+    assert ids(ensure(path)) == [1, 1]
+    assert ids(store) == [1, 2]
+
+
+def test_two_sources_of_one_stem(tmp_path):
+    path = annotate(tmp_path / "x.json", {"Name": "1"}, {"Name": "2"})
+    ensure(path)
+    row = '"x.png",0,"{}",1,0,"{""name"":""rect"",""x"":0,""y"":0,""width"":4,""height"":4}",'
+    other = path.with_suffix(".csv")
+    other.write_text(
+        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,"
+        f'region_attributes\n{row}"{{""Name"":""2""}}"\n'
+    )
+    before = path.with_suffix(".npy").read_bytes()
+    with pytest.raises(UserError, match=r"x\.npy holds the labels of x\.json.* x\.csv; rename"):
+        ensure(other)
+    assert path.with_suffix(".npy").read_bytes() == before
+    assert ids(ensure(path)) == ids(ensure(path.with_suffix(".npy"))) == [1, 2]
+    path.rename(tmp_path / "y.json")  # the cure
+    assert ids(ensure(other)) == ids(ensure(path.with_suffix(".npy"))) == [2, 0]
+
+
+# Whoever makes labels reads them, too; all begin at the same moment.
+MANY = """
+import json, sys, time
+from pathlib import Path
+from utils.label_maps.fresh import ensure_labels
+
+folder, rounds = Path(sys.argv[1]), int(sys.argv[2])
+print("ready", flush=True)
+sys.stdin.readline()
+for round in range(rounds):
+    while not (start := folder / f"start{round}").exists():
+        time.sleep(0.001)
+    for name in ("a", "b"):
+        store = ensure_labels(folder / f"{round}-{name}.json", progress=False)
+        assert store[0][2, 2::10].tolist() == [1, 2], (round, name)
+    (folder / f"done{round}-{sys.argv[3]}").touch()
+"""
+
+
+def test_many_programs_make_the_same_labels(tmp_path, processes=3, rounds=3):
+    """One makes them, the others wait; nothing is taken for damaged and put aside."""
+    for index in range(rounds):
+        for name in ("a", "b"):
+            annotate(tmp_path / f"{index}-{name}.json", {"Name": "cup"}, {"Name": "plate"})
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", MANY, tmp_path, str(rounds), str(number)],
+            cwd=PROJECT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            text=True,
+        )
+        for number in range(processes)
+    ]  # fmt: skip
+    for program in programs:
+        assert program.stdout.readline() == "ready\n"
+    for program in programs:
+        program.stdin.write("go\n")
+        program.stdin.flush()
+    for index in range(rounds):
+        (tmp_path / f"start{index}").touch()
+        while len(list(tmp_path.glob(f"done{index}-*"))) < processes:
+            if any(program.poll() for program in programs):
+                break
+            clock.sleep(0.001)
+    for program in programs:
+        _, errors = program.communicate()
+        assert program.returncode == 0, errors
+    assert not list(tmp_path.glob("*.old*")) and not (tmp_path / LOCK).exists()
+
+
+def test_the_lock_of_a_killed_program_holds_nobody_up(tmp_path):
+    (tmp_path / LOCK).touch()
+    assert ids(ensure(annotate(tmp_path / "x.json", {"Name": "1"}))) == [1]
+
+
+def rewrite(path, **change):
+    content = json.loads(index_path(path).read_text())
+    content["made_from"] |= change
+    index_path(path).write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize("way", ["..", "absolute", "link"])
+@pytest.mark.parametrize("what", ["file", "classes"])
+def test_what_an_index_names_elsewhere_is_not_read(tmp_path, way, what):
+    """Neither read nor written beside; the annotations themselves can be named, or all the data."""
+    path = annotate(tmp_path / "data" / "x.json", {"Name": "1"})
+    ensure(path)
+    out = path.with_suffix(".npy")
+    private = annotate(tmp_path / "private" / "p.json", {"Name": "secret"})
+    name = "../private/p.json"
+    if way == "absolute":
+        name = str(private)
+    elif way == "link":
+        (tmp_path / "data" / "l.json").symlink_to(private)
+        name = "l.json"
+    rewrite(out, **{what: name})
+    before = sorted(os.listdir(tmp_path / "private"))
+    for opened in (out, path):
+        with pytest.raises(UserError, match="which lies outside of"):
+            ensure(opened)
+    assert sorted(os.listdir(tmp_path / "private")) == before
+    index_path(out).unlink()  # the cure
+    assert ids(ensure(path)) == [1]
+
+
+def test_annotations_in_a_loop_of_links_and_pipes(tmp_path):
+    path = annotate(tmp_path / "x.json", {"Name": "1"})
+    Image.new("RGB", (9, 9)).save(tmp_path / "unlisted.png")  # whose annotations are looked for
+    for name in ("a.json", "b.csv", "a.index.json"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "l.json").symlink_to("l.json")
+    assert ids(ensure(path)) == [1]
+    with pytest.raises(UserError):
+        ensure(tmp_path / "l.json")
+    with pytest.raises(UserError):
+        ensure(tmp_path / ("n" * 300 + ".json"))
+
+
+def test_pipes_and_loops_among_masks(tmp_path):
+    (tmp_path / "m").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.fromarray(np.array([[0, 1]], np.uint8)).save(tmp_path / "m" / "a.png")
+    Image.new("RGB", (2, 1)).save(tmp_path / "images" / "a.jpg")
+    os.mkfifo(tmp_path / "m" / "b.png")
+    (tmp_path / "m" / "c.png").symlink_to("c.png")
+    os.mkfifo(tmp_path / "other.index.json")
+    assert ensure(tmp_path / "m")["a.jpg"].tolist() == [[0, 1]]
+    assert ensure(tmp_path / "m")["a.jpg"].tolist() == [[0, 1]]
+
+
+@pytest.mark.parametrize("kind", ["rgb", "grey"])
+def test_two_classes_of_one_colour(tmp_path, kind):
+    grey = np.array([[0, 200]], np.uint8)
+    (tmp_path / "m").mkdir()
+    (tmp_path / "images").mkdir()
+    Image.fromarray(grey if kind == "grey" else np.stack([grey] * 3, 2)).save(
+        tmp_path / "m" / "a.png"
+    )
+    Image.new("RGB", (2, 1)).save(tmp_path / "images" / "a.jpg")
+    classes = named(["background", "cup", "plate"])
+    for colours, right in ((((200,) * 3, (200,) * 3), 0), (((9, 9, 9), (200,) * 3), 1)):
+        write_classes(
+            tmp_path / "classes.json",
+            Classes(classes.names, ((0, 0, 0), *colours)),
+        )
+        if right:
+            assert ensure(tmp_path / "m")[0].tolist() == [[0, 2]]
+        else:
+            with pytest.raises(UserError, match="'cup' and 'plate' the same colour"):
+                ensure(tmp_path / "m")
+    assert open_labels(tmp_path / "m.npy")[0].tolist() == [[0, 2]]

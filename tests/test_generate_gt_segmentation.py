@@ -103,7 +103,8 @@ def test_classes_json_one_folder_up_and_elsewhere(tmp_path):
     assert not (tmp_path / "train" / "classes.json").exists()
     write_classes(tmp_path / "other.json", named(["background", "x", "y", "bottle"]))
     assert make(path, classes_path=tmp_path / "other.json")["a.jpg"].max() == 3
-    assert ensure_labels(path, progress=False)["a.jpg"].max() == 3  # the choice is remembered
+    again = ensure_labels(path, progress=False, pictures=tmp_path)  # the choice is remembered
+    assert again["a.jpg"].max() == 3
 
 
 def test_an_unknown_class_is_an_error_that_lists_the_known_ones(tmp_path):
@@ -330,7 +331,7 @@ def test_annotations_in_a_folder_of_the_data_folder(tmp_path, beside):
         picture(tmp_path / "data" / "a.jpg")
     done = command("-p", "data", "-j", "train/x.json", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    store = open_labels(path.with_suffix(".npy"))
+    store = open_labels(path.with_suffix(".npy"), tmp_path / "data")
     assert (store["a.jpg"] == 1).sum() == 25
     assert store.folder == tmp_path / "data" / ("train" if beside else "")
     # Its classes are those of the other folder too.
@@ -781,3 +782,79 @@ def test_command_gives_one_clear_line_and_status_2(tmp_path, arguments, words):
     assert words in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "via.npy").exists()
+
+
+# No output is an input.
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("t.index.json", "t.npy"),  # whose index has the name of the annotations
+        ("link.json", "t.npy"),  # which leads to them
+    ],
+)
+def test_annotations_are_not_replaced_by_an_index(tmp_path, names):
+    path = annotate(tmp_path / "t.index.json", {"a.jpg": entry("1")})
+    (tmp_path / "link.json").symlink_to(path)
+    before = path.read_bytes()
+    done = command("-j", tmp_path / names[0], "--save-filename", tmp_path / names[1])
+    assert done.returncode == 2 and done.stderr.count("\n") == 1
+    assert "would be replaced by a result, and is the input" in done.stderr
+    assert path.read_bytes() == before and not (tmp_path / "t.npy").exists()
+    assert not (tmp_path / "classes.json").exists()
+    done = command("-j", tmp_path / names[0], "--save-filename", tmp_path / "u.npy")  # the cure
+    assert done.returncode == 0, done.stderr
+
+
+def test_json_that_is_no_index_is_not_replaced_by_one(tmp_path):
+    """Though nobody asked for it: annotations of others, say."""
+    other = annotate(tmp_path / "t.index.json", {"a.jpg": entry("1")})
+    path = annotate(tmp_path / "t.json", {"a.jpg": entry("1")})
+    before = other.read_bytes()
+    for make_them in (make, ensure_labels):
+        with pytest.raises(UserError, match=r"t\.index\.json would be replaced .* and is none"):
+            make_them(path)
+    assert other.read_bytes() == before and not (tmp_path / "t.npy").exists()
+
+
+def test_a_classes_file_is_not_replaced_by_an_index(tmp_path):
+    path = annotate(tmp_path / "t.json", {"a.jpg": entry("1")})
+    write_classes(tmp_path / "t.index.json", named(["background", "cup"]))
+    with pytest.raises(UserError, match="is the input"):
+        make(path, classes_path=tmp_path / "t.index.json")
+
+
+def test_a_picture_is_not_replaced_by_labels(tmp_path):
+    path = annotate(tmp_path / "t.json", {"t.npy": entry("1")}, False)
+    np.save(tmp_path / "t.npy", np.zeros((*SIZE, 3), np.uint8))
+    before = (tmp_path / "t.npy").read_bytes()
+    with pytest.raises(UserError, match=r"t\.npy would be replaced"):
+        make(path)
+    assert (tmp_path / "t.npy").read_bytes() == before
+    assert make(path, out=tmp_path / "u.npy").keys == ["t.npy"]
+
+
+def test_a_picture_is_not_replaced_by_labels_of_masks(tmp_path):
+    (tmp_path / "x_masks").mkdir()
+    (tmp_path / "x").mkdir()
+    Image.fromarray(np.ones((6, 9), np.uint8)).save(tmp_path / "x_masks" / "a.png")
+    np.save(tmp_path / "x" / "a.npy", np.zeros((6, 9, 3), np.uint8))
+    with pytest.raises(UserError, match=r"a\.npy would be replaced"):
+        make_labels_from_masks(tmp_path / "x_masks", tmp_path / "x" / "a.npy", progress=False)
+
+
+def test_overlays_do_not_replace_pictures(tmp_path):
+    path = annotate(tmp_path / "t.json", {"a.jpg": entry("1"), "overlays/a.jpg.png": entry("1")})
+    before = (tmp_path / "overlays" / "a.jpg.png").read_bytes()
+    done = command("-j", path, "--show")
+    assert done.returncode == 2 and "would be replaced by a result" in done.stderr
+    assert (tmp_path / "overlays" / "a.jpg.png").read_bytes() == before
+
+
+def test_two_files_for_one_store(tmp_path):
+    path = annotate(tmp_path / "t.json", {"a.jpg": entry("1")})
+    path.with_suffix(".csv").write_text("filename")
+    done = command(path, path.with_suffix(".csv"))
+    assert done.returncode == 2 and "would both be made into t.npy" in done.stderr
+    assert not (tmp_path / "t.npy").exists()

@@ -900,14 +900,14 @@ def test_the_same_stem_goes_before_one_that_is_alike(tmp_path):
 def test_the_index_tells_how_masks_were_read(tmp_path):
     folder = masks(tmp_path, [[[0, 1, 2, 11, 255]]])
     store = make_labels_from_masks(folder, progress=False, reading=Reading(void=(11,)))
-    assert read_index(store)["reading"] == {"masks": "ids", "void": [11]}
+    assert read_index(store).reading == Reading(masks="ids", void=(11,))
     classes = read_classes(tmp_path / "classes.json")
     decided = replace(read_reading(tmp_path / "classes.json"), class_name="cat")
     write_decisions(tmp_path / "classes.json", classes, decided)
     label(folder)
     assert kept(tmp_path) == decided, "that of polygons stays"
     open_only = make_labels_from_masks(masks(tmp_path / "x", [[[0, 0]]]), progress=False)
-    assert read_index(open_only)["reading"] == {}
+    assert read_index(open_only).reading == Reading()
 
 
 def test_classes_that_nothing_changes_are_left_as_they_are(tmp_path):

@@ -3,6 +3,9 @@
 import json
 import os
 import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -11,7 +14,8 @@ from PIL import Image
 
 from utils.classes import named, write_classes
 from utils.errors import UserError
-from utils.label_maps.store import index_path, is_pickled, open_labels, write_labels
+from utils.files import PROJECT
+from utils.label_maps.store import index_path, is_pickled, open_labels, read_index, write_labels
 from utils.pictures import page_keys, read_picture
 from utils.reading import Reading, write_decisions
 
@@ -65,7 +69,7 @@ def test_equal_sizes_give_one_array_and_nothing_is_pickled(tmp_path):
     assert not is_pickled(tmp_path / "train.npy")
 
 
-def test_a_map_is_a_copy_that_keeps_no_file_open(stored):
+def test_a_map_is_a_copy(stored):
     path, maps = stored
     labels = open_labels(path)[0]
     assert not isinstance(labels.base, np.memmap)
@@ -264,7 +268,7 @@ def test_an_index_of_something_else_is_noticed(stored, change):
     path, _ = stored
     content = json.loads(index_path(path).read_text()) | change
     index_path(path).write_text(json.dumps(content))
-    with pytest.raises(UserError, match="does not match"):
+    with pytest.raises(UserError, match="does not match|names a picture twice"):
         open_labels(path)
 
 
@@ -351,7 +355,8 @@ def test_an_empty_channel_of_a_transparent_picture_is_dropped(tmp_path):
         ({"a": one_hot([[4]], 5), "b": one_hot([[3]], 4)}, "more than 4 classes"),
         ({"a": np.zeros((2, 2), np.uint8)}, "height x width x class"),
         ({"a": "text"}, "height x width x class"),
-        ({3: one_hot([[1]], 2)}, "3"),
+        ({3: one_hot([[1]], 2)}, "names a map by int"),
+        ({(1, "a"): one_hot([[1]], 2)}, "names a map by _Tuple"),
         ({"../a.jpg": one_hot([[1]], 2)}, "leaves"),
         ({}, "no label map"),
         ([1, 2], "no dictionary"),
@@ -441,3 +446,266 @@ def test_reading_a_map_parses_no_header(tmp_path, monkeypatch):
     monkeypatch.setattr("ast.parse", None)
     for key, expected in maps.items():
         np.testing.assert_array_equal(store[key], expected)
+
+
+# Files that change, and files that are no stores.
+
+
+def rewrite_index(path, **change):
+    content = json.loads(index_path(path).read_text()) | change
+    index_path(path).write_text(json.dumps(content))
+
+
+def test_an_open_store_keeps_its_file(stored):
+    """Labels that are made again in another order while a training runs."""
+    path, maps = stored
+    store = open_labels(path)
+    write_labels(path, path.parent, CLASSES, [(k, np.rot90(v)) for k, v in maps[::-1]])
+    for key, labels in maps:
+        np.testing.assert_array_equal(store[key], labels)
+        np.testing.assert_array_equal(open_labels(path)[key], np.rot90(labels))
+    assert store.keys == ["0.jpg", "1.jpg"]
+
+
+def test_a_store_in_another_process_refuses_another_file(stored):
+    path, maps = stored
+    pickled = pickle.dumps(open_labels(path))
+    write_labels(path, path.parent, CLASSES, maps[::-1])
+    with pytest.raises(UserError, match=r"train\.npy was changed while .* in use; start again"):
+        pickle.loads(pickled)
+
+
+def test_a_file_that_is_written_into_is_noticed(stored):
+    path, maps = stored
+    store = open_labels(path)
+    with open(path, "r+b") as file:
+        file.truncate(200)
+    with pytest.raises(UserError, match="was changed while its label maps were in use"):
+        store[0]
+
+
+def test_many_threads_read_one_store(tmp_path):
+    maps = random_maps([(30, 40)] * 20)
+    write_labels(tmp_path / "a.npy", tmp_path, CLASSES, maps)
+    store = open_labels(tmp_path / "a.npy")
+    with ThreadPoolExecutor(8) as pool:
+        read = list(pool.map(lambda i: store[i % 20], range(400)))
+    for index, labels in enumerate(read):
+        np.testing.assert_array_equal(labels, maps[index % 20][1])
+
+
+def test_a_store_that_is_replaced_while_it_is_opened(stored, monkeypatch):
+    path, maps = stored
+    turned = [(key, np.rot90(labels)) for key, labels in maps[::-1]]
+
+    def late(path):
+        monkeypatch.undo()
+        write_labels(path, path.parent, CLASSES, turned)
+        return read_index(path)
+
+    monkeypatch.setattr("utils.label_maps.store.read_index", late)
+    store = open_labels(path)
+    for key, labels in turned:
+        np.testing.assert_array_equal(store[key], labels)
+
+
+def test_maps_by_columns_are_refused(tmp_path):
+    write_labels(tmp_path / "a.npy", tmp_path, CLASSES, random_maps([(5, 7)] * 2))
+    content = (tmp_path / "a.npy").read_bytes()
+    (tmp_path / "a.npy").write_bytes(content.replace(b"False", b"True ", 1))
+    with pytest.raises(UserError, match=r"a\.npy"):
+        open_labels(tmp_path / "a.npy")
+
+
+@pytest.mark.parametrize("value", [3, 254])
+def test_a_label_without_a_class_is_not_given_away(stored, value):
+    path, maps = stored
+    content = bytearray(path.read_bytes())
+    content[-1] = value
+    path.write_bytes(content)
+    store = open_labels(path)
+    np.testing.assert_array_equal(store[0], maps[0][1])
+    with pytest.raises(UserError, match=rf"train\.npy has the label {value} for 1\.jpg.* 0 to 2"):
+        store[1]
+    assert store.unchecked(1)[-1, -1] == value
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": [[-5, -7], [3, 4]]},
+        {"sizes": [[5.0, 7], [3, 4]]},
+        {"sizes": [[True, 7], [3, 4]]},
+        {"sizes": [[5, 7], [12]]},
+        {"sizes": [[47, 1], [0, 4]]},
+        {"sizes": [[10**30, 7], [3, 4]]},
+        {"sizes": {"5": 7}},
+        {"sizes": None},
+        {"keys": ["a.jpg", "a.jpg"]},
+        {"keys": ["a.jpg", 1]},
+        {"keys": "ab"},
+        {"keys": ["a.jpg", "\ud800.jpg"]},
+        {"keys": ["a.jpg", "a\0.jpg"]},
+        {"classes": ["background", "bottle", "can"]},
+        {"classes": [{"id": 0, "name": 3}]},
+        {"classes": [{"name": "background"}]},
+        {"classes": []},
+        {"folder": 3},
+        {"folder": "../other"},
+        {"folder": "/"},
+        {"folder": "a\0b"},
+        {"reading": {"void": 3}},
+        {"made_from": [1]},
+        {"made_from": {"file": 3}},
+        {"made_from": {"fingerprint": None}},
+        {"made_from": {"left_out": 7}},
+        {"made_from": {"size": [1, 2, 3]}},
+        {"made_from": {"classes": {}}},
+    ],
+)
+def test_wrong_types_in_an_index(stored, change):
+    path, _ = stored
+    rewrite_index(path, **change)
+    with pytest.raises(UserError, match=r"train\.index\.json"):
+        open_labels(path)
+
+
+@pytest.mark.parametrize("key", ["keys", "sizes", "classes", "folder"])
+def test_an_index_that_lacks_something(stored, key):
+    path, _ = stored
+    content = json.loads(index_path(path).read_text())
+    del content[key]
+    index_path(path).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=rf"train\.index\.json is damaged \('{key}' is missing"):
+        open_labels(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"a":' * 100_000, "9" * 5000, '{"keys": [' + "9" * 5000, "\xff", ""]
+)
+def test_json_that_is_nobodys_index(stored, text):
+    path, _ = stored
+    index_path(path).write_bytes(text.encode("latin-1"))
+    with pytest.raises(UserError, match=r"train\.index\.json is damaged"):
+        open_labels(path)
+
+
+def test_an_index_in_a_loop_of_links_or_with_a_name_too_long(stored):
+    path, _ = stored
+    index_path(path).unlink()
+    index_path(path).symlink_to(index_path(path).name)
+    with pytest.raises(UserError, match=r"train\.index\.json is damaged"):
+        open_labels(path)
+    for name in ("a" * 300 + ".npy", "\ud800.npy"):
+        with pytest.raises(UserError):
+            open_labels(path.with_name(name))
+
+
+def test_a_link_that_leads_the_pictures_elsewhere(stored, tmp_path_factory):
+    path, _ = stored
+    (path.parent / "images").symlink_to(tmp_path_factory.mktemp("private"))
+    rewrite_index(path, folder="images")
+    with pytest.raises(UserError, match="names 'images', which lies outside of"):
+        open_labels(path)
+
+
+def test_pictures_in_the_data_folder_above(tmp_path):
+    """The cure: the data folder is named."""
+    (tmp_path / "train").mkdir()
+    path = tmp_path / "train" / "x.npy"
+    write_labels(path, tmp_path, CLASSES, random_maps([(2, 2)]))
+    with pytest.raises(UserError, match=r"x\.index\.json names '\.\.', which lies outside of"):
+        open_labels(path)
+    assert open_labels(path, tmp_path).folder == tmp_path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{",
+        "{[]: 1}",
+        "",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (-1, 5)}",
+        "{'descr': '|u1', 'fortran_order': False, 'shape': (" + "9" * 60 + ",)}",
+        "{'descr': '<u3', 'fortran_order': False, 'shape': (5,)}",
+        "{'descr': '|u1', 'fortran_order': [], 'shape': (47,)}",
+        "{'descr': [('a', '|u1')], 'fortran_order': False, 'shape': (47,)}",
+        "(" * 400,
+    ],
+)
+def test_hostile_headers(stored, header):
+    path, _ = stored
+    content = path.read_bytes()
+    path.write_bytes(content[:10] + header.encode().ljust(117) + b"\n" + content[128:])
+    with pytest.raises(UserError, match=r"train\.npy"):
+        open_labels(path)
+
+
+@pytest.mark.parametrize("name", ["train.npy", "train.index.json"])
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder"])
+def test_what_has_no_end_is_not_read(stored, name, kind):
+    path, _ = stored
+    place = path.with_name(name)
+    place.unlink()
+    if kind == "pipe":
+        os.mkfifo(place)
+    elif kind == "device":
+        place.symlink_to("/dev/zero")
+    else:
+        place.mkdir()
+    with pytest.raises(UserError, match=name):
+        open_labels(path)
+
+
+def test_a_picture_whose_name_is_no_text(tmp_path):
+    labels = np.zeros((2, 2), np.uint8)
+    with pytest.raises(UserError, match="is no text; rename"):
+        write_labels(tmp_path / "a.npy", tmp_path, CLASSES, [("\udcff.jpg", labels)])
+
+
+# Run in a process of its own: without the cure it ends by a segmentation fault.
+DEEP = """
+import sys
+from utils.errors import UserError
+from utils.label_maps.store import open_labels
+try:
+    open_labels(sys.argv[1])
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("end", [b"K\x01s", b"\x85", b"0", b"c_codecs\nencode\nR"])
+def test_tuples_two_million_deep(tmp_path, end):
+    """As the key of a dictionary, which is asked for its hash; and elsewhere."""
+    start = b"\x80\x02}" if end == b"K\x01s" else b"\x80\x02"
+    save_bytes(tmp_path / "t.npy", start + b")" + b"\x85" * 2_000_000 + end + b".")
+    done = subprocess.run(
+        [sys.executable, "-c", DEEP, tmp_path / "t.npy"],
+        cwd=PROJECT, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "t.npy is not the chapter's file" in done.stdout
+
+
+def test_tuples_that_share_their_parts(tmp_path):
+    """Written out as text this is longer than any memory; it is never asked for its text."""
+    bomb = b"(" + b"K\x01" * 100 + b"t" + b"".join(
+        b"q%c(" % i + b"h%c" % i * 100 + b"t" for i in range(6)
+    )  # fmt: skip
+    for pickled in (
+        b"\x80\x02cnumpy\ndtype\n" + bomb + b"\x85R.",
+        b"\x80\x02c_codecs\nencode\n" + bomb + bomb.replace(b"q", b"q") + b"\x86R.",
+        b"\x80\x02}" + bomb + b"K\x01s.",
+    ):
+        save_bytes(tmp_path / "t.npy", pickled)
+        with pytest.raises(UserError, match=r"t\.npy"):
+            open_labels(tmp_path / "t.npy")
+
+
+def test_state_for_what_takes_none(tmp_path):
+    """A pickle could leave something behind in the functions that it is given."""
+    state = b"}(X\x04\x00\x00\x00leftK\x01u"
+    save_bytes(tmp_path / "t.npy", b"\x80\x02c_codecs\nencode\n" + state + b"b.")
+    with pytest.raises(UserError, match="it holds something that is no array"):
+        open_labels(tmp_path / "t.npy")

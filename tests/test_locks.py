@@ -5,12 +5,13 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 
 from utils.errors import UserError
 from utils.files import PROJECT, replace_whole
-from utils.locks import alone
+from utils.locks import alone, in_turn
 
 
 def program(code, *arguments):
@@ -35,7 +36,7 @@ def hold(path):
     return program(
         """
         from pathlib import Path
-        from utils.locks import alone
+        from utils.locks import alone, in_turn
         with alone(Path(sys.argv[1]), "taken"):
             print("ready", flush=True)
             sys.stdin.read()
@@ -133,3 +134,28 @@ def test_a_folder_that_another_has_locked_is_written_all_the_same(tmp_path, monk
         unfinished.touch()
     os.close(handle)
     assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_who_comes_later_waits_in_turn(tmp_path):
+    """Until the holder is done, or killed, and with it the lock; the file is removed."""
+    for end in (finish, kill):
+        holder = hold(tmp_path / "x.lock")
+        order = []
+
+        def wait(order=order):
+            with in_turn(tmp_path / "x.lock"):
+                order.append("waiter")
+
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        waiter.join(0.1)
+        order.append("holder")
+        end(holder)
+        waiter.join(10)
+        assert order == ["holder", "waiter"]
+        assert os.listdir(tmp_path) == []
+
+
+def test_nobody_waits_where_no_lock_can_be(tmp_path):
+    with in_turn(tmp_path / "missing" / "x.lock"):
+        pass

@@ -771,3 +771,61 @@ def test_a_folder_is_read_once_for_all_names(tmp_path, monkeypatch):
     monkeypatch.setattr("os.listdir", lambda folder: read.append(folder) or listdir(folder))
     assert [find(f"{index}.jpg").name for index in range(50)] == [f"{i}.JPG" for i in range(50)]
     assert len(read) == 2  # for the one way of comparing names, and for the other
+
+
+FORMS = ("PNG", "JPEG", "TIFF", "WEBP", "GIF", "BMP", "PPM", "AVIF", "DDS", "ICO")
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_damaged_files_of_every_format_are_named_in_a_sentence(tmp_path, form):
+    """Whatever its reader raises of it."""
+    path, random = tmp_path / "a.jpg", np.random.default_rng(0)
+    Image.fromarray(random.integers(0, 256, (20, 28, 3), np.uint8)).save(path, form)
+    whole, refused = path.read_bytes(), 0
+    for number in range(100):
+        content = np.frombuffer(whole, np.uint8).copy()
+        spots = random.integers(0, min(len(content), (60, 400)[number % 2]), 4)
+        content[spots] = random.integers(0, 256, 4)
+        path.write_bytes(content.tobytes()[: len(content) if number % 3 else number * 5])
+        for read in (read_picture, picture_size, pages_of, channels_of, orientation_of):
+            try:
+                read(path)
+            except UserError as error:
+                assert "a.jpg" in str(error) and "\n" not in str(error)
+                refused += 1
+    assert refused
+
+
+@pytest.mark.parametrize(
+    "error",
+    [NotImplementedError, OverflowError, TypeError, zlib.error, MemoryError],
+)
+def test_whatever_a_reader_raises_names_the_file(tmp_path, monkeypatch, error):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+
+    def fail(*_, **__):
+        raise error("of a reader")
+
+    monkeypatch.setattr(Image, "open", fail)
+    for read in (read_picture, picture_size, pages_of, channels_of, orientation_of):
+        with pytest.raises(UserError, match=r"a\.png cannot be read as a picture .of a reader."):
+            read(tmp_path / "a.png")
+
+
+def test_only_files_are_pictures(tmp_path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "loop.png").symlink_to("loop.png")
+    for path in (tmp_path / "pipe.png", tmp_path / "loop.png", "/dev/zero", "x" * 300 + ".png"):
+        with pytest.raises(UserError, match="cannot be read as a picture"):
+            read_picture(path)
+    with pytest.raises(UserError, match="does not exist"):
+        list_pictures(["x" * 300 + ".png"])
+
+
+def test_bytes_of_deep_pictures_are_bounded_too(tmp_path):
+    """A header of 150 bytes may ask for 5 GB."""
+    path = tmp_path / "a.npy"
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (10000, 16000, 4), }"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    with pytest.raises(UserError, match="has too many pixels"):
+        picture_size(path)

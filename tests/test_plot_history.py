@@ -247,3 +247,27 @@ def test_figures_do_not_pile_up(tmp_path):
     for _ in range(3):
         plots.plot_history([path], tmp_path / "out.png")
     assert figures() == before
+
+
+def test_a_header_that_lies_is_no_history(tmp_path):
+    """`np.load` would ask for 8 TB."""
+    path = tmp_path / "iou.npy"
+    header = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000000000,), }"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode())
+    for content in (path.read_bytes(), b"PK\x03\x04" + bytes(60), b""):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="is no history"):
+            plots.read_history(path)
+    with pytest.raises(UserError, match="does not exist"):
+        plots.read_history(tmp_path / ("x" * 300))
+
+
+def test_a_history_is_not_replaced_by_its_plot(tmp_path):
+    path = save_csv(tmp_path / "a_history.csv", ["1,1,0.5,0.1,0.2,0.2,0.3,1"])
+    before = path.read_bytes()
+    (tmp_path / "link.png").symlink_to(path)
+    for output in (path, tmp_path / "link.png"):
+        with pytest.raises(UserError, match="would be replaced .* name another PNG"):
+            plots.plot_history([path], output)
+    assert path.read_bytes() == before
+    plots.plot_history([path], tmp_path / "a.png")

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from utils.errors import UserError
 from utils.formats.via import Region
 from utils.label_maps.polygons import draw_regions, fill, is_degenerate, outline
 
@@ -225,3 +226,50 @@ def test_output_size_may_change_the_shape():
 
 def test_a_small_region_does_not_vanish_at_a_small_size():
     assert drawn(rect(100, 100, 2, 2), (480, 640), (30, 40)).sum() == 1
+
+
+def test_pieces_and_sides_change_no_pixel(monkeypatch):
+    """Corners far out are left out, and pictures and outlines drawn piece by piece."""
+    rng = np.random.default_rng(2)
+    for spread in (20, 300, 1e6, 2e9):
+        for _ in range(10):
+            corners = rng.normal(0, spread, (rng.integers(3, 60), 2)) + (30, 20)
+            labels = {}
+            for piece in (2**20, 500):
+                monkeypatch.setattr("utils.label_maps.polygons.PIECE", piece)
+                labels[piece] = np.zeros((40, 60), np.uint8)
+                fill(labels[piece], corners, 1)
+            with monkeypatch.context() as patch:
+                patch.setattr("utils.label_maps.polygons._near", lambda corners, shape: corners)
+                expected = np.zeros((40, 60), np.uint8)
+                fill(expected, corners, 1)
+            np.testing.assert_array_equal(labels[500], expected)
+            np.testing.assert_array_equal(labels[2**20], expected)
+
+
+def test_an_outline_that_crosses_the_picture_without_end_is_refused():
+    corners = np.arange(200_000)
+    zigzag = polygon(np.stack([corners % 640, corners % 2 * 479], 1).tolist())
+    with pytest.raises(UserError, match="region 1 .polygon. has an outline of 95,849,920 pixels"):
+        draw_regions([(zigzag, 1)], (480, 640))
+
+
+def test_large_circles_get_corners_near_the_picture_alone():
+    for r in (15_000.0, 1e8):
+        region = Region("circle", {"cx": r + 5, "cy": 300.0, "r": r}, {})
+        assert len(outline(region, (480, 640))) < len(outline(region)) / 3
+        labels, expected = np.zeros((2, 480, 640), np.uint8)
+        fill(labels, outline(region, (480, 640)), 1)
+        fill(expected, outline(region), 1)
+        assert 0 < expected.sum() < expected.size
+        np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.filterwarnings("error")
+def test_coordinates_whose_squares_are_no_numbers():
+    far = 2e154
+    square = polygon([(-far, -far), (far, -far), (far, far), (-far, far)])
+    assert draw_regions([(square, 1)], (40, 60))[0].all()
+    labels, notes = draw_regions([(rect(-1e308, -1e308, 1.7e308, 1.7e308), 1)], (40, 60))
+    assert labels.all() and max(len(note.text) for note in notes) < 60
+    draw_regions([(ellipse(1e308, 1e308, 1.7e308, 1.7e308, 0.3), 1)], (40, 60))

@@ -337,3 +337,15 @@ def test_wrong_arguments_are_refused(tmp_path, arguments):
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
     assert arguments[1] in done.stderr
+
+
+def test_a_sheet_that_is_a_picture_of_the_set_stays(tmp_path):
+    store = make_store(tmp_path, 2)
+    contact_sheet(store, tmp_path / "other.png")
+    (tmp_path / "000.png").write_bytes((tmp_path / "other.png").read_bytes())
+    (tmp_path / "link.png").symlink_to("000.png")
+    before = (tmp_path / "000.png").read_bytes()
+    for name in ("000.png", "link.png"):
+        with pytest.raises(UserError, match="would be replaced .* is the input .*000.png"):
+            contact_sheet(store, tmp_path / name)
+    assert (tmp_path / "000.png").read_bytes() == before

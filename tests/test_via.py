@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import pytest
 
@@ -281,3 +282,47 @@ def test_attributes_with_values():
     both = annotations({"name": "x", "brand": ""}, {"kind": {"can": True}, "name": None})
     assert filled_attributes(both) == ["kind", "name"]
     assert filled_attributes([]) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": ' * 100_000, "nested too deeply"),
+        ('{"a.jpg": ' + "9" * 5000 + "}", "thousands of digits"),
+        ('{"a.jpg": {"filename": "\\ud800.jpg", "regions": []}}', "half of a character"),
+        ('{"a.jpg": {}, "b.jpg": {}, "a.jpg": {}}', "'a.jpg' occurs twice"),
+        ('{"a.jpg": {"filename": ' + json.dumps(["x" * 9999]) + ', "regions": []}}', "not a text"),
+    ],
+)
+def test_what_no_json_of_via_holds(tmp_path, text, words):
+    with pytest.raises(UserError, match=words) as error:
+        read_annotations(write(tmp_path, text))
+    assert len(str(error.value)) < 400 and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("cell", ["[" * 100_000, '{"cx": ' + "9" * 5000 + "}", '{"a":1,"a":2}'])
+def test_damaged_cells_are_named_in_a_sentence(tmp_path, cell):
+    text = "filename,file_size,region_count,region_shape_attributes,region_attributes\n"
+    text += 'a.jpg,1,1,"' + cell.replace('"', '""') + '",{}\n'
+    with pytest.raises(UserError, match="line 2: region_shape_attributes is ") as error:
+        read_annotations(write(tmp_path, text, "via.csv"))
+    assert len(str(error.value)) < 400
+
+
+def test_cells_of_any_length(tmp_path):
+    shape = {"name": "polygon", "all_points_x": [1, 2, 3] * 30_000, "all_points_y": [1, 3] * 45_000}
+    text = "filename,file_size,region_count,region_shape_attributes,region_attributes\n"
+    text += 'a.jpg,1,1,"' + json.dumps(shape).replace('"', '""') + '",{}\n'
+    (annotation,) = read_annotations(write(tmp_path, text, "via.csv"))
+    assert len(annotation.regions[0].numbers["all_points_x"]) == 90_000
+
+
+def test_only_files_are_read(tmp_path):
+    """A pipe would block for ever, and some devices never end."""
+    os.mkfifo(tmp_path / "pipe.json")
+    (tmp_path / "loop.json").symlink_to("loop.json")
+    names = [tmp_path / "pipe.json", tmp_path / "loop.json", tmp_path / ("x" * 300 + ".json")]
+    for path in [*names, "/dev/zero"]:
+        with pytest.raises(UserError, match="is not readable"):
+            read_annotations(path)

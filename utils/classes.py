@@ -1,13 +1,14 @@
 """Class names, ids and colours: one `classes.json` fixes all three for a dataset."""
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import replace_whole
+from utils.files import read_json, replace_whole
 
 VOID = 255  # pixels that no loss and no metric counts; as in PASCAL VOC and Cityscapes
 MOST_CLASSES = 255  # ids 0 to 254: the background and up to 254 others
@@ -63,8 +64,9 @@ class Classes:
                 return index
         if text == "background":
             return 0
-        if re.fullmatch(r"\+?[0-9]+(\.0+)?", text) and int(float(text)) < len(self):
-            return int(float(text))
+        number = re.fullmatch(r"\+?0*([0-9]{1,3})(\.0+)?", text)
+        if number and int(number[1]) < len(self):
+            return int(number[1])
         known = ", ".join(f"{index} {name}" for index, name in enumerate(self.names))
         raise UserError(
             f"class {value!r} is unknown; use one of: {known}, or add it to {FILE_NAME}."
@@ -108,10 +110,10 @@ def read_classes(path: Path | str) -> Classes:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_json(path)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; name a {FILE_NAME}.") from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} is not readable JSON ({error}); correct or delete it.") from error
     try:
         return classes_from(content)
@@ -152,6 +154,8 @@ def classes_from(content: object) -> Classes:
     else:
         raise ValueError("it is neither a list nor an object")
 
+    if len(entries) > MOST_CLASSES + 1:  # void, which is passed over, among them
+        raise ValueError(f"there are {len(entries)} classes, not 1 to {MOST_CLASSES}")
     for index, name, _ in entries:
         if type(index) is not int:
             raise ValueError(f"id {index!r} of {name!r} is not a whole number")
@@ -191,9 +195,9 @@ def write_classes(path: Path | str, classes: Classes) -> None:
 
 def find_classes(folder: Path | str) -> Path | None:
     """The `classes.json` of a data folder: in the folder itself, else in its parent, else None."""
-    folder = Path(folder).resolve()
+    folder = Path(os.path.realpath(folder))
     for place in (folder, folder.parent):
-        if (place / FILE_NAME).is_file():
+        if os.path.isfile(place / FILE_NAME):
             return place / FILE_NAME
     return None
 

@@ -3,16 +3,20 @@
 import errno
 import hashlib
 import os
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import BinaryIO
 
 from utils.errors import UserError
+from utils.json_text import parse_json
 from utils.locks import UNFINISHED, writing_in
 
 PROJECT = Path(__file__).resolve().parents[1]
 MASK_SUFFIXES = (".png", ".tif", ".tiff")  # of the files of a folder of masks
+NONBLOCK = getattr(os, "O_NONBLOCK", 0)
 OUTSIDE = ".../"  # before the name of a file whose place is not told
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # of a disk, or of what one may have
 
@@ -84,9 +88,14 @@ def inside(folder: Path | str, name: str) -> Path:
     """The path of `name` in `folder`; sub-folders are allowed, leaving the folder is not.
 
     Raises:
-        UserError: `name` is absolute, a drive, a URL, or climbs out with `..` or a link.
+        UserError: `name` is absolute, a drive, a URL, or climbs out with `..` or a link; or it has
+            half a character, a lone surrogate, which no file's name has.
     """
     folder = Path(folder)
+    try:
+        os.fsencode(name)
+    except UnicodeEncodeError as error:
+        raise UserError(f"{name!r} is no text and names no file; correct it.") from error
     parts = (*PurePosixPath(name).parts, *PureWindowsPath(name).parts)
     outside = (
         not name.strip()
@@ -100,11 +109,72 @@ def inside(folder: Path | str, name: str) -> Path:
         raise UserError(
             f"{name!r} leaves the data folder {folder}; name pictures inside that folder."
         )
-    if not (folder / name).resolve().is_relative_to(folder.resolve()):
+    if not is_inside(folder / name, folder):
         raise UserError(
             f"{name!r} is a link that leaves the data folder {folder}; put the file itself there."
         )
     return folder / name
+
+
+def is_inside(path: Path | str, *folders: Path | str) -> bool:
+    """Whether a path, which need not exist, lies in one of the folders when links are followed."""
+    # Not `Path.resolve`, which raises `RuntimeError` for links that go round in a circle.
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(os.path.realpath(folder)) for folder in folders)
+
+
+def refuse_replacing(outputs: Iterable[Path], inputs: Iterable[Path], cure: str) -> None:
+    """Refuse to write where an output is the file of an input, by whatever name or link.
+
+    Args:
+        outputs: paths that are about to be written.
+        inputs: what is read for them; those that do not exist are passed over.
+        cure: what to do, to end the sentence.
+
+    Raises:
+        UserError: one is; names both.
+    """
+    known = {_identity(path): path for path in inputs if os.path.exists(path)}
+    for path in outputs:
+        if os.path.exists(path) and _identity(path) in known:
+            raise UserError(
+                f"{path} would be replaced by a result, and is the input {known[_identity(path)]}; "
+                f"{cure}."
+            )
+
+
+def _identity(path: Path) -> tuple[int, int]:
+    """Tells files apart: the same for all names of one, in links and letter case."""
+    status = os.stat(path)
+    return status.st_dev, status.st_ino
+
+
+def open_ordinary(path: Path | str) -> BinaryIO:
+    """An ordinary file, open for reading bytes; a pipe or a device could be read for ever.
+
+    Raises:
+        OSError: it is missing, cannot be read, or is something else than a file.
+    """
+    # A pipe without a writer would block right here. Windows has neither flag nor such pipes.
+    try:
+        file = open(path, "rb", opener=lambda name, flags: os.open(name, flags | NONBLOCK))
+    except ValueError as error:  # the name has a zero, or half a character
+        raise OSError(errno.EINVAL, "no file has such a name") from error
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "it is no ordinary file")
+    return file
+
+
+def read_json(path: Path | str) -> object:
+    """What a JSON file holds, in UTF-8 with or without the mark of that.
+
+    Raises:
+        OSError: as `open_ordinary`.
+        ValueError: it is not UTF-8, or as `parse_json`.
+    """
+    with open_ordinary(path) as file:
+        return parse_json(file.read().decode("utf-8-sig"))
 
 
 def data_folder(path: Path | str) -> Path:
@@ -156,7 +226,8 @@ def fingerprint(path: Path) -> str:
     """
     if path.is_dir():
         files = sorted(f for f in path.glob("*.*") if f.suffix.lower() in MASK_SUFFIXES)
-        text = repr([(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files]).encode()
-    else:
-        text = path.read_bytes()
-    return hashlib.sha256(text).hexdigest()
+        marks = [(f.name, f.stat()) for f in files if f.is_file()]
+        text = repr([(name, mark.st_size, mark.st_mtime_ns) for name, mark in marks]).encode()
+        return hashlib.sha256(text).hexdigest()
+    with open_ordinary(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -28,6 +28,7 @@ from utils.label_maps.listed import (
     shorten,
 )
 from utils.label_maps.report import Report
+from utils.label_maps.turns import making
 from utils.reading import Reading, read_reading, write_decisions
 from utils.reading_options import add_reading_options, asked_reading
 
@@ -71,6 +72,7 @@ def make_labels(
         UserError: the annotations cannot be used; names file, place and cure.
     """
     from utils.formats.via import read_project
+    from utils.label_maps.index import refuse_losing
     from utils.label_maps.region_classes import classes_of_regions
     from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
@@ -89,6 +91,7 @@ def make_labels(
     pictures = _by_picture(project.annotations, found.ids, folder, report)
     _find_unlisted(pictures, folder, source, report)
     listed = [path for path, _ in pictures.values() if path]
+    refuse_losing(out, [source, *([place] if place else []), *listed])
     read_as = with_scale(found.reading, [*listed, *pictures_in(folder)], report)
 
     left_out = []  # names of pictures that are missing or unreadable: see `fresh.py`
@@ -173,7 +176,7 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
     elsewhere, find = {}, listed_finder(folder)
     for other in sorted(source.parent.glob("*.*")) if unlisted else []:
         ours = other.name == FILE_NAME or other.name.endswith(".index.json") or other == source
-        if other.suffix.lower() not in (".json", ".csv") or ours:
+        if other.suffix.lower() not in (".json", ".csv") or ours or not other.is_file():
             continue
         try:
             for annotation in read_annotations(other):
@@ -226,7 +229,10 @@ def _drawn(
                 f"{full_size[0]}x{full_size[1]}; choose a size of the same shape."
             )
         note_oddities(report, key, path, reading)
-        labels, notes = draw_regions(regions, full_size, size)
+        try:
+            labels, notes = draw_regions(regions, full_size, size)
+        except UserError as error:
+            raise UserError(f"{source}, {shorten(key)}: {error}") from error
         for note in notes:
             report.note(note.kind, f"{key}: {note.text}")
         if not regions:
@@ -242,18 +248,21 @@ def _drawn(
         )
 
 
-def _show(out: Path) -> Path:
+def _show(out: Path, data_path: Path | None) -> Path:
     """Draw every label map over its picture, into `overlays` beside the label store."""
     from PIL import Image
 
     from utils.drawing import overlay
-    from utils.files import replace_whole
+    from utils.files import refuse_replacing, replace_whole
     from utils.label_maps.store import open_labels
     from utils.pictures import resize_labels
     from utils.progress import progress
 
-    store = open_labels(out)
+    store = open_labels(out, data_path)
     folder = out.parent / "overlays"
+    pictures = [store.picture_path(key) for key in store.keys]
+    drawn = [folder / (key + ".png") for key in store.keys]
+    refuse_replacing(drawn, pictures, "move the pictures to another folder to see overlays")
     for key in progress(store.keys, len(store), "drawing overlays"):
         picture = store.picture(key)
         labels = resize_labels(store[key], picture.shape[:2])
@@ -342,14 +351,19 @@ def main() -> None:
         masks = data_folder(args.masks)
         if out and out.parent == Path("."):
             out = masks.parent / out
-        outs = [make_labels_from_masks(masks, out, data_path=folder, **common)]
+        with making(out or masks.resolve(), folder):
+            outs = [(make_labels_from_masks(masks, out, data_path=folder, **common), folder)]
     else:
         outs = []
-        for source, folder in _find_annotations(args.annotations, args.data_path):
+        found = _find_annotations(args.annotations, args.data_path)
+        _refuse_shared([source for source, _ in found])
+        for source, folder in found:
             target = source.parent / out if out and out.parent == Path(".") else out
-            outs.append(make_labels(source, target, data_path=folder, size=args.size, **common))
-    for out in outs if args.show else ():
-        print(f"overlays are in {_show(out)}")
+            with making(target or source, folder):
+                made = make_labels(source, target, data_path=folder, size=args.size, **common)
+            outs.append((made, folder))
+    for out, folder in outs if args.show else ():
+        print(f"overlays are in {_show(out, folder)}")
 
 
 def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Path, Path]]:
@@ -368,6 +382,22 @@ def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Pat
         return [(source, shared or source.parent) for source in sources]
     folder = data_folder(data_path or "data/drinks")
     return [(_find_file(name, folder), folder) for name in names]
+
+
+def _refuse_shared(sources: list[Path]) -> None:
+    """Refuse annotations that would be made into one `.npy`, as `x.json` and `x.csv`.
+
+    Raises:
+        UserError: there are such.
+    """
+    made: dict[Path, Path] = {}
+    for source in sources:
+        other = made.setdefault(source.resolve().with_suffix(".npy"), source)
+        if other.name != source.name:
+            raise UserError(
+                f"{other} and {source} would both be made into {source.with_suffix('.npy').name}; "
+                "rename one of them."
+            )
 
 
 def _find_file(name: str, folder: Path) -> Path:

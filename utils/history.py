@@ -1,6 +1,7 @@
 """The history of the runs of one name: a CSV that only grows, and the chapter's two arrays."""
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +27,13 @@ def read_rows(path: Path) -> list[dict]:
     Raises:
         UserError: the file is no history.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # of a name that is too long `Path.is_file` raises
         return []
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
         return [{**row, "run": int(row["run"]), "epoch": int(row["epoch"])} for row in rows]
-    except (KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
+    except (OSError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         raise UserError(
             f"{path} is no history of ours ({error}); name another, or move it away."
         ) from error

@@ -44,21 +44,36 @@ def alone(path: Path, complaint: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Before the lock goes, or another could remove the file of a third. Windows refuses, and
-        # an empty file stays.
-        with suppress(OSError):
-            path.unlink()
-        os.close(handle)
+        _give_up(path, handle)
 
 
-def _open_current(path: Path, complaint: str) -> int:
-    """The file `path`, open and locked."""
+@contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Hold the lock of the file `path` as `alone` does, once those who came before are done.
+
+    Where the file cannot be made, as in a folder that is not to be written, nobody waits.
+    """
+    handle = None
+    with suppress(OSError):
+        handle = _open_current(path)
+    try:
+        yield
+    finally:
+        if handle is not None:
+            _give_up(path, handle)
+
+
+def _open_current(path: Path, complaint: str | None = None) -> int:
+    """The file `path`, open and locked; waits for it where there is no complaint."""
     while True:
         handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
-            _lock(handle)
+            _lock(handle, wait=complaint is None)
         except (BlockingIOError, PermissionError) as error:  # the latter on Windows
             os.close(handle)
+            if complaint is None:
+                time.sleep(0.05)
+                continue
             raise UserError(complaint) from error
         except OSError:  # no locks here
             return handle
@@ -68,9 +83,18 @@ def _open_current(path: Path, complaint: str) -> int:
         os.close(handle)  # who held it has removed it meanwhile
 
 
-def _lock(handle: int) -> None:
+def _give_up(path: Path, handle: int) -> None:
+    """Remove the file and drop its lock."""
+    # Before the lock goes, or another could remove the file of a third. Windows refuses, and an
+    # empty file stays.
+    with suppress(OSError):
+        path.unlink()
+    os.close(handle)
+
+
+def _lock(handle: int, wait: bool = False) -> None:
     if fcntl:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     else:
         msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
 

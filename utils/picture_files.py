@@ -4,8 +4,9 @@ The content tells the kind of a file, not its name. Most are read by Pillow, TIF
 mode for by tifffile, `.npy` by NumPy. Sizes are (height, width).
 """
 
-import struct
+import os
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import numpy as np
 from PIL import Image
 
 from utils.errors import UserError
+from utils.files import open_ordinary
 from utils.formats import npy, tiff
 
 # Pillow is asked for no others: some run programs to read a file, as Ghostscript for an EPS.
@@ -37,8 +39,8 @@ ORIENTATION = 0x0112  # the tag of EXIF data and of TIFFs
 
 BYTE = np.dtype(np.uint8)
 
-# Pillow's readers raise all of these on damaged files.
-DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, LookupError, RuntimeError)
+# Damaged EXIF data leave a picture as it is; Pillow's remarks on them name no file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 
 @dataclass(frozen=True)
@@ -181,8 +183,10 @@ def _file(
 ) -> Iterator[BinaryIO]:
     """The open file; every way in which what is done with it may fail is a `UserError`."""
     try:
-        with open(path, "rb") as file:
+        with open_ordinary(path) as file:
             yield file
+    except UserError:
+        raise
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; correct its name or restore it.") from error
     except Image.DecompressionBombError as error:
@@ -192,11 +196,20 @@ def _file(
             f"{path} is packed in a way that is not read for its channels ({error}); save it "
             "without compression or with Deflate, or install that package."
         ) from error
-    except DAMAGED as error:
-        reason = str(error) if not isinstance(error, Image.UnidentifiedImageError) else "unknown"
+    # Pillow does not say what its readers raise of damaged files. Seen were OSError, SyntaxError,
+    # ValueError, struct.error, zlib.error, KeyError, TypeError, OverflowError, NotImplementedError.
+    except Exception as error:
+        reason = _reason(error)
         raise UserError(
             f"{path} cannot be read as a {what} ({reason}); save it anew as {formats}."
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    """What a reader said, in a line."""
+    if isinstance(error, Image.UnidentifiedImageError):
+        return "unknown"
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _kind(file: BinaryIO) -> str:
@@ -208,9 +221,12 @@ def _kind(file: BinaryIO) -> str:
     return "tiff" if start.startswith(tiff.MAGIC) else "other"
 
 
-def _check_size(size: tuple[int, int], channels: int) -> None:
-    """Raise Pillow's error when a picture is larger than what Pillow would decode."""
-    pixels = size[0] * size[1] * max(1, channels / 4)
+def _check_size(size: tuple[int, int], channels: int, dtype: np.dtype) -> None:
+    """Raise Pillow's error when a picture is larger than what Pillow would decode.
+
+    By its pixels, and by the bytes of its values, of which Pillow's have up to 4 a pixel.
+    """
+    pixels = size[0] * size[1] * max(1, channels * dtype.itemsize / 4)
     if Image.MAX_IMAGE_PIXELS and pixels > 2 * Image.MAX_IMAGE_PIXELS:
         raise Image.DecompressionBombError(f"{size[0]} x {size[1]} x {channels}")
 
@@ -239,7 +255,7 @@ def _turned(values: np.ndarray, orientation: int) -> np.ndarray:
 
 def _array_header(path: Path | str, file: BinaryIO) -> tuple:
     """What `npy.read_header` tells of a picture; `UserError` when the array is none."""
-    if Path(path).with_suffix(npy.INDEX).exists():
+    if os.path.exists(Path(path).with_suffix(npy.INDEX)):
         raise UserError(f"{path} is a store of label maps, not a picture; name pictures.")
     try:
         shape, *others = npy.read_header(file)
@@ -247,7 +263,7 @@ def _array_header(path: Path | str, file: BinaryIO) -> tuple:
         raise UserError(
             f"{path} is no picture ({error}); save an array of height x width x channels numbers."
         ) from error
-    _check_size(shape[:2], shape[2])
+    _check_size(shape[:2], shape[2], others[0])
     return shape, *others
 
 
@@ -261,7 +277,7 @@ def _tiff_page(path: Path | str, file: BinaryIO, number: int) -> tiff.Page:
     except tiff.PageError as error:
         _check_page(path, number, error.args[0])
         raise
-    _check_size(page.size, page.channels)
+    _check_size(page.size, page.channels, page.dtype)
     return page
 
 
@@ -330,7 +346,7 @@ def _orientation(image: Image.Image) -> int:
     try:
         exif.load(content)
         value = exif.get(ORIENTATION, 1)
-    except DAMAGED:
+    except Exception:  # see `_file`
         return 1  # broken EXIF data leave a picture as it is, as in browsers
     return value if value in UPRIGHT else 1
 

@@ -160,7 +160,7 @@ def page_keys(folder: Path | str, name: str, count: int) -> list[str]:
         return [name]
     keys = [f"{name}#{number}" for number in range(1, count + 1)]
     for key in keys:
-        if inside(folder, key).exists():
+        if os.path.exists(inside(folder, key)):
             raise UserError(
                 f"{inside(folder, key)} has the name by which a page of {name} is called; rename "
                 "one of them."
@@ -280,12 +280,12 @@ def list_pictures(paths: Iterable[Path | str]) -> list[Path]:
     """
     pictures = []
     for path in map(Path, paths):
-        if path.is_dir():
+        if os.path.isdir(path):
             found = pictures_in(path)
             if not found:
                 raise UserError(f"{path} holds no picture; name a folder with JPEG or PNG files.")
             pictures += found
-        elif path.is_file():
+        elif os.path.isfile(path):
             pictures.append(path)
         else:
             raise UserError(f"{path} does not exist; name a picture or a folder of pictures.")

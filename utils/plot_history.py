@@ -10,6 +10,7 @@ the stages of one training, beside the best values of the chapter.
 """
 
 import argparse
+import os
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +21,8 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.errors import UserError, run
-from utils.files import PROJECT, replace_whole
+from utils.files import PROJECT, open_ordinary, refuse_replacing, replace_whole
+from utils.formats import npy
 from utils.history import read_rows
 
 LOSS, MIOU, ACCURACY = "loss", "mIoU", "pixel accuracy"
@@ -65,7 +67,7 @@ def read_history(path: Path | str) -> list[Curve]:
         UserError: the file is missing, no history, or holds no measurement.
     """
     path = Path(path)
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise UserError(f"{path} does not exist; name a history that a training run has written.")
     curves = _read_csv(path) if path.suffix.lower() == ".csv" else _read_array(path)
     curves = [_finite(curve) for curve in curves]
@@ -88,11 +90,13 @@ def plot_history(paths: list[Path | str], output: Path | str, chapter: bool = Fa
             one starts from the weights of another.
 
     Raises:
-        UserError: a file cannot be read as a history, or `output` cannot be written.
+        UserError: a file cannot be read as a history, or `output` is one of them or cannot be
+            written.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    refuse_replacing([Path(output)], map(Path, paths), "name another PNG with --output")
     curves = []
     stems = [Path(path).stem for path in paths]
     for path in map(Path, paths):
@@ -164,7 +168,7 @@ def find_history(name: str) -> Path:
     """
     folders = (Path(), PROJECT / "weights")
     for folder in folders:
-        if (folder / name).is_file():
+        if os.path.isfile(folder / name):
             return folder / name
     raise UserError(
         f"{name} is neither in the current folder nor in {folders[1]}; "
@@ -188,11 +192,17 @@ def _read_csv(path: Path) -> list[Curve]:
 def _read_array(path: Path) -> list[Curve]:
     """The curve of the chapter's `.npy` history."""
     try:
-        values = np.load(path, allow_pickle=False)
-        if not isinstance(values, np.ndarray) or values.ndim != 1:
-            raise ValueError("not one value per epoch")
+        # Not by `np.load`, which asks for as much memory as the header of a damaged file says.
+        with open_ordinary(path) as file:
+            header = npy.parse_header(file)
+            if header.dtype is None or len(header.shape) != 1:
+                raise ValueError("not one value per epoch")
+            file.seek(header.offset)
+            values = np.frombuffer(file.read(), header.dtype)
+        if len(values) != header.shape[0]:
+            raise ValueError("parts of it are missing")
         values = values.astype(np.float64, casting="same_kind")
-    except (OSError, EOFError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise UserError(
             f"{path} is no history: expected a .csv file or a NumPy array of one number per epoch."
         ) from error

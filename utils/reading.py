@@ -5,13 +5,14 @@ mean: the first set that is read decides, and the others are held against it.
 """
 
 import json
+import os
 import re
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 from utils.classes import Classes, as_content, read_classes
 from utils.errors import UserError
-from utils.files import replace_whole
+from utils.files import read_json, replace_whole
 
 MASKS = ("ids", "colours", "black and white", "alpha")
 TURNS = ("exif", "raw")
@@ -104,13 +105,13 @@ def read_reading(path: Path | str | None) -> Reading:
     Raises:
         UserError: it is damaged.
     """
-    if path is None or not Path(path).is_file():
+    if path is None or not os.path.isfile(path):
         return Reading()
     read_classes(path)  # says what is wrong with the file itself
-    content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
     try:
+        content = read_json(path)
         return reading_from(content.get("reading", {}) if isinstance(content, dict) else {})
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f'{path}: "reading" is damaged ({error}); correct it, or delete it to decide anew.'
         ) from error

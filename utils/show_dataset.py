@@ -12,7 +12,7 @@ if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from utils.errors import UserError, run
-from utils.files import data_folder, relative
+from utils.files import data_folder, refuse_replacing, relative
 from utils.reading_options import add_reading_options, asked_reading
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def contact_sheet(
 
     Raises:
         UserError: the store is empty, a picture cannot be read, or `output` cannot be written or
-            is a file that is no contact sheet.
+            is a file that is no contact sheet, or is one of the pictures.
     """
     import numpy as np
 
@@ -67,6 +67,8 @@ def contact_sheet(
             f"{output} is there and is no contact sheet; name another file with --output, or "
             "delete it."
         )
+    pictures = [store.picture_path(key) for key in store.keys]
+    refuse_replacing([Path(output)], pictures, "name another file with --output")
     if not len(store):
         raise UserError("there is no label map to show; annotate a picture first.")
     chosen = np.random.default_rng(seed).permutation(len(store))[:count]

@@ -71,7 +71,7 @@ def survey(name: str, store: LabelStore) -> Survey:
     entries = zip(store.keys, store.sizes, strict=True)
     for key, size in progress(entries, len(store), f"reading {name}"):
         _look_at_picture(found, store, key, size)
-        _look_at_labels(found, key, store[key])
+        _look_at_labels(found, key, store.unchecked(key))
     if not len(store):
         found.report("empty", "there is no label map")
     elif not found.pixels[1:VOID].any() and found.pixels[VOID]:
@@ -201,7 +201,7 @@ def _source(path: Path) -> Path | None:
     if path.suffix != ".npy":
         return path
     index = None if is_pickled(path) else read_index(path)
-    made_from = (index or {}).get("made_from") or {}
+    made_from = index.made_from if index else {}
     return path.parent / made_from["file"] if "file" in made_from else None
 
 

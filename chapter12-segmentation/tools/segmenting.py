@@ -12,12 +12,13 @@ from tools.portrait import FILES as PORTRAIT
 from utils.classes import Classes
 from utils.drawing import segmentation_figure, write_index_png
 from utils.errors import UserError
-from utils.files import inside
+from utils.files import inside, refuse_replacing
 from utils.label_maps.store import LabelStore
 from utils.pictures import list_pictures, of_other_kinds, pages_of, read_picture, resize_labels
 from utils.reading import Reading
 
 RESULTS = ("-mask.png", "-segmentation.png")  # after the name of a picture
+ELSEWHERE = "choose another --prediction-dir, or move that file away"
 LONGEST = 255  # bytes of a name in most file systems
 
 
@@ -33,7 +34,8 @@ def check_results(paths: Iterable[Path], folder: Path) -> None:
     """
     files = list_pictures(paths)
     names = [name for name, _, _ in _told_apart(files) if not _unusable(name)]
-    _check_apart((folder / (name + end) for name in names for end in RESULTS), files)
+    results = [folder / (name + end) for name in names for end in RESULTS]
+    refuse_replacing(results, files, ELSEWHERE)
 
 
 def check_results_of_store(
@@ -56,27 +58,7 @@ def check_results_of_store(
         inputs += labels.iterdir()
     names = [key + end for key in store.keys for end in RESULTS] if plot else []
     names += PORTRAIT if portrait else ()
-    _check_apart((folder / name for name in names), inputs)
-
-
-def _check_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
-    """Raise `UserError` if an output is the file of an input, by whatever name or link."""
-    known = {}
-    for path in inputs:
-        if path.exists():
-            known[_identity(path)] = path
-    for path in outputs:
-        if path.exists() and _identity(path) in known:
-            raise UserError(
-                f"{path} would be replaced by a result, and is the input {known[_identity(path)]}; "
-                "choose another --prediction-dir, or move that file away."
-            )
-
-
-def _identity(path: Path) -> tuple[int, int]:
-    """Tells files apart: the same for all names of one, in links and letter case."""
-    status = path.stat()
-    return status.st_dev, status.st_ino
+    refuse_replacing([folder / name for name in names], inputs, ELSEWHERE)
 
 
 def pictures_of_files(

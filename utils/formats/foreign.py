@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from utils.errors import UserError
+from utils.files import open_ordinary
 
 MASKS = "give their folder as --masks of utils/generate_gt_segmentation.py"
 PAIR = f"{MASKS} and the photographs' as --data-path"
@@ -240,7 +241,8 @@ def refuse_foreign_folder(folder: Path) -> None:
         return
     for path in files[:10]:  # the first may be a list of classes
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            with open_ordinary(path) as file:
+                text = file.read().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError):
             continue
         refuse_foreign(path, text)

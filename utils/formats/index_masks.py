@@ -110,7 +110,7 @@ def mask_files(folder: Path | str, pictures: Path | str) -> list[Path]:
         UserError: there are none.
     """
     folder = Path(folder)
-    files = sorted(p for p in folder.glob("*") if _is_mask(p) and p.name[0] != ".")
+    files = sorted(p for p in folder.glob("*") if _is_mask(p) and p.name[0] != "." and p.is_file())
     if not files:
         raise UserError(f"{folder} is no folder of PNG masks; name one that holds them.")
     pngs = [path for path in files if path.suffix.lower() == ".png"]

@@ -201,7 +201,7 @@ def read_colours(masks: Masks) -> str | None:
         if other:
             masks.classes = Classes(masks.classes.names, (BLACK, other))
             masks.remarks.append(f"the colour {other} is taken as {masks.classes.names[1]!r}")
-        _refuse_twins(masks, set(colours))
+        refuse_twins(masks, set(colours))
         return "colours" if in_colours else None
     colours = {c: n for c, n in colours.items() if c not in masks.void | masks.likely_void}
     if not masks.by_colour or len(colours) >= MOST_CLASSES:
@@ -246,8 +246,12 @@ def _classes_of(masks: Masks, colours: set[Colour]) -> Classes:
     return Classes(tuple(names), tuple(order))
 
 
-def _refuse_twins(masks: Masks, colours: set[Colour | None]) -> None:
-    """Refuse a colour that occurs and is that of two classes."""
+def refuse_twins(masks: Masks, colours: set[Colour | None]) -> None:
+    """Refuse a colour that occurs and is that of two classes.
+
+    Raises:
+        UserError: there is one.
+    """
     own = masks.classes.colours
     for colour in colours:
         twins = [masks.classes.names[i] for i, c in enumerate(own) if c == colour]

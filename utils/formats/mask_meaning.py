@@ -15,7 +15,7 @@ import numpy as np
 from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, named
 from utils.errors import UserError
 from utils.formats.index_masks import Look, Pixel, labels_of
-from utils.formats.mask_colours import read_colours, read_palettes, recoloured
+from utils.formats.mask_colours import read_colours, read_palettes, recoloured, refuse_twins
 from utils.formats.mask_set import BLACK, VOC, WHITE, Masks
 from utils.reading import Reading
 
@@ -251,6 +251,7 @@ def _read_greys(masks: Masks, in_colours: str | None) -> str | None:
     if greys and kept in (None, "colours") and masks.classes:
         if _are_colours(masks, greys, values, kept or in_colours):
             masks.grey = "colours"
+            refuse_twins(masks, {p.colour for p in greys if not masks.is_void(p.value)})
             return "colours"
     are_ids = values > {0} or (0 not in values and values)
     if kept == "colours" and are_ids and not masks.numbered and VOID not in values:

@@ -5,20 +5,62 @@ A label store is a `.npy` as well; the index beside it tells it from a picture.
 
 import re
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
+
+from utils.files import open_ordinary
 
 MAGIC = b"\x93NUMPY"
 INDEX = ".index.json"  # how the index beside a label store ends
 MOST_CHANNELS = 16
 
-# What NumPy and others write before plain numbers. Anything else, as objects, is not read.
-# By hand, as `np.load` parses with `ast`: see `label_maps.store`.
+# What NumPy and others write before plain numbers, and before pickled objects ("O").
+# By hand: `np.load` parses with `ast`, which in Python 3.11 fails now and then when two threads do
+# so at once ("AST constructor recursion depth mismatch"), and raises anything on hostile headers.
 _HEADER = re.compile(
-    rb"\{'descr': '([<>|=][a-z]\d{1,2})', 'fortran_order': (True|False), "
-    rb"'shape': \(([\d, ]{1,60})\),? *\}\s*"
+    rb"\{ *'descr': '([<>|=]?[a-z]\d{1,2}|\|?O\d?)', 'fortran_order': (True|False), "
+    rb"'shape': \(([\d, L]{0,60})\),? *\}\s*"
 )
+_LENGTHS = re.compile(rb"(\d{1,18}L?, *)*(\d{1,18}L?)?")
+
+
+class Header(NamedTuple):
+    """What stands before the content of a `.npy`.
+
+    Attributes:
+        shape: of the array.
+        dtype: of its numbers; None where the content is pickled.
+        order: "C", or "F" where the first index runs fastest.
+        offset: bytes before the content.
+    """
+
+    shape: tuple[int, ...]
+    dtype: np.dtype | None
+    order: str
+    offset: int
+
+
+def parse_header(file: BinaryIO) -> Header:
+    """The header of an open `.npy` of any shape, for numbers and pickled objects.
+
+    Raises:
+        ValueError: it holds something else, or is no `.npy`.
+    """
+    start = file.read(8)
+    width = 2 if start[6:7] == b"\x01" else 4  # bytes of the length that follows
+    length = int.from_bytes(file.read(width), "little")
+    match = _HEADER.fullmatch(file.read(min(length, 1000)))
+    if not start.startswith(MAGIC) or match is None or not _LENGTHS.fullmatch(match[3]):
+        raise ValueError("it holds something else than an array of numbers")
+    shape = tuple(int(part.rstrip(b" L")) for part in match[3].split(b",") if part.strip())
+    order = "F" if match[2] == b"True" else "C"
+    kind = match[1].decode()
+    try:
+        dtype = None if "O" in kind else np.dtype(kind)
+    except TypeError as error:  # of a size that there is not
+        raise ValueError(f"it holds {kind}, not whole numbers or floats") from error
+    return Header(shape, dtype, order, 8 + width + length)
 
 
 def read_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype, str, int]:
@@ -27,16 +69,11 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype, str, in
     Raises:
         ValueError: it holds something else than whole numbers or floats of a picture's shape.
     """
-    start = file.read(8)
-    width = 2 if start[6:7] == b"\x01" else 4  # bytes of the length that follows
-    length = int.from_bytes(file.read(width), "little")
-    match = _HEADER.fullmatch(file.read(min(length, 1000)))
-    if not start.startswith(MAGIC) or match is None:
+    shape, dtype, order, offset = parse_header(file)
+    if dtype is None:
         raise ValueError("it holds something else than an array of numbers")
-    dtype = np.dtype(match[1].decode())
     if dtype.kind not in "buif" or dtype.itemsize > 8:
         raise ValueError(f"it holds {dtype.name}, not whole numbers or floats")
-    shape = tuple(int(part) for part in match[3].split(b",") if part.strip())
     if len(shape) == 2:
         shape = (*shape, 1)
     if len(shape) != 3 or not all(shape) or shape[2] > MOST_CHANNELS:
@@ -44,7 +81,7 @@ def read_header(file: BinaryIO) -> tuple[tuple[int, int, int], np.dtype, str, in
             f"its shape is {' x '.join(map(str, shape))}, not height x width x channels, of which "
             f"{MOST_CHANNELS} are read; np.moveaxis brings channels to the end"
         )
-    return shape, dtype, "F" if match[2] == b"True" else "C", 8 + width + length
+    return shape, dtype, order, offset
 
 
 def read_values(file: BinaryIO) -> np.ndarray:
@@ -62,7 +99,7 @@ def is_picture(path: Path) -> bool:
     if path.with_suffix(INDEX).exists():
         return False
     try:
-        with open(path, "rb") as file:
+        with open_ordinary(path) as file:
             read_header(file)
     except (OSError, ValueError):
         return False

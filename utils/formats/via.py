@@ -10,14 +10,15 @@ VIA, Dutta and Zisserman, "The VIA Annotation Software for Images, Audio and Vid
 
 import csv
 import io
-import json
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import UserError
+from utils.files import open_ordinary
 from utils.formats.foreign import refuse_foreign
+from utils.json_text import parse_json
 
 # The numbers that each shape needs, by VIA's names.
 SHAPES = {
@@ -93,7 +94,8 @@ def read_project(path: Path | str) -> Project:
     """
     path = Path(path)
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with open_ordinary(path) as file:
+            text = file.read().decode("utf-8-sig")
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {EXPORT}.") from error
     except (OSError, UnicodeDecodeError) as error:
@@ -168,6 +170,8 @@ def class_value(region: Region, attribute: str) -> str | None:
         value = ticked[0] if len(ticked) == 1 else None
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
     value = str(value).strip()
     return value if value not in ("", "undefined") else None
 
@@ -175,8 +179,8 @@ def class_value(region: Region, attribute: str) -> str | None:
 def _from_json(path: Path, text: str) -> Project:
     """What any of the JSON forms holds."""
     try:
-        content = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
+        content = parse_json(text)
+    except ValueError as error:
         raise UserError(f"{path} is not whole JSON ({error}); {EXPORT} again.") from error
     if isinstance(content, dict) and "_via_img_metadata" in content:
         entries, place = content["_via_img_metadata"], f"{path}: _via_img_metadata"
@@ -184,7 +188,7 @@ def _from_json(path: Path, text: str) -> Project:
         entries, place = content, str(path)
     if not isinstance(entries, dict):
         raise UserError(f"{place} is not an object of pictures, as VIA writes it; {EXPORT}.")
-    annotations = [_entry(entry, f"{place}[{key!r}]") for key, entry in entries.items()]
+    annotations = [_entry(entry, f"{place}[{_shown(key)}]") for key, entry in entries.items()]
     return Project(annotations, _options(content) if entries is not content else {})
 
 
@@ -210,7 +214,9 @@ def _entry(entry: object, place: str) -> Annotation:
     if not isinstance(entry, dict) or not {"filename", "regions"} <= entry.keys():
         raise UserError(f"{place} is not a picture with 'filename' and 'regions'; {EXPORT}.")
     if not isinstance(entry["filename"], str):
-        raise UserError(f"{place}['filename'] is {entry['filename']!r}, not a text; {EXPORT}.")
+        raise UserError(
+            f"{place}['filename'] is {_shown(entry['filename'])}, not a text; {EXPORT}."
+        )
     regions = entry["regions"]
     if isinstance(regions, dict):
         regions = list(regions.values())
@@ -239,7 +245,7 @@ def _shape(attributes: dict, place: str) -> tuple[str, dict[str, float | tuple[f
     shape = str(attributes.get("name")).lower()
     if shape not in SHAPES:
         raise UserError(
-            f"{place}['name'] is {attributes.get('name')!r}, not one of {', '.join(SHAPES)}; "
+            f"{place}['name'] is {_shown(attributes.get('name'))}, not one of {', '.join(SHAPES)}; "
             "draw the region anew."
         )
     numbers = {}
@@ -255,7 +261,7 @@ def _shape(attributes: dict, place: str) -> tuple[str, dict[str, float | tuple[f
         except (ValueError, TypeError, OverflowError) as error:
             kind = "a list of numbers" if expected is list else "a number"
             raise UserError(
-                f"{place}[{name!r}] is {str(value)[:60]}, not {kind}; draw the region anew."
+                f"{place}[{name!r}] is {_shown(value)}, not {kind}; draw the region anew."
             ) from error
     if shape in ("polygon", "polyline"):
         across, down = len(numbers["all_points_x"]), len(numbers["all_points_y"])
@@ -270,6 +276,8 @@ def _shape(attributes: dict, place: str) -> tuple[str, dict[str, float | tuple[f
 def _from_csv(path: Path, text: str) -> list[Annotation]:
     """Annotations from VIA's CSV; rows of one picture belong together wherever they stand."""
     pictures: dict[tuple[str, int | None], list[Region]] = {}
+    # A cell may hold an outline of any length; the limit is that of the process.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     try:
         reader = csv.DictReader(io.StringIO(text, newline=""))
         # VIA 1 begins its header with '#', and some of its versions put blanks after commas.
@@ -298,12 +306,22 @@ def _from_csv(path: Path, text: str) -> list[Annotation]:
 def _cell(row: dict[str, str | None], column: str, place: str) -> dict:
     """The JSON object in a cell of the CSV."""
     try:
-        content = json.loads(row[column] or "{}")
-    except (json.JSONDecodeError, RecursionError):
-        content = None
+        content = parse_json(row[column] or "{}")
+    except ValueError as error:
+        raise UserError(
+            f"{place}: {column} is {_shown(row[column])}, not whole JSON ({error}); {EXPORT} again."
+        ) from error
     if not isinstance(content, dict):
-        raise UserError(f"{place}: {column} is {row[column]!r}, not a JSON object; {EXPORT} again.")
+        raise UserError(
+            f"{place}: {column} is {_shown(row[column])}, not a JSON object; {EXPORT} again."
+        )
     return content
+
+
+def _shown(value: object) -> str:
+    """A value as a message has it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _finite(value: object) -> float:

@@ -1,10 +1,12 @@
 """Label stores that are made when they are missing and made again when their source changed."""
 
+import os
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from utils.classes import FILE_NAME, VOID, as_content, find_classes, read_classes
+from utils.classes import FILE_NAME, VOID, find_classes, read_classes
 from utils.errors import UserError
 from utils.files import fingerprint
 from utils.formats.foreign import refuse_foreign_folder
@@ -12,9 +14,11 @@ from utils.generate_gt_segmentation import make_labels
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.listed import listed_pictures
 from utils.label_maps.report import LISTED
-from utils.reading import Reading, agree, read_reading, reading_from
+from utils.label_maps.turns import making
+from utils.reading import Reading, agree, read_reading
 
 if TYPE_CHECKING:
+    from utils.label_maps.index import Index
     from utils.label_maps.store import LabelStore
 
 # Fields of `Reading` that labels from masks and their pictures depend on.
@@ -29,13 +33,16 @@ def ensure_labels(
 ) -> "LabelStore":
     """Open a label store; make it first when it is missing or not as its source is now.
 
+    One program at a time makes labels in a folder, the others wait. A `.npy` belongs to what it
+    was made from: `x.csv` is refused while `x.npy` holds the labels of an `x.json` that is there.
+
     Args:
         path: a `.npy`, made from the `.json` or `.csv` (or folder of masks) of the same stem; or
             such an annotation file or folder itself. A chapter's pickled `.npy` is opened as it
             is unless its annotations are newer.
         progress: whether to show a bar and print what was found.
         pictures: the data folder: annotated pictures are looked for beside the annotations, then
-            in it.
+            in it. An index names files in it or in the folder of the `.npy`, or is refused.
         reading: what is asked by options. A store that was made by other decisions, those that
             the data folder has now among them, is made again.
 
@@ -46,95 +53,137 @@ def ensure_labels(
     from utils.label_maps.store import open_labels
 
     path, asked = Path(path), reading or Reading()
-    if path.is_dir():
+    is_npy = path.suffix.lower() == ".npy"
+    if os.path.isdir(path):
         source, out = path, path.resolve().with_name(path.resolve().name + ".npy")
-    elif path.suffix.lower() == ".npy" or not path.is_file():
+    elif is_npy or not os.path.isfile(path):
         named = path.suffix.lower() in (".json", ".csv")  # as annotations, though they are missing
-        source, out = (path, path.with_suffix(".npy")) if named else (_source_of(path), path)
+        source = path if named else _source_of(path, pictures)
+        out = path.with_suffix(".npy") if named else path
     else:
         source, out = path, path.with_suffix(".npy")
-    if source and (source.exists() or not out.exists()):
-        if _is_stale(out, source, asked):
-            _make_again(out, source, progress, pictures, asked)
-    elif not out.exists():
+    if source and (os.path.exists(source) or not os.path.exists(out)):
+        if not _is_stale(out, source, asked, pictures):
+            with suppress(UserError):  # somebody makes it anew right now, or it cannot be used
+                return open_labels(out, pictures)
+        with making(out, pictures):
+            if _is_stale(out, source, asked, pictures):
+                _make_again(out, source, progress, pictures, asked)
+            return open_labels(out, pictures)
+    if not os.path.exists(out):
         raise UserError(
             f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
             "put them there, or name others with --labels, --train-labels or --test-labels."
         )
-    else:
-        _check_made_so(out, asked)
-    return open_labels(out)
+    _check_made_so(out, asked)
+    return open_labels(out, pictures)
 
 
 def is_there(path: Path) -> bool:
     """Whether there are labels, or what `ensure_labels` makes them from."""
-    return path.exists() or _source_of(path) is not None
-
-
-def _source_of(path: Path) -> Path | None:
-    """What a `.npy` was made from by its index, else what has its stem; None when neither is."""
     try:
-        from_index = path.parent / _made_from(path)["file"]
-    except (UserError, KeyError, TypeError):
-        from_index = None
+        return os.path.exists(path) or _source_of(path) is not None
+    except UserError:  # there is something, which cannot be used
+        return True
+
+
+def _source_of(path: Path, pictures: Path | None = None) -> Path | None:
+    """What a `.npy` was made from by its index, else what has its stem; None when neither is.
+
+    Raises:
+        UserError: what the index names lies elsewhere.
+    """
     stem = path.with_suffix("")
-    candidates = [from_index, path.with_suffix(".json"), path.with_suffix(".csv"), stem]
-    return next((c for c in candidates if c is not None and c.exists()), None)
+    candidates = [path.with_suffix(".json"), path.with_suffix(".csv"), stem]
+    try:
+        made_from = _made_from(path)
+    except UserError:  # it is damaged
+        made_from = {}
+    if "file" in made_from:
+        candidates.insert(0, _place_of(path, made_from["file"], pictures))
+    return next((c for c in candidates if os.path.exists(c)), None)
 
 
 def _made_from(out: Path) -> dict:
     """What the index of a store says of its source; empty when there is no index."""
-    from utils.label_maps.store import read_index
+    from utils.label_maps.index import read_index
 
-    return (read_index(out) or {}).get("made_from") or {}
+    index = read_index(out)
+    return index.made_from if index else {}
 
 
-def _classes_file(out: Path, source: Path, made_from: dict) -> Path | None:
+def _place_of(out: Path, name: str, pictures: Path | None) -> Path:
+    from utils.label_maps.index import place_of
+
+    return place_of(out, name, pictures)
+
+
+def _classes_file(
+    out: Path, source: Path, made_from: dict, pictures: Path | None = None
+) -> Path | None:
     """The `classes.json` of a store: the one that was named when it was made, else as found."""
     if made_from.get("classes"):
-        return out.parent / made_from["classes"]
-    return find_classes(source if source.is_dir() else source.parent)
+        return _place_of(out, made_from["classes"], pictures)
+    return find_classes(source if os.path.isdir(source) else source.parent)
 
 
-def _is_stale(out: Path, source: Path, asked: Reading) -> bool:
+def _is_stale(out: Path, source: Path, asked: Reading, pictures: Path | None) -> bool:
     """Whether the store `out` is missing, half written, or not made from `source` as it is now.
 
     Raises:
-        UserError: what is asked contradicts what was decided.
+        UserError: what is asked contradicts what was decided; or these are the labels of something
+            else, which is there as well.
     """
     from utils.label_maps.store import is_pickled, read_index
 
-    if not out.exists():
+    if not os.path.exists(out):
         return True
-    if source.is_file() and source.stat().st_mtime_ns > out.stat().st_mtime_ns:
-        return True
+    newer = os.path.isfile(source) and source.stat().st_mtime_ns > out.stat().st_mtime_ns
     try:
         if is_pickled(out):
-            return False
+            return newer
         index = read_index(out)
     except UserError:
         return True
-    made_from = _made_from(out)
-    if index is None or made_from.get("fingerprint") != fingerprint(source):
+    if index is None:
         return True
-    if made_from.get("left_out") and _has_come(made_from["left_out"], index, out, source):
+    made_from = index.made_from
+    if made_from.get("file"):
+        _refuse_other(out, source, _place_of(out, made_from["file"], pictures))
+    if newer or made_from.get("fingerprint") != _fingerprint(source):
         return True
-    place = _classes_file(out, source, made_from)
-    if place and as_content(read_classes(place)) != index.get("classes"):
+    if made_from.get("left_out") and _has_come(index, out, source, pictures):
         return True
-    made = _reading_of(index)
+    place = _classes_file(out, source, made_from, pictures)
+    if place and read_classes(place) != index.classes:
+        return True
     current = agree(asked, read_reading(place), place or FILE_NAME)
-    if source.is_dir():  # what was decided of annotations is nothing to masks
+    made = index.reading
+    if os.path.isdir(source):  # what was decided of annotations is nothing to masks
         return made is None or any(getattr(current, n) != getattr(made, n) for n in OF_MASKS)
     return current != made
 
 
-def _reading_of(index: dict) -> Reading | None:
-    """The decisions that a store was made by; None where none are told, as in old versions."""
+def _refuse_other(out: Path, source: Path, other: Path) -> None:
+    """Refuse labels that were made from something else of the same stem: `x.json` and `x.csv`.
+
+    Raises:
+        UserError: both are there.
+    """
+    if os.path.exists(other) and not os.path.samefile(source, other):
+        raise UserError(
+            f"{out} holds the labels of {other.name}, which is there as well as {source.name}; "
+            "rename one of them, or move it away."
+        )
+
+
+def _fingerprint(source: Path) -> str:
     try:
-        return reading_from(index["reading"])
-    except (KeyError, TypeError, ValueError):
-        return None
+        return fingerprint(source)
+    except OSError as error:
+        raise UserError(
+            f"{source} cannot be read ({error}); put an ordinary file there."
+        ) from error
 
 
 def _check_made_so(out: Path, asked: Reading) -> None:
@@ -143,9 +192,10 @@ def _check_made_so(out: Path, asked: Reading) -> None:
     Raises:
         UserError: names what is asked.
     """
-    from utils.label_maps.store import read_index
+    from utils.label_maps.index import read_index
 
-    made = _reading_of(read_index(out) or {}) or Reading()
+    index = read_index(out)
+    made = index and index.reading or Reading()
     for name, value in asked.known().items():
         if getattr(made, name) != value:
             raise UserError(
@@ -154,24 +204,25 @@ def _check_made_so(out: Path, asked: Reading) -> None:
             )
 
 
-def _has_come(left_out: list[str], index: dict, out: Path, source: Path) -> bool:
+def _has_come(index: "Index", out: Path, source: Path, pictures: Path | None) -> bool:
     """Whether a picture that was missing or unreadable when labels were made can be read now."""
     from utils.formats.index_masks import mask_files, pair
     from utils.pictures import picture_size, pictures_in
 
-    folder = out.parent / index["folder"]
-    if not folder.is_dir():
+    left_out = index.made_from["left_out"]
+    folder = _place_of(out, index.folder, pictures)
+    if not os.path.isdir(folder):
         return False
-    if source.is_dir():  # of masks, which know the stems of their pictures only
+    if os.path.isdir(source):  # of masks, which know the stems of their pictures only
         masks = mask_files(source, folder)
         own = {path.resolve() for path in masks}  # which may lie among the pictures
-        pictures = [path for path in pictures_in(folder) if path.resolve() not in own]
+        others = [path for path in pictures_in(folder) if path.resolve() not in own]
         try:
-            found, _, _ = pair(masks, pictures)
+            found, _, _ = pair(masks, others)
         except UserError:  # two pictures of one mask, which making labels tells
             return True
         return bool({mask.stem for mask in found} & set(left_out))
-    paths = listed_pictures([*index["keys"], *left_out], folder)
+    paths = listed_pictures([*index.keys, *left_out], folder)
     for name in left_out:
         try:
             if paths[name]:
@@ -186,18 +237,20 @@ def _make_again(
     out: Path, source: Path, progress: bool, pictures: Path | None, asked: Reading
 ) -> None:
     """Make a store with the settings that its index remembers, if any, and what is asked."""
-    from utils.label_maps.store import read_index
+    from utils.label_maps.index import read_index
 
     try:
-        index = read_index(out) or {}
+        index = read_index(out)
     except UserError:
-        index = {}
-    made_from = index.get("made_from") or {}
-    classes_path = out.parent / made_from["classes"] if made_from.get("classes") else None
-    folder = out.parent / index["folder"] if index.get("folder") else None
-    if folder is not None and not folder.is_dir():
-        folder = None
-    if "reading" not in index:  # made by an old version, which kept them here
+        index = None
+    made_from, classes_path, folder = {}, None, None
+    if index:
+        made_from = index.made_from
+        if made_from.get("classes"):
+            classes_path = _place_of(out, made_from["classes"], pictures)
+        folder = _place_of(out, index.folder, pictures)
+        folder = folder if os.path.isdir(folder) else None
+    if index is None or index.reading is None:  # made by an old version, which kept them here
         attribute, void = made_from.get("class_attribute"), made_from.get("void", VOID)
         asked = replace(
             asked,
@@ -210,7 +263,7 @@ def _make_again(
         "classes_path": classes_path,
         "most_listed": LISTED,
     }
-    if source.is_dir():
+    if os.path.isdir(source):
         try:
             make_labels_from_masks(source, out, data_path=folder, **common)
         except UserError:

@@ -49,6 +49,7 @@ def make_labels_from_masks(
     """
     from utils.formats.index_masks import labels_of, look_at, mask_files, pair, pictures_beside
     from utils.formats.mask_meaning import decide
+    from utils.label_maps.index import refuse_losing
     from utils.label_maps.oddities import note_oddities
     from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
@@ -83,6 +84,7 @@ def make_labels_from_masks(
     pages = Counter(look.path for look in looks)
     for remark in masks.remarks:
         report.note("values", remark)
+    refuse_losing(out, [*files, *([found] if found else []), *pictures_in(folder)])
     own = {path.resolve() for path in files}  # which may lie among the pictures
     there = [path for path in pictures_in(folder) if path.resolve() not in own]
     pictures, without, unlisted = pair(files, there)
@@ -153,13 +155,14 @@ def make_labels_from_masks(
 
 def _is_annotated(folder: Path, index: int) -> bool:
     """Whether labels that were made from annotations in a folder use a class id."""
-    from utils.label_maps.store import open_labels, read_index
+    from utils.label_maps.index import place_of, read_index
+    from utils.label_maps.store import open_labels
 
     for path in sorted(folder.glob("*.index.json")):
         store = path.with_name(path.name.removesuffix(".index.json") + ".npy")
         try:
-            made_from = (read_index(store) or {}).get("made_from") or {}
-            if (store.parent / str(made_from.get("file"))).is_file():
+            made_from = found.made_from if (found := read_index(store)) else {}
+            if "file" in made_from and os.path.isfile(place_of(store, made_from["file"])):
                 labels = open_labels(store)
                 if any((labels[key] == index).any() for key in labels.keys):
                     return True

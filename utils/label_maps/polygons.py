@@ -5,14 +5,19 @@ rule, and the pixels of the outline itself, so a square from 5 to 14 covers 10 x
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from utils.errors import UserError
 from utils.formats.via import Region
 
 FARTHEST = 1e9  # pixels; coordinates beyond it say nothing, and below it int64 cannot overflow
+OVERFLOWING = 1e100  # squares of larger coordinates, or theirs, are no float64
+MOST_STEPS = 2**24  # pixels along an outline within the picture; it would be traced for seconds
+PIECE = 2**20  # pixels that are worked on at once
+SECTORS = 400  # of large circles, of which only those near the picture get all of their corners
 TURNED = 1.1  # times a side; regions this far out hint at exchanged sides, not at a slip
 TOLERANCE = 1  # pixel; VIA itself lets a point lie on the far border of a picture
 
@@ -45,6 +50,9 @@ def draw_regions(
         Labels (H, W) uint8, 0 where no region is, and notes of kind "clipped" (a region leaves
         the picture by more than 1 pixel), "swapped" (a region lies far out, and all would fit if
         width and height were exchanged) and "skipped".
+
+    Raises:
+        UserError: an outline crosses the picture so often that it takes more than `MOST_STEPS`.
     """
     height, width = picture_size
     out_height, out_width = output_size or picture_size
@@ -56,7 +64,8 @@ def draw_regions(
         if region.shape == "point":
             notes.append(Note("skipped", f"{name} has no area"))
             continue
-        points = outline(region)
+        with np.errstate(over="ignore"):
+            points = np.clip(outline(region, picture_size), -OVERFLOWING, OVERFLOWING)
         if is_degenerate(points):
             notes.append(Note("skipped", f"{name} is degenerate: it is a dot or a line"))
             continue
@@ -65,8 +74,12 @@ def draw_regions(
         if (points.max(axis=0) < -0.5).any() or (points.min(axis=0) > (width, height)).any():
             notes.append(Note("clipped", f"{name} lies outside the picture"))
         elif beyond > TOLERANCE:
-            notes.append(Note("clipped", f"{name} leaves the picture by {beyond:.0f} pixels"))
-        fill(labels, (points + 0.5) * scale - 0.5, class_id)
+            far = f"{beyond:.0f}" if beyond < FARTHEST else f"{beyond:.0e}"
+            notes.append(Note("clipped", f"{name} leaves the picture by {far} pixels"))
+        try:
+            fill(labels, (points + 0.5) * scale - 0.5, class_id)
+        except ValueError as error:
+            raise UserError(f"{name} {error}; draw it anew with fewer corners.") from error
 
     size = np.array([width, height])
     far_out = (reach > TURNED * size).any()
@@ -76,11 +89,15 @@ def draw_regions(
     return labels, notes
 
 
-def outline(region: Region) -> np.ndarray:
+def outline(region: Region, size: tuple[int, int] | None = None) -> np.ndarray:
     """The corners of a region, (n, 2) float64 as (x, y); the last joins the first.
 
     A polyline is closed like a polygon: annotators trace objects with it by mistake, and an open
     line has no area. Circles and ellipses get a corner per pixel of their circumference.
+
+    Args:
+        region: of any shape but a point.
+        size: (H, W) of a picture. Large circles then get fewer corners where it is not.
     """
     n = region.numbers
     if region.shape in ("polygon", "polyline"):
@@ -93,16 +110,32 @@ def outline(region: Region) -> np.ndarray:
         raise ValueError(f"a {region.shape} has no outline")
     across, down = (n["r"], n["r"]) if region.shape == "circle" else (n["rx"], n["ry"])
     theta = n.get("theta", 0.0)
-    count = int(np.clip(2 * math.pi * max(abs(across), abs(down)), 16, 100_000))
-    turn = np.arange(count) * (2 * math.pi / count)
-    x, y = across * np.cos(turn), down * np.sin(turn)
-    return np.stack(
-        [
-            n["cx"] + x * math.cos(theta) - y * math.sin(theta),
-            n["cy"] + x * math.sin(theta) + y * math.cos(theta),
-        ],
-        axis=1,
+    largest = max(abs(across), abs(down))
+    count = int(np.clip(2 * math.pi * largest, 16, 100_000))
+
+    def corners(numbers: np.ndarray) -> np.ndarray:
+        turn = numbers * (2 * math.pi / count)
+        x, y = across * np.cos(turn), down * np.sin(turn)
+        return np.stack(
+            [
+                n["cx"] + x * math.cos(theta) - y * math.sin(theta),
+                n["cy"] + x * math.sin(theta) + y * math.cos(theta),
+            ],
+            axis=1,
+        )
+
+    if size is None or largest <= 2 * max(size):
+        return corners(np.arange(count))
+    first = np.arange(0, count, -(-count // SECTORS))  # corner of each sector
+    last = np.append(first[1:], count)
+    begin = corners(first)
+    end = np.roll(begin, -1, axis=0)
+    bulge = largest * (1 - math.cos(math.pi * (last - first).max() / count)) + 2  # over the chord
+    near = (np.maximum(begin, end) >= -bulge) & (
+        np.minimum(begin, end) <= bulge + np.array(size[::-1])
     )
+    _, k = _runs(first, np.where(near.all(axis=1), last - first, 1))
+    return corners(k)
 
 
 def is_degenerate(points: np.ndarray) -> bool:
@@ -123,6 +156,9 @@ def fill(labels: np.ndarray, points: np.ndarray, class_id: int) -> None:
 
     Args:
         points: (n, 2) float as (x, y), in pixels of `labels`.
+
+    Raises:
+        ValueError: the outline is too long, see `MOST_STEPS`; nothing is drawn then.
     """
     corners = np.rint(np.clip(points, -FARTHEST, FARTHEST)).astype(np.int64)
     height, width = labels.shape
@@ -131,11 +167,47 @@ def fill(labels: np.ndarray, points: np.ndarray, class_id: int) -> None:
     if left > right or top > bottom:
         return
     box = labels[top : bottom + 1, left : right + 1]
-    corners -= (left, top)
-    inside = _inside(corners, box.shape)
-    x, y = _lines(corners, box.shape)
-    inside[y, x] = True
-    box[inside] = class_id
+    corners = _near(corners - (left, top), box.shape)
+    _check_length(corners, box.shape)
+    rows = max(1, PIECE // box.shape[1])
+    for first in range(0, len(box), rows):  # few pictures are large enough for a second round
+        band = box[first : first + rows]
+        part = corners - (0, first)
+        part = _near(part, band.shape) if len(box) > rows else part
+        inside = _inside(part, band.shape)
+        for start, end in _pieces(part, band.shape):
+            x, y = _lines(start, end, band.shape)
+            inside[y, x] = True
+        band[inside] = class_id
+
+
+def _near(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Corners without those amid others beyond the same side of (H, W) = `shape`.
+
+    No pixel changes: what is left out, and the edge that stands for it, lie beyond that side.
+    """
+    height, width = shape
+    x, y = corners.T
+    side = np.select([x < 0, x >= width, y < 0, y >= height], [1, 2, 3, 4])
+    amid = (side > 0) & (side == np.roll(side, 1)) & (side == np.roll(side, -1))
+    return corners[~amid] if amid.any() and not amid.all() else corners
+
+
+def _check_length(corners: np.ndarray, shape: tuple[int, int]) -> None:
+    """Raise `ValueError` when an outline goes through more pixels than can be traced in time."""
+    box = np.array(shape[::-1])
+    kept = np.clip(corners, 0, box)
+    steps = int(np.abs(kept - np.roll(kept, -1, axis=0)).max(axis=1).sum())
+    if steps > max(MOST_STEPS, 2 * box.prod()):
+        raise ValueError(f"has an outline of {steps:,} pixels in a part of {shape[1]} x {shape[0]}")
+
+
+def _pieces(corners: np.ndarray, shape: tuple[int, int]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The edges, begin (n, 2) and end (n, 2), of a closed polygon, as many at once as `PIECE`."""
+    end = np.roll(corners, -1, axis=0)
+    most = max(1, PIECE // max(shape))
+    for first in range(0, len(corners), most):
+        yield corners[first : first + most], end[first : first + most]
 
 
 def _inside(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
@@ -145,29 +217,31 @@ def _inside(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     the upper corner to before the lower one, so that corners count once.
     """
     height, width = shape
-    start, end = corners, np.roll(corners, -1, axis=0)
-    upper = np.where(start[:, 1:] <= end[:, 1:], start, end)
-    lower = np.where(start[:, 1:] <= end[:, 1:], end, start)
-    first = np.clip(upper[:, 1], 0, height)
-    rows = np.clip(lower[:, 1], 0, height) - first
-    edge, y = _runs(first, rows)
-    step = lower - upper
-    rise = (y - upper[edge, 1]) * step[edge, 0]
-    x = upper[edge, 0] - (-rise // step[edge, 1])  # rounded up to the next centre
-    x = np.clip(x, 0, width)
-    toggles = np.bincount(y * (width + 1) + x, minlength=height * (width + 1))
-    toggles = (toggles & 1).astype(np.uint8).reshape(height, width + 1)
+    toggles = np.zeros(height * (width + 1), np.uint8)
+    for start, end in _pieces(corners, shape):
+        upper = np.where(start[:, 1:] <= end[:, 1:], start, end)
+        lower = np.where(start[:, 1:] <= end[:, 1:], end, start)
+        first = np.clip(upper[:, 1], 0, height)
+        rows = np.clip(lower[:, 1], 0, height) - first
+        edge, y = _runs(first, rows)
+        step = lower - upper
+        rise = (y - upper[edge, 1]) * step[edge, 0]
+        x = upper[edge, 0] - (-rise // step[edge, 1])  # rounded up to the next centre
+        x = np.clip(x, 0, width)
+        toggles ^= (np.bincount(y * (width + 1) + x, minlength=len(toggles)) & 1).astype(np.uint8)
+    toggles = toggles.reshape(height, width + 1)
     return np.bitwise_xor.accumulate(toggles, axis=1)[:, :width].astype(bool)
 
 
-def _lines(corners: np.ndarray, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-    """The pixels x and y of the lines between corners that fall into (H, W) = `shape`.
+def _lines(
+    start: np.ndarray, end: np.ndarray, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pixels x and y of the lines from `start` to `end` that fall into (H, W) = `shape`.
 
     From the left corner of each line one pixel per step along its longer direction; a tie between
     two pixels goes to the one nearer to the left corner's row or column, as in OpenCV.
     """
     height, width = shape
-    start, end = corners, np.roll(corners, -1, axis=0)
     swap = start[:, :1] > end[:, :1]
     start, end = np.where(swap, end, start), np.where(swap, start, end)
     step = end - start

@@ -4,37 +4,30 @@
 else as a row of pixels. `labels.index.json` beside it says which map is where. The index is
 removed before the maps change and written after them, so half a store is never read.
 
-The chapter's own files, a pickled `{file name: one-hot (H, W, C)}` (section 4 of the chapter),
-are read through an unpickler that admits NumPy arrays and nothing else.
+An open store keeps its file: labels that are made again meanwhile, by whomever, are for those who
+open them next.
 """
 
 import json
-import pickle
-import zlib
+import os
+import threading
 from collections.abc import Callable, Iterable
 from functools import partial
+from io import BytesIO
 from math import prod
 from pathlib import Path
 
 import numpy as np
 
-from utils.classes import (
-    VOID,
-    Classes,
-    as_content,
-    classes_from,
-    find_classes,
-    known_classes,
-    named,
-)
+from utils.classes import VOID, Classes, as_content
 from utils.errors import UserError
-from utils.files import inside, relative, replace_whole
+from utils.files import open_ordinary, relative, replace_whole
 from utils.formats import npy
+from utils.label_maps.index import REMAKE, index_path, place_of, read_index
 from utils.pictures import channels_of, picture_finder, picture_size, read_picture, split_key
-from utils.reading import Reading, read_reading, reading_from
+from utils.reading import Reading
 
 HEADER = 128  # bytes: NumPy's version 1.0 header for every shape that occurs here
-REMAKE = "delete it and make it again with utils/generate_gt_segmentation.py"
 
 
 class LabelStore:
@@ -47,6 +40,7 @@ class LabelStore:
         folder: where the pictures are.
         sizes: (H, W) of each map.
         reading: how the pictures and their labels are meant.
+        path: of the `.npy`, for what is said of it.
     """
 
     def __init__(
@@ -57,12 +51,14 @@ class LabelStore:
         sizes: list[tuple[int, int]],
         read: Callable[[int], np.ndarray],
         reading: Reading | None = None,
+        path: Path | None = None,
     ):
         self.keys = keys
         self.classes = classes
         self.folder = folder
         self.sizes = sizes
         self.reading = reading or Reading()
+        self.path = path
         self._read = read
         self._find = picture_finder(folder)
         self._index_of = {key: index for index, key in enumerate(keys)}
@@ -80,7 +76,20 @@ class LabelStore:
 
         Raises:
             KeyError, IndexError: there is no such picture.
+            UserError: it holds an id that is neither a class nor void; or somebody has written
+                into the file since it was opened.
         """
+        labels = self.unchecked(key)
+        if (labels + np.uint8(1)).max() > len(self.classes):  # void, 255, becomes 0
+            wrong = max(set(np.unique(labels).tolist()) - {VOID})
+            raise UserError(
+                f"{self.path} has the label {wrong} for {self._name(key)}, but the classes are 0 "
+                f"to {len(self.classes) - 1}; {REMAKE}."
+            )
+        return labels
+
+    def unchecked(self, key: str | int) -> np.ndarray:
+        """As a look-up, whatever ids the map holds."""
         index = self._index_of[key] if isinstance(key, str) else range(len(self))[key]
         return self._read(index)
 
@@ -120,9 +129,12 @@ class LabelStore:
         """
         return self._place(key)[0]
 
+    def _name(self, key: str | int) -> str:
+        return key if isinstance(key, str) else self.keys[key]
+
     def _place(self, key: str | int) -> tuple[Path, int]:
         """The file of a picture and its page; a file that is called as a page is comes first."""
-        name = key if isinstance(key, str) else self.keys[key]
+        name = self._name(key)
         if (path := self._find(name)) is not None:
             return path, 0
         if (split := split_key(name)) and (path := self._find(split[0])) is not None:
@@ -130,41 +142,52 @@ class LabelStore:
         return self.folder / name, 0  # which lies inside, as `_find` has made sure
 
 
-def open_labels(path: Path | str) -> LabelStore:
+def open_labels(path: Path | str, data_path: Path | str | None = None) -> LabelStore:
     """Open a label store, or one of the chapter's pickled files.
+
+    The maps are those of the file as it is now, whatever is written under its name later. Sent to
+    another process a store opens its file anew, and refuses another one.
 
     A pickled file is turned into class ids once and held compressed, since it is not indexed.
     A pixel that is 0 in all its channels is void. Class names come from the `classes.json` of
     the file's folder.
 
+    Args:
+        path: of the `.npy`.
+        data_path: the data folder; pictures are in it or in the folder of the file.
+
     Raises:
-        UserError: the file or its index is missing, damaged, from elsewhere, or not one-hot; a
-            pickle that holds anything but arrays is refused before any of it runs.
+        UserError: the file or its index is missing, damaged, from elsewhere, or not one-hot; the
+            index names pictures elsewhere; a pickle that holds anything but arrays is refused
+            before any of it runs.
     """
     path = Path(path)
-    shape, dtype, offset = _read_header(path)
-    if dtype.hasobject:
-        return _open_pickled(path, offset)
+    while True:
+        file = _File(path)
+        header = _header_of(path, file)
+        if header.dtype is None:
+            from utils.label_maps.pickled import open_pickled
 
-    content = read_index(path)
+            return open_pickled(path, header.offset)
+        content = read_index(path)
+        if file.is_current():  # else both were replaced in between, and the index is the newer
+            break
     if content is None:
         raise UserError(f"{path} has no {index_path(path).name} beside it; {REMAKE}.")
-    try:
-        keys = [str(key) for key in content["keys"]]
-        sizes = content["sizes"] or [shape[1:]] * len(keys)  # none when all maps are alike
-        sizes = [(int(height), int(width)) for height, width in sizes]
-        classes = classes_from(content["classes"])
-        folder = (path.parent / content["folder"]).resolve()
-        reading = reading_from(content.get("reading", {}))
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{index_path(path)} is damaged ({error}); {REMAKE}.") from error
+    shape, keys, sizes = header.shape, content.keys, content.sizes
+    if sizes is None:  # all maps are alike, and the array has three dimensions
+        sizes = [shape[1:]] * len(keys)
+    folder = place_of(path, content.folder, data_path).resolve()
     total = sum(map(prod, sizes))
-    whole = path.stat().st_size == offset + total
-    if dtype != np.uint8 or len(keys) != len(sizes) or prod(shape) != total or not whole:
+    fits = (header.dtype, header.order) == (np.uint8, "C")  # by columns they are not ours
+    fits = fits and all(len(size) == 2 and min(size) > 0 for size in sizes)
+    if not fits or len(keys) != len(sizes) or prod(shape) != total:
         raise UserError(f"{path} does not match its {index_path(path).name}; {REMAKE}.")
-    starts = (offset + np.cumsum([0, *map(prod, sizes)])).tolist()
-    read = partial(_read_map, path, starts, sizes)
-    return LabelStore(keys, classes, folder, sizes, read, reading)
+    if file.size != header.offset + total:
+        raise UserError(f"{path} does not match its {index_path(path).name}; {REMAKE}.")
+    starts = (header.offset + np.cumsum([0, *map(prod, sizes)])).tolist()
+    read = partial(_read_map, file, starts, sizes)
+    return LabelStore(keys, content.classes, folder, sizes, read, content.reading, path)
 
 
 def write_labels(
@@ -187,7 +210,7 @@ def write_labels(
 
     Raises:
         ValueError: a key occurs twice, or labels are not (H, W) uint8.
-        UserError: the folder of `path` cannot be written.
+        UserError: the folder of `path` cannot be written, or a key is no text.
     """
     path = Path(path)
     keys, sizes, seen = [], [], set()
@@ -195,6 +218,10 @@ def write_labels(
         with open(unfinished, "wb") as file:
             file.write(b" " * HEADER)
             for key, labels in entries:
+                try:
+                    key.encode()
+                except UnicodeEncodeError as error:  # bytes that are no UTF-8
+                    raise UserError(f"{key!r} is no text; rename this picture.") from error
                 if labels.ndim != 2 or labels.dtype != np.uint8:
                     raise ValueError(f"labels of {key} are {labels.dtype} {labels.shape}")
                 if key in seen:
@@ -221,36 +248,13 @@ def write_labels(
         unfinished.write_text(text, encoding="utf-8")
 
 
-def index_path(path: Path | str) -> Path:
-    """The index beside a label store: `labels.npy` has `labels.index.json`."""
-    return Path(path).with_suffix(npy.INDEX)
-
-
-def read_index(path: Path | str) -> dict | None:
-    """The index of a label store as it stands in its file, or None when there is none.
-
-    Raises:
-        UserError: it is damaged.
-    """
-    path = index_path(path)
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return None
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is damaged ({error}); {REMAKE}.") from error
-    if not (isinstance(content, dict) and isinstance(content.get("made_from") or {}, dict)):
-        raise UserError(f"{path} is not the index of label maps; {REMAKE}.")
-    return content
-
-
 def is_pickled(path: Path | str) -> bool:
     """Whether a `.npy` is one of the chapter's pickled files.
 
     Raises:
         UserError: the file is missing or is no `.npy`.
     """
-    return _read_header(Path(path))[1].hasobject
+    return _header_of(Path(path), _File(Path(path))).dtype is None
 
 
 def keep_other(path: Path | str) -> None:
@@ -268,14 +272,100 @@ def keep_other(path: Path | str) -> None:
     print(f"{path} was no label store; it is kept as {kept.name}")
 
 
-def _read_map(path: Path, starts: list[int], sizes: list[tuple[int, int]], index: int):
-    """One label map. The file is mapped for this moment only: pages that a long-lived map has
-    touched would count as memory of the process.
+class _File:
+    """A file that is kept open, to be read by any thread, and opened anew in another process.
 
-    Not by `np.load`, which parses the header at each call with `ast`: in Python 3.11 that fails
-    now and then when two threads do so at once ("AST constructor recursion depth mismatch").
+    Attributes:
+        size: in bytes.
     """
-    return np.array(np.memmap(path, np.uint8, "r", starts[index], sizes[index]))
+
+    def __init__(self, path: Path):
+        """Open it.
+
+        Raises:
+            UserError: it is missing or no ordinary file.
+        """
+        self.path = path
+        try:
+            self._file = open_ordinary(path)
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{path} does not exist; make it with utils/generate_gt_segmentation.py."
+            ) from error
+        except OSError as error:
+            raise UserError(
+                f"{path} is not a NumPy file of label maps ({error}); {REMAKE}."
+            ) from error
+        self._mark = self._current_mark()
+        self.size = os.fstat(self._file.fileno()).st_size
+        self._one_at_a_time = threading.Lock()
+
+    def __del__(self):
+        """Close it without a warning."""
+        if hasattr(self, "_file"):
+            self._file.close()
+
+    def __getstate__(self) -> tuple:
+        """For another process: the path, and by what the file there is known again."""
+        return self.path, self._mark
+
+    def __setstate__(self, state: tuple) -> None:
+        """Open it there.
+
+        Raises:
+            UserError: as `__init__`, or it is another file by now.
+        """
+        path, mark = state
+        self.__init__(path)
+        self._mark = mark
+        self._check()
+
+    def is_current(self) -> bool:
+        """Whether the path still leads to this file."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
+        except OSError:
+            return False
+
+    def read(self, start: int, count: int) -> bytes:
+        """Bytes of the file.
+
+        Raises:
+            UserError: somebody has written into it since it was opened.
+        """
+        if hasattr(os, "pread"):  # processes that were forked share the place in the file
+            content = os.pread(self._file.fileno(), count, start)
+        else:
+            with self._one_at_a_time:
+                self._file.seek(start)
+                content = self._file.read(count)
+        self._check()
+        return content
+
+    def _check(self) -> None:
+        if self._current_mark() != self._mark:
+            raise UserError(
+                f"{self.path} was changed while its label maps were in use; start again."
+            )
+
+    def _current_mark(self) -> tuple[int, ...]:
+        status = os.fstat(self._file.fileno())
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _header_of(path: Path, file: _File) -> npy.Header:
+    try:
+        return npy.parse_header(BytesIO(file.read(0, 1024)))
+    except ValueError as error:
+        raise UserError(f"{path} is not a NumPy file of label maps ({error}); {REMAKE}.") from error
+
+
+def _read_map(
+    file: _File, starts: list[int], sizes: list[tuple[int, int]], index: int
+) -> np.ndarray:
+    """One label map, (H, W) uint8."""
+    content = bytearray(file.read(starts[index], prod(sizes[index])))
+    return np.frombuffer(content, np.uint8).reshape(sizes[index])
 
 
 def _header(shape: tuple[int, ...]) -> bytes:
@@ -288,164 +378,3 @@ def _header(shape: tuple[int, ...]) -> bytes:
         + text.ljust(length - 1).encode()
         + b"\n"
     )
-
-
-def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, dtype and length of the header of a `.npy`; nothing of its content is read."""
-    try:
-        with open(path, "rb") as file:
-            version = np.lib.format.read_magic(file)
-            if version == (1, 0):
-                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            else:
-                shape, _, dtype = np.lib.format.read_array_header_2_0(file)
-            return shape, dtype, file.tell()
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{path} does not exist; make it with utils/generate_gt_segmentation.py."
-        ) from error
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not a NumPy file of label maps ({error}); {REMAKE}.") from error
-
-
-# The chapter's pickled files.
-
-
-class _Kind:
-    """Stands for the class `numpy.ndarray`, which a pickled array names."""
-
-
-class _Dtype:
-    """Stands for a `numpy.dtype`: plain numbers and the outermost object array only.
-
-    NumPy's own classes are never given pickled state, as their `__setstate__` believes it.
-    """
-
-    def __init__(self, name, *_):
-        if str(name).lstrip("|<>=") not in {"b1", "u1", "i1", "i4", "i8", "f4", "f8", "O", "O8"}:
-            raise pickle.UnpicklingError(f"it holds an array of type {name!r}")
-        self.name = str(name)
-
-    def __setstate__(self, state):
-        self.name = str(state[1]).replace("=", "<") + self.name.lstrip("|<>=")
-
-
-class _Array:
-    """Stands for a `numpy.ndarray`; `content` is a list for object arrays, else an array."""
-
-    def __setstate__(self, state):
-        _, shape, dtype, fortran_order, content = state
-        if "O" in dtype.name:
-            if not isinstance(content, list):
-                raise pickle.UnpicklingError("it holds an object array without objects")
-            self.content = content
-            return
-        if isinstance(content, str):  # bytes in files of Python 2
-            content = content.encode("latin-1")
-        flat = np.frombuffer(content, np.dtype(dtype.name))
-        self.content = flat.reshape(shape, order="F" if fortran_order else "C")
-
-
-def _reconstruct(kind, *_):
-    """Stands for the function of this name in NumPy, which makes an empty array to fill."""
-    if kind is not _Kind:
-        raise pickle.UnpicklingError("it holds something that is no array")
-    return _Array()
-
-
-def _encode(text, encoding):
-    """Stands for `_codecs.encode`, by which pickles of protocol 2 write bytes."""
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it holds text in {encoding!r}")
-    return text.encode("latin-1")
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Reads pickled dictionaries of arrays; every other class or function is refused by name."""
-
-    ADMITTED = {
-        ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy._core.multiarray", "_reconstruct"): _reconstruct,
-        ("numpy", "ndarray"): _Kind,
-        ("numpy", "dtype"): _Dtype,
-        ("_codecs", "encode"): _encode,
-    }
-
-    def find_class(self, module, name):
-        try:
-            return self.ADMITTED[module, name]
-        except KeyError:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}") from None
-
-
-def _open_pickled(path: Path, offset: int) -> LabelStore:
-    """A chapter's file as a store; maps are held compressed (about 1 : 100)."""
-    masks = _unpickle(path, offset)
-    place = find_classes(path.parent)
-    classes = known_classes(place)
-    channels = [mask.shape[2] for mask in masks.values()]
-    count = len(classes) if classes else min(channels)
-    if not classes:
-        classes = named(["background", *(f"class {index}" for index in range(1, count))])
-
-    keys, sizes, packed = [], [], []
-    for key in list(masks):
-        labels = _ids_of_one_hot(masks.pop(key), count, f"{path}: the mask of {key}")
-        keys.append(key)
-        sizes.append(labels.shape)
-        packed.append(zlib.compress(labels.tobytes(), 1))
-    read = partial(_unpack, packed, sizes)
-    return LabelStore(keys, classes, path.parent, sizes, read, read_reading(place))
-
-
-def _unpickle(path: Path, offset: int) -> dict[str, np.ndarray]:
-    """The dictionary of a chapter's file: (H, W, C) array by file name."""
-    try:
-        with open(path, "rb") as file:
-            file.seek(offset)
-            outer = _ArraysOnly(file, encoding="latin-1").load()
-    # Damaged or hostile bytes can make an unpickler raise anything; none of them may run.
-    except Exception as error:
-        raise UserError(
-            f"{path} is not the chapter's file of label maps ({error}); do not use it, make the "
-            "labels again from the annotations with utils/generate_gt_segmentation.py."
-        ) from error
-    content = outer.content if isinstance(outer, _Array) else None
-    if not isinstance(content, list) or len(content) != 1 or not isinstance(content[0], dict):
-        raise UserError(f"{path} holds no dictionary of label maps; {REMAKE}.")
-    masks = {}
-    for key, value in content[0].items():
-        key = key.decode("latin-1") if isinstance(key, bytes) else key
-        mask = getattr(value, "content", None)
-        if not isinstance(key, str) or not isinstance(mask, np.ndarray) or mask.ndim != 3:
-            raise UserError(f"{path}: {key!r} has no mask of height x width x class; {REMAKE}.")
-        inside(path.parent, key)
-        masks[key] = mask
-    if not masks:
-        raise UserError(f"{path} holds no label map; {REMAKE}.")
-    return masks
-
-
-def _ids_of_one_hot(mask: np.ndarray, count: int, name: str) -> np.ndarray:
-    """Class ids (H, W) uint8 of a one-hot mask (H, W, C); all-zero pixels are void.
-
-    Raises:
-        UserError: a value is not 0 or 1, a pixel has several classes (the old tool did that to
-            ids above 3), or a channel beyond `count` classes is used. Such a channel that is
-            empty is dropped: the old tool added one for pictures with transparency.
-    """
-    ones = mask == 1
-    if not np.all(ones | (mask == 0)):
-        raise UserError(f"{name} has values other than 0 and 1; {REMAKE}.")
-    per_pixel = ones.sum(axis=2)
-    if per_pixel.max(initial=0) > 1:
-        raise UserError(f"{name} gives pixels several classes at once; {REMAKE}.")
-    if ones[..., count:].any():
-        raise UserError(f"{name} uses more than {count} classes; name all in classes.json.")
-    return np.where(per_pixel == 0, VOID, ones.argmax(axis=2)).astype(np.uint8)
-
-
-def _unpack(packed: list[bytes], sizes: list[tuple[int, int]], index: int) -> np.ndarray:
-    """One label map out of its compressed bytes."""
-    pixels = np.frombuffer(zlib.decompress(packed[index]), np.uint8)
-    return pixels.reshape(sizes[index]).copy()
