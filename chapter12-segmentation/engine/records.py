@@ -23,6 +23,7 @@ LEAST_SIDE = 32  # pixels
 MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
 PRESET_NAMES = ("book", "quick", "full")
+IMAGENET = "imagenet"  # what --pretrained means when it names no file
 RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
 
 
@@ -187,7 +188,11 @@ def network_from(content: object) -> Network:
 class Asked:
     """The options that a `Network` is made from."""
 
-    model: str = option("name of the network (fcn, the chapter's); --list-models prints them", default="fcn", fixed=True)
+    model: str = option(
+        "name of the network (fcn, the chapter's); --list-models prints them",
+        default="fcn",
+        fixed=True,
+    )
     backbone: str = option(
         "of fcn: resnet<depth>v<version> (resnet56v2)", type=str.lower, fixed=True
     )
@@ -319,8 +324,10 @@ class Run:
         fixed=True,
     )
     loss: str = option(
-        "entropy: the chapter's cross-entropy; iou: it, and what the mean IoU lacks of one",
-        choices=("entropy", "iou"),
+        "entropy: the chapter's cross-entropy; iou: it, and what the mean IoU lacks of one; dice; "
+        "bce-dice: of UNet++; focal: sure pixels count less; border: of U-Net, pixels between "
+        "objects that nearly touch count more",
+        choices=("entropy", "iou", "dice", "bce-dice", "focal", "border"),
         presets=("entropy", "iou", "iou"),
         fixed=True,
     )
@@ -348,6 +355,13 @@ class Run:
     restore_weights: Path | None = option("in the folder of weights, or any path", metavar="FILE")
     start_from: Path | None = option(
         "train from weights of other classes: what fits is taken, the rest begins anew",
+        metavar="FILE",
+    )
+    pretrained: Path | str | None = option(
+        "train from a VGG16 or ResNet that has learnt ImageNet: fetched once, or FILE, as "
+        "keras.applications publishes it",
+        nargs="?",
+        const=IMAGENET,
         metavar="FILE",
     )
     resume: bool = flag("go on with the run that was interrupted")

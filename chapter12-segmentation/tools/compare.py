@@ -1,0 +1,323 @@
+"""Train networks on the same data, with the same budget and seed, and compare them.
+
+    python3 chapter12-segmentation/tools/compare.py fcn segnet unet
+    python3 chapter12-segmentation/tools/compare.py all --out /tmp/compare -- --epochs 12
+
+Into the folder of results go `compare.md` and `compare.csv`, a row a network; `compare.png`,
+accuracy against arithmetic; `compare-samples.png`, what each says of the same test pictures; and a
+folder a network with its run. Interrupted, the same command goes on where it was.
+"""
+
+import argparse
+import csv
+import json
+import multiprocessing
+import shlex
+import statistics
+import subprocess
+import sys
+import time
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from functools import partial
+from pathlib import Path
+
+CHAPTER = Path(__file__).resolve().parents[1]
+if __name__ == "__main__":  # in place of this folder
+    sys.path[:1] = [str(CHAPTER.parent), str(CHAPTER)]
+
+import numpy as np  # noqa: E402
+
+from engine.arguments import parse_arguments  # noqa: E402
+from engine.startup import import_keras  # noqa: E402
+from utils.drawing import (  # noqa: E402
+    MARGIN,
+    Text,
+    as_seen,
+    colour_labels,
+    legend,
+    shorten,
+    write_page,
+)
+from utils.errors import UserError  # noqa: E402
+from utils.errors import run as run_main  # noqa: E402
+from utils.files import portable, replace_whole  # noqa: E402
+from utils.history import read_rows  # noqa: E402
+from utils.pictures import resize_labels, resize_picture  # noqa: E402
+
+SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"
+# What each network is trained with; options behind -- come after these. Of one size, as a second
+# one would be compiled for each.
+BUDGET = "--preset quick --no-grow --height 96 --width 128 --epochs 8 --pictures-per-epoch 400"
+SAMPLES = 3  # test pictures that are shown
+SAMPLE = (168, 224)  # (H, W) of them on the page
+LABEL = 200  # pixels: the column of names
+UNCOUNTED, COUNTED = 2, 5  # steps
+BEST = "*-best-iou.weights.h5"
+COLUMNS = {  # of the table: heading and format
+    "name": ("network", "{}"),
+    "year": ("year", "{}"),
+    "parameters": ("parameters", "{:,}"),
+    "gmac": ("GMAC a picture", "{:.2f}"),
+    "seconds_a_step": ("seconds a step", "{:.2f}"),
+    "minutes": ("minutes", "{:.1f}"),
+    "chapter_miou": ("chapter mIoU", "{:.4f}"),
+    "dataset_miou": ("dataset mIoU", "{:.4f}"),
+    "pixel_accuracy": ("pixel accuracy", "{:.2%}"),
+}
+
+
+def compare(names: list[str], options: list[str], out: Path) -> list[dict]:
+    """Train and measure the networks that `out` has no results of; draw what there is after each.
+
+    Args:
+        names: of `zoo.MODELS`.
+        options: of the training, see `BUDGET`.
+        out: the folder of results; made if need be.
+
+    Returns:
+        A dictionary a network: its name and the columns of the table, or "failed" with the reason.
+
+    Raises:
+        UserError: the folder has results of other options.
+    """
+    results = []
+    for name in names:
+        folder = out / name
+        folder.mkdir(parents=True, exist_ok=True)
+        result = read_result(folder)
+        if result and result["options"] != options:
+            raise UserError(
+                f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
+                "give the same behind --, or another --out."
+            )
+        if "dataset_miou" not in result:
+            print(f"{name}:", flush=True)
+            result = {"name": name, "options": options, "minutes": result.get("minutes")}
+            result |= train(name, options, folder) if result["minutes"] is None else {}
+            if "failed" not in result:
+                result |= measure_apart(name, options, folder)
+            write_result(folder, result)
+        results.append(result)
+        draw_all(results, options, out)
+    return results
+
+
+def read_result(folder: Path) -> dict:
+    """What was found out about a network; empty when nothing was."""
+    path = folder / "result.json"
+    try:
+        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except ValueError as error:
+        raise UserError(f"{path} is damaged ({error}); delete it and start again.") from error
+
+
+def write_result(folder: Path, result: dict) -> None:
+    """Keep what was found out about a network."""
+    with replace_whole(folder / "result.json") as unfinished:
+        unfinished.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+def train(name: str, options: list[str], folder: Path) -> dict:
+    """Train a network by the command that everybody has, going on where it was interrupted.
+
+    Returns:
+        Its "minutes", those before an interruption included, or "failed" with the last line that it
+        printed.
+    """
+    command = [sys.executable, str(SCRIPT), "--train", "--model", name, *options]
+    command += ["--save-dir", str(folder)]
+    if list(folder.glob("*-last.weights.h5")):
+        command.append("--resume")
+    print("$ " + shlex.join(map(portable, ["python3", SCRIPT.name, *command[2:]])), flush=True)
+    status = run_logged(command, folder / "log.txt")
+    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
+    last = next((line for line in reversed(lines) if line.strip()), "")
+    # Killed after its last epoch, it has nothing left to do.
+    if status and "has all of its" not in last:
+        return {"failed": f"status {status}: {last}"}
+    rows = [row for path in folder.glob("*-history.csv") for row in read_rows(path)]
+    return {"minutes": sum(row["seconds"] for row in rows) / 60}
+
+
+def run_logged(command: list[str], path: Path) -> int:
+    """Run a program, add what it prints to a file, and return its exit status."""
+    with open(path, "a", encoding="utf-8") as log:
+        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
+
+
+def measure_apart(name: str, options: list[str], folder: Path) -> dict:
+    """`measure` in a process of its own, which leaves no memory behind."""
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, mp_context=spawn) as process:
+            return process.submit(measure, name, options, folder).result()
+    except BrokenProcessPool:
+        return {"failed": "killed while it was measured, as when memory runs out"}
+
+
+def measure(name: str, options: list[str], folder: Path) -> dict:
+    """Score the best weights of a run on the test pictures; count and time its network.
+
+    Args:
+        name, options: of the training.
+        folder: of the run. `samples.npy` is written there: a few test pictures, their labels and
+            what the network says of them, in colours, (3, SAMPLES, h, w, 3) uint8.
+    """
+    import_keras()
+    import zoo
+    from engine.session import open_labels
+    from engine.settings import settle
+    from engine.trainer import JIT, OPTIMIZERS
+    from engine.weights import load_weights, read_network
+    from evaluation import answer, evaluate, segment_objects
+    from fast.folding import fold
+    from losses import LOSSES
+    from metrics import scores
+    from tools.summary import stages
+
+    _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
+    [best] = folder.glob(BEST)
+    network = read_network(best)
+    model = network.build()
+    load_weights(model, best)
+    ask, channels = partial(answer, fold(model)), network.input_shape[2]
+    store = open_labels(data, data.test_labels, False)
+    result = scores(evaluate(ask, store, data.workers, channels))
+    result |= {"parameters": model.count_params(), "year": zoo.find(name).year}
+    result |= {"gmac": sum(row["gmac"] for row in stages(model))}
+    keys = sample_keys(store.keys)
+    pictures = [store.picture(key, channels=channels) for key in keys]
+    truths = [resize_labels(store[key], SAMPLE) for key in keys]
+    predicted = [segment_objects(ask, picture, SAMPLE) for picture in pictures]
+    rows = [[resize_picture(as_seen(picture), SAMPLE) for picture in pictures]]
+    rows += [[colour_labels(ids, store.classes) for ids in maps] for maps in (truths, predicted)]
+    with replace_whole(folder / "samples.npy") as unfinished, open(unfinished, "wb") as file:
+        np.save(file, np.array(rows), allow_pickle=False)
+
+    shape = (data.batch_size, *network.input_shape)
+    batch = np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)
+    optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
+    model.compile(optimizer=optimizer, loss=LOSSES[run.loss](None), jit_compile=JIT)
+    times = []
+    for _ in range(UNCOUNTED + COUNTED):
+        start = time.perf_counter()
+        model.train_on_batch(*batch)
+        times.append(time.perf_counter() - start)
+    return result | {"seconds_a_step": statistics.median(times[UNCOUNTED:])}
+
+
+def training_arguments(name: str, options: list[str], folder: Path):
+    """The options of a training as `engine.arguments` reads them."""
+    return parse_arguments(["--train", "--model", name, *options, "--save-dir", str(folder)])
+
+
+def sample_keys(keys: list[str]) -> list[str]:
+    """The test pictures that are shown: some from all over the set, the same for each network."""
+    return [keys[len(keys) * place // SAMPLES] for place in range(min(SAMPLES, len(keys)))]
+
+
+def draw_all(results: list[dict], options: list[str], out: Path) -> None:
+    """Write the table, both figures, and what could not be trained."""
+    done = [result for result in results if "failed" not in result]
+    failed = [result for result in results if "failed" in result]
+    with replace_whole(out / "compare.csv") as unfinished:
+        with open(unfinished, "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(done)
+    with replace_whole(out / "compare.md") as unfinished:
+        unfinished.write_text(table(done, failed, options), encoding="utf-8")
+    if done:
+        draw_cost(done, out / "compare.png")
+        draw_samples(done, out)
+
+
+def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
+    """The Markdown of a comparison, the most accurate network first."""
+    lines = [f"Each network was trained with `{shlex.join(options)}`, and scored on the test"]
+    lines += ["pictures at their own size with the weights that were best on validation.", ""]
+    lines += ["| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
+    lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
+    for result in sorted(done, key=lambda result: -result["dataset_miou"]):
+        cells = [form.format(result[column]) for column, (_, form) in COLUMNS.items()]
+        lines.append("| " + " | ".join(cells) + " |")
+    lines += [f"\nNot trained: {result['name']}, {result['failed']}" for result in failed]
+    return "\n".join(lines) + "\n"
+
+
+def draw_cost(done: list[dict], path: Path) -> None:
+    """Accuracy against arithmetic, a point a network."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
+    for result in done:
+        axis.plot(result["gmac"], result["dataset_miou"], "o", color="C0")
+        place = (result["gmac"], result["dataset_miou"])
+        axis.annotate(result["name"], place, (5, 4), textcoords="offset points", fontsize=9)
+    axis.set_xscale("log")
+    axis.margins(0.12)
+    axis.set_xlabel("GMAC for one picture (10^9 multiply-accumulates)")
+    axis.set_ylabel("mIoU of the test pictures, one confusion matrix")
+    axis.grid(alpha=0.3)
+    with replace_whole(path) as unfinished:
+        figure.savefig(unfinished, dpi=110)
+    plt.close(figure)
+
+
+def draw_samples(done: list[dict], out: Path) -> None:
+    """The same test pictures, their labels, and what each network says of them, a row each."""
+    from engine.weights import read_network
+
+    folders = [out / result["name"] for result in done]
+    samples = [np.load(folder / "samples.npy", allow_pickle=False) for folder in folders]
+    [best] = folders[0].glob(BEST)
+    classes = read_network(best).classes
+    rows = [("picture", samples[0][0]), ("labels", samples[0][1])]
+    rows += [(result["name"], each[2]) for result, each in zip(done, samples, strict=True)]
+    (height, width), pictures, texts = SAMPLE, [], []
+    for row, (name, panels) in enumerate(rows):
+        top = MARGIN + row * (height + MARGIN)
+        texts.append(Text(top + height // 2 - 8, MARGIN, shorten(name, LABEL - 2 * MARGIN)))
+        for column, panel in enumerate(panels):
+            pictures.append((top, LABEL + column * (width + MARGIN), panel))
+    right, bottom = LABEL + len(rows[0][1]) * (width + MARGIN), len(rows) * (height + MARGIN)
+    boxes, words, end = legend(classes, range(len(classes)), MARGIN + bottom, right)
+    write_page(out / "compare-samples.png", (end, right), pictures, [*texts, *words], boxes)
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        epilog=f"Options of the training stand behind --; before them come {BUDGET}.",
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME", help="networks, or all")
+    parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of results")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    cut = arguments.index("--") if "--" in arguments else len(arguments)
+    args = parser.parse_args(arguments[:cut])
+    args.options = [*BUDGET.split(), *arguments[cut + 1 :]]
+    return args
+
+
+def main() -> None:
+    """Compare the networks that are named; end with status 1 where one could not be trained."""
+    args = parse()
+    import_keras()
+    import zoo
+
+    names = list(zoo.MODELS) if args.names == ["all"] else list(dict.fromkeys(args.names))
+    for name in names:
+        zoo.find(name)  # before hours of training
+    results = compare(names, args.options, args.out.resolve())
+    print((args.out / "compare.md").read_text(encoding="utf-8"), end="")
+    if any("failed" in result for result in results):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run_main(main)

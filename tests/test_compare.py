@@ -1,0 +1,120 @@
+"""The comparison of networks: the same budget for all, nothing twice, nothing left out unsaid."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from conftest import make_labels, make_picture, run_script, write_store
+from PIL import Image
+
+import zoo
+from tools import compare
+from utils.errors import UserError
+
+
+@pytest.fixture
+def here(monkeypatch, toy):
+    """Trainings and measurements in this process, in which there is a network "toy"."""
+
+    def run(command, log):
+        run_script(*command[2:])
+        log.touch()
+        return 0
+
+    monkeypatch.setitem(zoo.MODELS, "toy2", zoo.MODELS["toy"])
+    monkeypatch.setattr(compare, "run_logged", run)
+    monkeypatch.setattr(compare, "measure_apart", compare.measure)
+
+
+@pytest.fixture
+def options(tmp_path):
+    """Of a training that takes a second, on a data set of eight pictures."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    for split, number in (("train", 6), ("test", 2)):
+        pictures = {f"{split}{n}.png": make_picture(n, (40, 56)) for n in range(number)}
+        write_store(folder, pictures, [make_labels(n, (40, 56)) for n in range(number)])
+        for end in (".npy", ".index.json"):
+            (folder / f"labels{end}").rename(folder / f"segmentation_{split}{end}")
+    data = ["--data-path", str(folder), "--epochs", "1", "--pictures-per-epoch", "4"]
+    return [*compare.BUDGET.split(), *data, "--height", "32", "--width", "48", "--verbose", "0"]
+
+
+def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
+    out = tmp_path / "out"
+    results = compare.compare(["toy", "toy2"], options, out)
+    assert [result["name"] for result in results] == ["toy", "toy2"]
+    # 3 channels to 4: 27 x 4 + 4, normalisation 16, 4 to 3 classes: 12 + 3.
+    assert all(result["parameters"] == 143 for result in results)
+    assert results[0]["gmac"] == pytest.approx(32 * 48 * (27 * 4 + 4 + 12) / 1e9, rel=0.2)
+    assert results[0]["seconds_a_step"] > 0 and results[0]["minutes"] > 0
+    # The same data, budget and seed.
+    assert results[0]["dataset_miou"] == results[1]["dataset_miou"]
+    with open(out / "compare.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["toy", "toy2"]
+    assert float(rows[0]["pixel_accuracy"]) == results[0]["pixel_accuracy"]
+    assert "| toy2 | 2026 | 143 |" in (out / "compare.md").read_text()
+    assert np.load(out / "toy" / "samples.npy").shape == (3, 2, *compare.SAMPLE, 3)
+    for name in ("compare.png", "compare-samples.png"):
+        assert np.ptp(np.asarray(Image.open(out / name).convert("L"))) > 100
+
+
+def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
+    compare.compare(["toy"], options, tmp_path / "out")
+    before = (tmp_path / "out/toy/result.json").read_text()
+    for function in ("train", "measure_apart"):
+        monkeypatch.setattr(compare, function, lambda *_: pytest.fail("done again"))
+    compare.compare(["toy"], options, tmp_path / "out")
+    assert (tmp_path / "out/toy/result.json").read_text() == before
+    with pytest.raises(UserError, match="other options .*--out"):
+        compare.compare(["toy"], [*options, "--seed", "1"], tmp_path / "out")
+    (tmp_path / "out/toy/result.json").write_text("{")
+    with pytest.raises(UserError, match="result.json is damaged"):
+        compare.compare(["toy"], options, tmp_path / "out")
+
+
+def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):
+    commands = []
+
+    def run(command, log):
+        commands.append(command)
+        log.write_text("epoch 1/2\nkilled\n\n")
+        return 1
+
+    monkeypatch.setattr(compare, "run_logged", run)
+    assert compare.train("toy", ["--epochs", "2"], tmp_path) == {"failed": "status 1: killed"}
+    (tmp_path / "toy-drinks-last.weights.h5").touch()
+    compare.train("toy", ["--epochs", "2"], tmp_path)
+    assert [command[-1] == "--resume" for command in commands] == [False, True]
+    assert commands[0][2:] == ["--train", "--model", "toy", "--epochs", "2", *commands[0][-2:]]
+
+
+def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, monkeypatch):
+    out, train = tmp_path / "out", compare.train
+    monkeypatch.setattr(compare, "train", lambda *_: {"failed": "status 2: error: no memory."})
+    [result] = compare.compare(["toy"], options, out)
+    assert "Not trained: toy, status 2: error: no memory." in (out / "compare.md").read_text()
+    assert json.loads((out / "toy/result.json").read_text())["failed"]
+    monkeypatch.setattr(compare, "train", train)
+    [result] = compare.compare(["toy"], options, out)
+    assert "failed" not in result and "Not trained" not in (out / "compare.md").read_text()
+
+
+def test_the_most_accurate_comes_first():
+    def row(name, score):
+        return dict.fromkeys(compare.COLUMNS, 1) | {"name": name, "dataset_miou": score}
+
+    lines = compare.table([row("a", 0.2), row("b", 0.9), row("c", 0.5)], [], []).split("\n")
+    assert [line.split()[1] for line in lines[-4:-1]] == ["b", "c", "a"]
+
+
+def test_the_command_line():
+    args = compare.parse(["toy", "fcn", "--out", "x", "--", "--epochs", "3"])
+    assert args.names == ["toy", "fcn"] and args.options == [
+        *compare.BUDGET.split(),
+        "--epochs",
+        "3",
+    ]
+    assert compare.parse(["all"]).options == compare.BUDGET.split()
