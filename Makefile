@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format data-check sheet figures bench clean
+.PHONY: help setup train test lint format data-check sheet figures bench attack clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -48,6 +48,9 @@ figures: setup ## draw the reading guide's figures anew, from the weights and th
 
 bench: setup ## measure speed against plain Keras and PyTorch: benchmarks/results.md
 	$(RUN) benchmarks/bench.py
+
+attack: $(VENV)/installed-dev ## give the program 30,000 mutated files of every kind: SECURITY.md
+	$(RUN) tests/attacks/attack.py
 
 clean: ## delete .venv and what the tools cached
 	rm -rf $(VENV) .pytest_cache .ruff_cache

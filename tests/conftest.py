@@ -57,12 +57,37 @@ def build_toy(input_shape, n_classes, *, width=4):
     return Model(inputs, layers.Softmax(dtype="float32", name="segmentation")(x), name="toy")
 
 
+def tiny_settings(name: str) -> dict:
+    """Settings that make a network of the zoo as small as it can be with all of its parts."""
+    import zoo
+
+    small = {"width": 4, "head": 8, "filters": 4, "layers": 1, "backbone": "resnet8v1"}
+    settings = zoo.defaults(name)
+    found = {key: small[key] for key in settings if key in small}
+    return found | ({"blocks": (1,) * len(settings["blocks"])} if "blocks" in settings else {})
+
+
 @pytest.fixture
 def toy(monkeypatch):
     """The network "toy" can be chosen during the test."""
     import zoo
 
     monkeypatch.setitem(zoo.MODELS, "toy", zoo.Entry(build_toy, "of these tests", 2026, 148))
+
+
+def hollow(build):
+    """The network that `build()` makes, at once: its weights have shapes and no values."""
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        model = build()
+    keras.utils.clear_session(free_memory=False)  # else the next network gives them their values
+    return model
+
+
+def count(build) -> int:
+    """All parameters of the network that `build()` makes, none of which gets a value."""
+    return hollow(build).count_params()
 
 
 def disturbed(model, seed=0):

@@ -5,8 +5,19 @@ import sys
 from collections.abc import Callable
 
 
+MOST_SHOWN = 1200  # characters of a sentence
+
+
 class UserError(Exception):
-    """Bad input; its text is one sentence that names the file, the value and the cure."""
+    """Bad input; its text is one sentence that names the file, the value and the cure.
+
+    Values come from files, whoever made them: what is too long to be read is cut in the middle.
+    """
+
+    def __init__(self, sentence: str):
+        if len(sentence) > MOST_SHOWN:
+            sentence = f"{sentence[: MOST_SHOWN - 400]} … {sentence[-400:]}"
+        super().__init__(sentence)
 
 
 def run(main: Callable[[], None]) -> None:

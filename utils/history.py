@@ -32,6 +32,8 @@ def read_rows(path: Path) -> list[dict]:
     try:
         with open(path, newline="", encoding="utf-8") as file:
             rows = [{name: float(row[name]) for name in COLUMNS} for row in csv.DictReader(file)]
+        if any(row[name] != int(row[name]) for row in rows for name in ("run", "epoch")):
+            raise ValueError("a run or an epoch is no whole number")
         return [{**row, "run": int(row["run"]), "epoch": int(row["epoch"])} for row in rows]
     except (OSError, KeyError, TypeError, ValueError, OverflowError, csv.Error) as error:
         raise UserError(

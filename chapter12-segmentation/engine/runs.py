@@ -4,7 +4,7 @@ import dataclasses
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
@@ -107,6 +107,9 @@ def describe_run(network: Network, data: Data, run: Run, reading: Reading | None
 
     def content(record: Data | Run) -> dict:
         return {f.name: portable(getattr(record, f.name)) for f in dataclasses.fields(record)}
+
+    # As seen from the project: a run may be resumed from another current folder.
+    data = replace(data, data_path=data.data_path.resolve())
 
     return {
         "network": network.content(),

@@ -19,7 +19,7 @@ def making(out: Path, data_path: Path | None = None) -> Iterator[None]:
         out: the `.npy`.
         data_path: the data folder, where `out` may lie in a folder of it.
     """
-    folders = dict.fromkeys([out.resolve().parent, *([data_path.resolve()] if data_path else [])])
+    folders = dict.fromkeys([out.parent.resolve(), *([data_path.resolve()] if data_path else [])])
     with ExitStack() as stack:
         for folder in folders:
             stack.enter_context(in_turn(folder / LOCK))

@@ -1,0 +1,7 @@
+"""Five hundred mutated masks: right, or one sentence."""
+
+from attacks.cases import attack_often
+
+
+def test_attacked(tmp_path):
+    attack_often("masks", tmp_path)

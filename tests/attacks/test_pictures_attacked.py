@@ -1,0 +1,7 @@
+"""Five hundred mutated pictures: right, or one sentence."""
+
+from attacks.cases import attack_often
+
+
+def test_attacked(tmp_path):
+    attack_often("pictures", tmp_path)

@@ -1,0 +1,7 @@
+"""Five hundred mutated weights: right, or one sentence."""
+
+from attacks.cases import attack_often
+
+
+def test_attacked(tmp_path):
+    attack_often("weights", tmp_path)

@@ -1,0 +1,97 @@
+"""Every network of the dictionary: what all must do, computed tiny and counted at full width."""
+
+import keras
+import numpy as np
+import pytest
+from conftest import count, disturbed, predict, random_batch, tiny_settings
+
+import zoo
+from evaluation import answer
+from fast.folding import fold
+from losses import PixelCrossEntropy
+from tools.summary import stages
+
+EVEN, ODD = (64, 96), (33, 47)
+CLASSES = 3
+
+
+def tiny(name, size, seed=0):
+    keras.utils.set_random_seed(seed)
+    return zoo.build(name, (*size, 3), CLASSES, tiny_settings(name))
+
+
+def first(outputs):
+    """The answer of a network, which may have more outputs."""
+    return outputs[0] if isinstance(outputs, (list, tuple)) else outputs
+
+
+@pytest.fixture(scope="module", params=zoo.MODELS)
+def name(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def odd(name):
+    """The network with random biases and statistics, so that all of them matter."""
+    return disturbed(tiny(name, ODD), seed=1)
+
+
+def test_parameters_do_not_depend_on_the_size(name):
+    for size in (EVEN, ODD):
+        assert count(lambda size=size: zoo.build(name, (*size, 3), 4, {})) == (
+            zoo.MODELS[name].parameters
+        )
+
+
+def test_pictures_go_in_and_probabilities_come_out(name, odd):
+    even = tiny(name, EVEN)
+    for model, size in ((odd, ODD), (even, EVEN)):
+        assert not model.compiled
+        assert model.input_shape == (None, *size, 3)
+        pictures, _ = random_batch(size, number=2)
+        probabilities = first(predict(model, pictures))
+        assert probabilities.shape == (2, *size, CLASSES) and probabilities.dtype == np.float32
+        np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
+        classifier = model.get_layer(zoo.CLASSIFIER)
+        assert classifier.get_weights()[-1].shape == (CLASSES,)
+
+
+def test_every_weight_gets_a_gradient_and_the_first_loss_is_that_of_chance(name):
+    model = tiny(name, EVEN)
+    pictures, labels = random_batch(EVEN, n_classes=CLASSES)
+    loss = float(PixelCrossEntropy()(labels, first(predict(model, pictures))))
+    assert np.log(CLASSES) - 0.1 < loss < np.log(CLASSES) + 1
+
+    scorers = [w for w in model.trainable_weights if w.shape[-1] == CLASSES and len(w.shape) == 4]
+    random = np.random.default_rng(2)
+    for weight in scorers:  # some begin with zeros, behind which there is no gradient
+        weight.assign(random.normal(0, 0.3, weight.shape))
+    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
+    model.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy(), run_eagerly=True)
+    model.train_on_batch(pictures, labels)
+    for weight, old in zip(model.trainable_weights, before, strict=True):
+        moved = np.abs(keras.ops.convert_to_numpy(weight) - old).max()
+        # Batch normalisation takes away what a bias right before it adds: its gradient is 0.
+        redundant = weight.path.endswith("/bias") and zoo.CLASSIFIER not in weight.path
+        assert np.isfinite(moved) and (moved > 0 or redundant), weight.path
+
+
+def test_folding_and_saving_keep_every_number(name, odd, tmp_path):
+    pictures, _ = random_batch(ODD, number=1)
+    expected = first(predict(odd, pictures))
+    assert np.ptp(expected) > 1e-4
+    np.testing.assert_allclose(first(predict(fold(odd), pictures)), expected, atol=2e-5)
+    np.testing.assert_array_equal(
+        np.array(answer(odd, list(pictures))), np.array(first(odd(pictures, training=False)))
+    )
+    path = tmp_path / "x.weights.h5"
+    odd.save_weights(path)
+    other = tiny(name, ODD, seed=5)
+    other.load_weights(path)
+    np.testing.assert_allclose(first(predict(other, pictures)), expected, atol=1e-6)
+
+
+def test_summary_counts_all_of_it(name, odd):
+    rows = stages(odd)
+    assert sum(row["parameters"] for row in rows) == odd.count_params()
+    assert sum(row["gmac"] for row in rows) > 0
