@@ -73,7 +73,8 @@ def train_fcn(network, data, run):
 def evaluate_fcn(network, data, run, weights: Path):
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
     from engine.session import open_labels
-    from engine.weights import load_weights, read_reading
+    from engine.transfer import restore
+    from engine.weights import read_reading
     from evaluation import answer, evaluate, pictures_of_store, print_scores
     from fast.folding import fold
     from tools.portrait import draw_portrait
@@ -92,7 +93,7 @@ def evaluate_fcn(network, data, run, weights: Path):
         check_results(run.image_file, run.prediction_dir)
     channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
     fcn = network.build()
-    load_weights(fcn, weights)
+    restore(fcn, network.name, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
     ask = partial(answer, VIEWS[run.tta](fold(fcn)))
@@ -130,7 +131,8 @@ def main():
         return
     network, data, run = settle(args)
     if run.summary:
-        print_summary(network.build(), run.prediction_dir)
+        inputs = [data.data_path, *(run.image_file or ())]
+        print_summary(network.build(), run.prediction_dir, inputs)
         sizes = [network.size] if args.height or args.width else SIZES
         print_memory(network, sizes, run.optimizer, run.precision)
     if run.train:

@@ -188,11 +188,15 @@ def change_look(picture: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 def blur(picture: np.ndarray, radius: float) -> np.ndarray:
     """Blur each channel of (H, W, C) uint8 by a Gaussian with a standard deviation in pixels."""
-    gaussian = ImageFilter.GaussianBlur(radius)
+    return filtered(picture, ImageFilter.GaussianBlur(radius))
+
+
+def filtered(picture: np.ndarray, by: ImageFilter.Filter) -> np.ndarray:
+    """What a filter of Pillow makes of each channel of (H, W, C) uint8."""
     if picture.shape[2] == 3:
-        return np.asarray(Image.fromarray(picture).filter(gaussian))
+        return np.asarray(Image.fromarray(picture).filter(by))
     channels = [Image.fromarray(picture[..., c]) for c in range(picture.shape[2])]
-    return np.stack([np.asarray(channel.filter(gaussian)) for channel in channels], axis=2)
+    return np.stack([np.asarray(channel.filter(by)) for channel in channels], axis=2)
 
 
 def add_noise(picture: np.ndarray, deviation: float, rng: np.random.Generator) -> np.ndarray:

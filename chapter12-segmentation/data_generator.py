@@ -1,11 +1,14 @@
 """Batches of pictures and label maps for training and evaluation: Listing 12.3.4."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import keras
 import numpy as np
 
+import augmentation_strong
 from augmentation import CLOSE_UPS, augment, needed_size
+from augmentation_file import read_pipeline
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
 from utils.pictures import resize_labels, resize_picture, same_shape
@@ -16,8 +19,9 @@ AUGMENTATION = 1  # sets the random numbers of augmentation apart from those of 
 class DataGenerator(keras.utils.PyDataset):
     """Batches (x, y) of uint8 pictures and label maps: Listing 12.3.4.
 
-    x is (B, H, W, channels), y is (B, H, W) class ids with 255 = void. Nothing is kept: memory
-    does not grow with the number of pictures. A batch depends on the seed, the epoch and its
+    x is (B, H, W, channels), y is (B, H, W) class ids with 255 = void; with `weigh` a third part
+    has the weights of the pixels, (B, H, W) float32. Nothing is kept: memory does not grow with the
+    number of pictures. A batch depends on the seed, the epoch and its
     place in the epoch alone, so that threads can make it, see `fast.feed.read_ahead`.
 
     Call `fit` with `shuffle=False`: its default shuffles the batches once more, by a random state
@@ -45,6 +49,7 @@ class DataGenerator(keras.utils.PyDataset):
         pictures_per_epoch: int | None = None,
         channels: int = 3,
         label_size: str = "network",
+        weigh: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
         """Check the pictures' headers and get ready; no picture is decoded yet.
 
@@ -55,17 +60,19 @@ class DataGenerator(keras.utils.PyDataset):
             batch_size: pictures in a batch; the last batch of an epoch may be smaller.
             shuffle: take the pictures in a random order, a new one each time all were taken.
             seed: of order and augmentation, from 0 up.
-            augment: how pictures and labels are changed at random, of `augmentation.CLOSE_UPS`;
-                "none" leaves them as they are.
+            augment: how pictures and labels are changed at random, see `augmentation_of`; "none"
+                leaves them as they are.
             pictures_per_epoch: pictures in an epoch, fewer or more than there are; the next epoch
                 goes on where one ends, so all pictures are taken equally often. None: each once.
             channels: 3 for red, green and blue, 1 for grey, or the first of the files, up to 16.
             label_size: "network" for maps of `size`; "original" for maps as the store has them,
                 for evaluation. Then a batch ends early where the next map has another size.
+            weigh: a function of a label map (H, W) uint8 that gives the weights of its pixels in
+                the loss, (H, W) float32; can be pickled, for `fast.readers`.
 
         Raises:
             UserError: there is no picture, or one is missing or unreadable or has another shape
-                than its label map.
+                than its label map; or the augmentation is a file that holds none.
             ValueError: order or augmentation is asked for with `label_size="original"`.
         """
         super().__init__()
@@ -76,11 +83,11 @@ class DataGenerator(keras.utils.PyDataset):
         self.size = tuple(size)
         self.shuffle = shuffle
         self.seed = seed
-        # The share of close-ups, None without augmentation.
-        self.close_ups = None if augment == "none" else CLOSE_UPS[augment]
+        self._augmentation = augmentation_of(augment)
         self.pictures_per_epoch = pictures_per_epoch or len(self.keys)
         self.channels = channels
         self.label_size = label_size
+        self.weigh = weigh
         self.n_classes = len(store.classes)
         self.epoch = 0
         self.failure: UserError | None = None
@@ -99,7 +106,7 @@ class DataGenerator(keras.utils.PyDataset):
         """The number of batches in an epoch."""
         return len(self._bounds) - 1
 
-    def __getitem__(self, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, index: int) -> tuple[np.ndarray, ...]:
         """Batch `index` of this epoch: (B, H, W, channels) uint8 and (B, H, W) uint8.
 
         Raises:
@@ -121,7 +128,7 @@ class DataGenerator(keras.utils.PyDataset):
         self.epoch += self._within_epoch and self._last == len(self) - 1
         self._within_epoch, self._last = False, -1
 
-    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, np.ndarray]:
+    def batch(self, epoch: int, index: int) -> tuple[np.ndarray, ...]:
         """Batch `index` of any epoch; any thread may call it. Errors: see `__getitem__`."""
         if not 0 <= index < len(self):
             raise IndexError(index)
@@ -141,24 +148,48 @@ class DataGenerator(keras.utils.PyDataset):
             place = np.random.default_rng((self.seed, number)).permutation(len(self.keys))[place]
         return self.keys[place]
 
-    def __data_generation(self, keys: list[str], seeds) -> tuple[np.ndarray, np.ndarray]:
+    def __data_generation(self, keys: list[str], seeds) -> tuple[np.ndarray, ...]:
         """Read pictures and labels by their names and stack them, Listing 12.3.4."""
         x, y = [], []
         for key, seed in zip(keys, seeds, strict=True):
-            augmented = self.close_ups is not None
-            least = needed_size(self.size, self.close_ups) if augmented else None
+            change, needed = self._augmentation or (None, None)
+            least = needed(self.size) if needed else None
             picture = self.store.picture(key, least, self.channels)  # (h, w, channels) uint8
             labels = self.store[key]  # (h', w') uint8
-            if augmented:
-                rng = np.random.default_rng(seed)
-                picture, labels = augment(picture, labels, rng, self.size, self.close_ups)
+            if change:
+                picture, labels = change(picture, labels, np.random.default_rng(seed), self.size)
             else:
                 picture = resize_picture(picture, self.size)
                 if self.label_size == "network":
                     labels = resize_labels(labels, self.size)
             x.append(picture)
             y.append(labels)
-        return np.stack(x), np.stack(y)  # (B, H, W, channels), (B, H, W)
+        parts = [x, y] if self.weigh is None else [x, y, map(self.weigh, y)]
+        return tuple(np.stack(list(part)) for part in parts)  # (B, H, W, channels), (B, H, W)
+
+
+def augmentation_of(name: str) -> tuple[Callable, Callable | None] | None:
+    """What the option `--augment` names.
+
+    Args:
+        name: "none", one of `augmentation.CLOSE_UPS`, "strong", or a file of albumentations.
+
+    Returns:
+        None for "none". Otherwise a function of a picture (h, w, C), its labels (h', w'), random
+        numbers and a size (H, W), that gives both changed and at that size; and a function of that
+        size, that gives the least (H, W) of a picture that will do, or None: every pixel.
+
+    Raises:
+        UserError: the file is missing or holds no pipeline, or albumentations is not installed.
+    """
+    if name == "none":
+        return None
+    if name in CLOSE_UPS:
+        share = CLOSE_UPS[name]
+        return partial(augment, close_ups=share), partial(needed_size, close_ups=share)
+    if name == "strong":
+        return augmentation_strong.augment_strongly, augmentation_strong.needed_size
+    return read_pipeline(name), None
 
 
 def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]:

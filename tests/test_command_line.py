@@ -841,6 +841,55 @@ def test_weights_name_no_folder_outside_the_project(best, tmp_path, folder):
         assert data.data_path.name == taken and data.data_path.is_relative_to(PROJECT)
 
 
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("data_path", "../secrets"),
+        ("data_path", "/etc"),
+        ("data_path", "C:\\secrets"),
+        ("train_labels", "../../secrets.npy"),
+        ("test_labels", "/etc/secrets.npy"),
+    ],
+)
+def test_a_checkpoint_leads_nowhere_outside_the_project(data, tmp_path, stepless, option, value):
+    """Only the command line does: a folder with a run in it may be a stranger's."""
+    run_script("--train", *TINY, "--data-path", data, "--save-dir", tmp_path, "--epochs", "1")
+    (last,) = tmp_path.glob("*-last.weights.h5")
+    with h5py.File(last, "a") as file:
+        configuration = json.loads(file.attrs["configuration"])
+        configuration["data"] |= {"data_path": "data/drinks", option: value}
+        file.attrs["configuration"] = json.dumps(configuration)
+    resume = ["--train", "--resume", *NAMED, "--save-dir", tmp_path, "--dataset", data.name]
+    flag = "--" + option.replace("_", "-")
+    with pytest.raises(UserError, match=f"{flag} was .*outside the project.*give {flag} again"):
+        decide(*resume)
+
+
+def test_a_data_folder_is_remembered_from_every_current_folder(
+    data, tmp_path, stepless, monkeypatch
+):
+    """A relative path is one from where the run began."""
+    monkeypatch.chdir(data.parent)
+    options = ["--data-path", data.name, "--save-dir", tmp_path, "--dataset", "x"]
+    run_script("--train", *TINY, *options, "--epochs", "1")
+    monkeypatch.chdir(tmp_path)
+    resume = ["--train", "--resume", *NAMED, "--save-dir", tmp_path, "--dataset", "x"]
+    assert decide(*resume, "--data-path", data)[1].data_path == data
+
+
+@pytest.mark.parametrize("option", ["test_labels", "seed", "epochs"])
+def test_a_run_without_a_value_that_it_must_have_is_not_resumed(data, tmp_path, stepless, option):
+    run_script("--train", *TINY, "--data-path", data, "--save-dir", tmp_path, "--epochs", "1")
+    (last,) = tmp_path.glob("*-last.weights.h5")
+    with h5py.File(last, "a") as file:
+        configuration = json.loads(file.attrs["configuration"])
+        configuration["run" if option in configuration["run"] else "data"][option] = None
+        file.attrs["configuration"] = json.dumps(configuration)
+    resume = ["--train", "--resume", *NAMED, "--save-dir", tmp_path, "--dataset", data.name]
+    with pytest.raises(UserError, match=f"broken configuration .{option} is None"):
+        decide(*resume, "--data-path", data)
+
+
 def test_a_narrower_head_begins_anew(best, data, tmp_path, capsys, stepless):
     options = [*TINY, "--filters", "3", "--epochs", "1", "--data-path", data]
     run_script("--train", "--start-from", best, *options, "--save-dir", tmp_path)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from augmentation import CLOSE_UPS, augment
 from data_generator import DataGenerator, split_keys
-from engine.records import OPTIONS
+from engine.records import AUGMENTATIONS
 from fast.feed import read_ahead
+from utils.border_weights import border_weights
 from utils.classes import VOID, as_content, named
 from utils.errors import UserError
 from utils.label_maps.fresh import ensure_labels
@@ -225,10 +226,21 @@ def test_close_ups_are_made_when_asked_for(store):
 
 
 def test_every_augmentation_of_the_command_line_is_known(store):
-    choices = OPTIONS["augment"]["parser"]["choices"]
-    assert choices == ("none", *CLOSE_UPS)
-    for kind in choices:
+    assert AUGMENTATIONS == ("none", *CLOSE_UPS, "strong")
+    for kind in AUGMENTATIONS:
         assert len(DataGenerator(store, size=(24, 32), augment=kind)[0][0]) == 4
+
+
+def test_weights_of_the_pixels_are_a_third_part_of_the_batch(store):
+    """They are of the labels as these are served: turned, warped and resized."""
+    options = {"size": (24, 40), "augment": "strong", "batch_size": 3, "shuffle": True}
+    plain = DataGenerator(store, **options)
+    weighed = DataGenerator(store, weigh=border_weights, **options)
+    for (x, y), (also_x, also_y, weights) in zip(plain, weighed, strict=True):
+        assert np.array_equal(x, also_x) and np.array_equal(y, also_y)
+        assert weights.shape == y.shape and weights.dtype == np.float32
+        for each, labels in zip(weights, y, strict=True):
+            assert np.array_equal(each, border_weights(labels))
 
 
 def test_augmentation_invents_no_label_value(store):

@@ -123,3 +123,17 @@ def test_an_optimizer_is_chosen_by_name_and_saved():
     copy = keras.optimizers.deserialize(keras.optimizers.serialize(Muon(0.02)))
     assert isinstance(copy, Muon) and float(copy.learning_rate) == pytest.approx(0.02)
     assert copy.weight_decay is None and copy.adam_weight_decay is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "by_adam"),
+    [
+        ((3, 3, 3, 64), True),  # the first: three channels
+        ((3, 3, 512, 512), False),
+        ((1, 1, 1024, 2048), False),
+        ((1, 1, 4096, 4096), True),  # "fc7" of VGG16
+        ((64,), True),
+    ],
+)
+def test_what_is_left_to_adam(shape, by_adam):
+    assert Muon()._should_use_adamw(keras.Variable(np.zeros(shape, "float32"))) is by_adam

@@ -443,3 +443,16 @@ def test_without_graphviz_there_is_no_diagram(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     print_summary(chapter((64, 64, 3), n=1, n_layers=1, filters=4), tmp_path)
     assert "No diagram fcn.png" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("given", ["a folder", "a file", "a link"])
+def test_no_diagram_replaces_an_input(tmp_path, capsys, given):
+    model, out = chapter((64, 64, 3), n=1, n_layers=1, filters=4), tmp_path / "out"
+    out.mkdir()
+    (out / "fcn.png").write_bytes(b"a picture")
+    inputs = {"a folder": tmp_path, "a file": out / "fcn.png", "a link": tmp_path / "in.png"}[given]
+    (tmp_path / "in.png").symlink_to(out / "fcn.png")
+    with pytest.raises(UserError, match="fcn.png would be replaced by a diagram"):
+        print_summary(model, out, [inputs])
+    assert capsys.readouterr().out == "" and (out / "fcn.png").read_bytes() == b"a picture"
+    print_summary(model, tmp_path / "other", [inputs])

@@ -1,13 +1,19 @@
 """`--start-from`: what is taken from other weights, and what is not."""
 
+import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import assert_same, build_toy, tiny_fcn
+from conftest import assert_same, build_toy, predict, random_batch, tiny_fcn
 
 import zoo
-from engine.transfer import start_from
+from engine import transfer
+from engine.arguments import parse_arguments
+from engine.records import Network
+from engine.settings import settle
+from engine.transfer import restore, start_from
 from engine.weights import save_checkpoint, save_weights
+from utils.classes import named
 from utils.errors import UserError
 
 RUN = {"size": [32, 32], "schedule_epochs": 1}
@@ -15,9 +21,6 @@ RUN = {"size": [32, 32], "schedule_epochs": 1}
 
 def of(name):
     """A configuration of a network of that name, as far as it is asked here."""
-    from engine.records import Network
-    from utils.classes import named
-
     classes = named(["background", "thing", "stuff"])
     return {"network": Network(name, (32, 32, 3), classes, {}).content(), "data": {}, "run": RUN}
 
@@ -75,3 +78,96 @@ def test_variants_of_a_network_are_one(tmp_path, monkeypatch):
     save_weights(source, tmp_path / "a.weights.h5", of("fcn"))
     start_from(target, "narrow", tmp_path / "a.weights.h5")
     assert_same(source.get_weights(), target.get_weights())
+
+
+def test_only_arrays_that_fit_are_read(tmp_path, monkeypatch):
+    """A stranger's file may hold more than the memory."""
+    source, target, read = tiny_fcn((32, 32), 3), tiny_fcn((32, 32), 4), []
+    save_weights(source, tmp_path / "a.weights.h5", of("fcn"))
+    reading = transfer._read
+    monkeypatch.setattr(
+        transfer, "_read", lambda arrays, path: read.extend(arrays) or reading(arrays, path)
+    )
+    shapes = []
+    with h5py.File(tmp_path / "a.weights.h5") as file:
+        file.visititems(
+            lambda _, i: shapes.append(i.shape) if isinstance(i, h5py.Dataset) else None
+        )
+    start_from(target, "fcn", tmp_path / "a.weights.h5")
+    assert len(read) == len(shapes) - 2  # kernel and bias of the classifier
+
+
+def test_a_group_in_the_place_of_an_array_is_no_weight(tmp_path):
+    source, path = build_toy((32, 32, 3), 3), tmp_path / "a.weights.h5"
+    save_weights(source, path, {})
+    with h5py.File(path, "r+") as file:
+        del file["layers/conv2d/vars/0"]
+        file.create_group("layers/conv2d/vars/0")
+    target = build_toy((32, 32, 3), 3)
+    before = target.get_layer("stem_conv").get_weights()[0]
+    start_from(target, "fcn", path)
+    np.testing.assert_array_equal(target.get_layer("stem_conv").get_weights()[0], before)
+    for layer in ("stem_bn", "pre_activation"):
+        assert_same(target.get_layer(layer).get_weights(), source.get_layer(layer).get_weights())
+
+
+# `--restore-weights` with `--model`: a relative
+
+
+def save_unetplusplus(path, **settings):
+    """Weights of a narrow UNet++, and the network."""
+    classes = named(["background", "thing", "stuff"])
+    network = Network("unetplusplus", (32, 48, 3), classes, {"width": 2, **settings})
+    model = network.build()
+    save_weights(model, path, {"network": network.content(), "data": {}, "run": RUN})
+    return model
+
+
+def test_a_network_is_cut_off_behind_its_heads(tmp_path):
+    """Bit for bit, by the way that the command line goes."""
+    path = tmp_path / "a.weights.h5"
+    whole = save_unetplusplus(path)
+    pictures, _ = random_batch((32, 48))
+    outputs = predict(whole, pictures)
+    for depth in (1, 2, 3, 4):
+        name = f"unetplusplus-l{depth}"
+        arguments = ["--evaluate", "--restore-weights", str(path), "--model", name]
+        network, _, _ = settle(parse_arguments(arguments))
+        assert network.name == name and network.settings["width"] == 2
+        part = network.build()
+        restore(part, network.name, path)
+        np.testing.assert_array_equal(predict(part, pictures), outputs[depth])
+    network, _, _ = settle(parse_arguments(["--evaluate", "--restore-weights", str(path)]))
+    assert network.name == "unetplusplus" and network.settings["supervised"]
+
+
+@pytest.mark.parametrize("name", ["unetplus", "unet-l4", "unet-l2"])
+def test_a_relative_that_lacks_a_layer_gives_nothing(tmp_path, name):
+    """X^{0,2} of a UNet++ has one input more than that of the others."""
+    path = tmp_path / "a.weights.h5"
+    save_unetplusplus(path)
+    arguments = ["--evaluate", "--restore-weights", str(path), "--model", name]
+    network, _, _ = settle(parse_arguments(arguments))
+    complaint = f"holds weights of the network unetplusplus, which has no x.* as {name}.*--model"
+    with pytest.raises(UserError, match=complaint):
+        restore(network.build(), name, path)
+
+
+@pytest.mark.parametrize("name", ["fcn", "unet", "fcn8s"])
+def test_a_network_that_is_no_relative_is_refused(tmp_path, name):
+    path = tmp_path / "a.weights.h5"
+    save_unetplusplus(path)
+    with pytest.raises(UserError, match=f"--model unetplusplus, not {name}; leave out --model"):
+        settle(parse_arguments(["--evaluate", "--restore-weights", str(path), "--model", name]))
+
+
+def test_a_part_does_not_restore_the_whole(tmp_path):
+    path = tmp_path / "a.weights.h5"
+    classes = named(["background", "thing", "stuff"])
+    part = Network("unetplusplus-l2", (32, 48, 3), classes, {"width": 2})
+    save_weights(part.build(), path, {"network": part.content(), "data": {}, "run": RUN})
+    arguments = ["--evaluate", "--restore-weights", str(path), "--model", "unetplusplus"]
+    network, _, _ = settle(parse_arguments(arguments))
+    assert network.settings["depth"] == 4 and network.settings["supervised"]
+    with pytest.raises(UserError, match="network unetplusplus-l2, which has no x"):
+        restore(network.build(), network.name, path)

@@ -326,3 +326,25 @@ def test_only_files_are_read(tmp_path):
     for path in [*names, "/dev/zero"]:
         with pytest.raises(UserError, match="is not readable"):
             read_annotations(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda h, r: (h + ",region_count", r + ",1"), "header has 'region_count' twice"),
+        (lambda h, r: (h, r.rpartition(",")[0]), "line 2: the row has more or fewer cells"),
+        (lambda h, r: (h, r + ",1"), "line 2: the row has more or fewer cells"),
+    ],
+)
+def test_a_csv_whose_cells_and_columns_do_not_meet(tmp_path, change, complaint):
+    header = ",".join(
+        ["filename", "file_size", "file_attributes", "region_count", "region_id"]
+        + ["region_shape_attributes", "region_attributes"]
+    )
+    row = """a.png,1,{},1,0,"{""name"": ""point"", ""cx"": 1, ""cy"": 1}","{""Name"": ""1""}\""""
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join([header, row]))
+    assert len(read_annotations(path)[0].regions) == 1
+    path.write_text("\n".join(change(header, row)))
+    with pytest.raises(UserError, match=complaint):
+        read_annotations(path)

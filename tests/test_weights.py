@@ -444,3 +444,25 @@ def test_the_room_asked_for_is_enough_and_not_much_more(tmp_path):
     save_checkpoint(model, tmp_path / "a.weights.h5", described(), {})
     taken = (tmp_path / "a.weights.h5").stat().st_size
     assert taken < _room(model, {"configuration": to_json(described())}) < 1.5 * taken
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_an_optimizer_that_is_no_number_is_not_gone_on_with(tmp_path, value):
+    """The weights would be no numbers after the first step."""
+    model = build_toy((32, 32, 3), 3)
+    model.compile("adam", "mse")
+    model.optimizer.build(model.trainable_variables)
+    slot = model.optimizer.variables[-1]
+    slot.assign(np.full(slot.shape, value))
+    save_checkpoint(model, tmp_path / "a.weights.h5", {}, {"run": 1, "rows": [], "best": [0.5, 0]})
+    with pytest.raises(UserError, match="optimizer whose numbers are infinite or not a number"):
+        load_checkpoint(model, tmp_path / "a.weights.h5")
+
+
+def test_a_network_deeper_than_its_file_is_not_built(tmp_path):
+    classes = named(["background", "thing"])
+    deep = Network("fcn", (32, 32, 3), classes, {"backbone": "resnet1199v2"})
+    data = {"network": deep.content(), "data": {}, "run": {"size": [32, 32], "schedule_epochs": 1}}
+    save_weights(build_toy((32, 32, 3), 2), tmp_path / "a.weights.h5", data)
+    with pytest.raises(UserError, match="fewer arrays than 'resnet1199v2'"):
+        read_network(tmp_path / "a.weights.h5")

@@ -4,7 +4,6 @@ import errno
 import sys
 from collections.abc import Callable
 
-
 MOST_SHOWN = 1200  # characters of a sentence
 
 

@@ -60,4 +60,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--grow goes with --start-from, not with --restore-weights")
     if args.start_from and (args.restore_weights or not args.train):
         parser.error("--start-from goes with --train, and without --restore-weights")
+    if args.pretrained and (
+        args.resume or args.restore_weights or args.start_from or not args.train
+    ):
+        parser.error(
+            "--pretrained goes with --train, and without --resume, --restore-weights, --start-from"
+        )
     return args

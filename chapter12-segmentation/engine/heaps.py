@@ -1,8 +1,9 @@
 """A look at the texts of an HDF5 file before HDF5 reads them.
 
 Texts lie in collections: a head with the collection's size, then objects one after the other, each
-with its own size; number 0 is the free rest. HDF5 1.14 and 2.0 step over a free rest of no size for
-ever, in code that hears of no signal. (HDF5 File Format Specification 3.0, III.E, "Global Heap".)
+with its own size; number 0 is the free rest. HDF5 1.14 and 2.0 step over an object of no size for
+ever, in code that hears of no signal; other damage it finds. (HDF5 File Format Specification 3.0,
+III.E, "Global Heap".)
 """
 
 import mmap
@@ -11,7 +12,8 @@ from pathlib import Path
 
 from utils.files import open_ordinary
 
-HEAD = b"GCOL\x01\x00\x00\x00"  # signature, version, reserved; then the size in 8 bytes
+HEAD = b"GCOL\x01"  # signature and version
+COLLECTION = struct.Struct("<5s3xQ")  # these, reserved, size
 OBJECT = struct.Struct("<HHIQ")  # number, references, reserved, size
 
 
@@ -19,7 +21,7 @@ def check_heaps(path: Path) -> None:
     """Refuse a file on whose texts HDF5 would not come to an end.
 
     Raises:
-        ValueError: an object of a collection has a size that no object can have.
+        ValueError: a collection of texts has an object of no size.
         OSError: the file is missing, cannot be read, or is no ordinary file.
     """
     with open_ordinary(path) as file:
@@ -33,13 +35,14 @@ def check_heaps(path: Path) -> None:
 
 
 def _check_collection(content: mmap.mmap, start: int) -> None:
-    place = start + len(HEAD) + 8
-    size = int.from_bytes(content[start + len(HEAD) : place], "little")
-    end = min(start + size, len(content))
+    if start + COLLECTION.size > len(content):
+        return
+    _, size = COLLECTION.unpack_from(content, start)
+    place, end = start + COLLECTION.size, min(start + size, len(content))
     while place + OBJECT.size <= end:
         number, _, _, size = OBJECT.unpack_from(content, place)
         # The size of the free rest counts its own head, that of an object does not, but is filled.
         step = size if number == 0 else OBJECT.size + -(-size // 8) * 8
-        if step < OBJECT.size or place + step > end:
+        if step % 2**64 == 0:  # HDF5 counts in 8 bytes
             raise ValueError("the sizes of its texts are damaged")
         place += step

@@ -21,6 +21,9 @@ from fast.adam import apply_adam
 # The first layer and the last are Adam's, as in Jordan: the first by its 3 channels, the last by
 # `exclude_layers`, since there may be many classes.
 LEAST_CHANNELS = 8
+# The products for a square of 4096, "fc7" of VGG16, are about 10^12 multiply-accumulates, in every
+# step: kernels that are wider than ResNet's either way are Adam's too.
+MOST_CHANNELS = 2048
 STEPS = 5
 # Of the quintic a x + b x^3 + c x^5, which draws singular values from 0.003 to 1 into about
 # 0.7 to 1.2 in five steps (Jordan).
@@ -47,7 +50,9 @@ class Muon(keras.optimizers.Muon):
         super().__init__(learning_rate, **ours | options)
 
     def _should_use_adamw(self, variable):
-        if len(variable.shape) != 4 or min(variable.shape[-2:]) < LEAST_CHANNELS:
+        if len(variable.shape) != 4:
+            return True
+        if not LEAST_CHANNELS <= min(variable.shape[-2:]) <= MOST_CHANNELS:
             return True
         return any(re.search(name, variable.path) for name in self.exclude_layers)
 

@@ -23,6 +23,7 @@ LEAST_SIDE = 32  # pixels
 MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
 PRESET_NAMES = ("book", "quick", "full")
+AUGMENTATIONS = ("none", "mild", "close", "strong")
 IMAGENET = "imagenet"  # what --pretrained means when it names no file
 RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
 
@@ -65,6 +66,14 @@ def positive(text: str) -> float:
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
     return value
+
+
+def augmentation(text: str) -> str:
+    """Type of an option: a name of `AUGMENTATIONS`, or a file that albumentations saved."""
+    if text not in AUGMENTATIONS and not text.lower().endswith((".json", ".yaml", ".yml")):
+        names = ", ".join(AUGMENTATIONS)
+        raise argparse.ArgumentTypeError(f"{text!r} is none of {names}, nor a .json or .yaml file")
+    return text
 
 
 def plain_name(text: str) -> str:
@@ -252,8 +261,10 @@ class Data:
     )
     augment: str = option(
         "vary the training pictures: mild; close shows a part of every fifth 1.4 to 2.8 times as "
-        "large, by which long runs learn near things",
-        choices=("none", "mild", "close"),
+        "large, by which long runs learn near things; strong turns, warps, blurs and recolours; or "
+        "a pipeline of albumentations, a .json or .yaml FILE",
+        type=augmentation,
+        metavar="NAME",
         presets=("none", "mild", "close"),
         fixed=True,
     )

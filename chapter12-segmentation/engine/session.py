@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from evaluation import confusion_matrices
 from fast.feed import read_ahead
 from losses import LOSSES, median_frequency_weights
 from metrics import scores
+from utils.border_weights import border_weights
 from utils.classes import check_classes
 from utils.errors import UserError
 from utils.files import data_folder
@@ -62,6 +64,7 @@ class Session:
             # XLA would compile the whole step once more for a last batch of fewer pictures; the
             # next epoch goes on where this one ends.
             pictures += -pictures % data.batch_size
+        border = self.run.loss == "border"
         train = DataGenerator(
             self.store,
             keys=self.train_keys,
@@ -69,6 +72,7 @@ class Session:
             seed=self.run.seed,
             augment=data.augment,
             pictures_per_epoch=pictures,
+            weigh=partial(border_weights, class_weights=self.class_weights) if border else None,
             **common,
         )
         # The network is given pictures of its size, its answer is scored at their own.

@@ -3,16 +3,24 @@
 import argparse
 from collections.abc import Mapping
 from dataclasses import fields
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 import keras
 
 import fast
 import zoo
 from engine.backends import NAMES, advise, find_packages, has_nvidia, named_backend
+from engine.pretrained import find_pretrained
 from engine.records import OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
 from engine.runs import RunFiles
-from engine.weights import find_weights, read_configuration, read_network, read_options, read_run
+from engine.weights import (
+    brief,
+    find_weights,
+    read_configuration,
+    read_network,
+    read_options,
+    read_run,
+)
 from fast.devices import fast_precision, gpu_name
 from utils.errors import UserError
 from utils.files import OUTSIDE, PROJECT, portable
@@ -42,6 +50,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     for name in ("restore_weights", "start_from"):
         if name in said:
             values[name] = find_weights(said[name], values["save_dir"])
+    if "pretrained" in said:
+        values["pretrained"] = find_pretrained(said["pretrained"])
     if "restore_weights" in said:
         origin = values["restore_weights"]
         fill_restored(values, origin)
@@ -96,17 +106,37 @@ def fill_restored(values: dict, weights: Path) -> None:
     """
     remembered = read_options(weights)
     folder = remembered.get("data_path")
-    if isinstance(folder, str) and not folder.startswith(OUTSIDE) and (PROJECT / folder).is_dir():
-        path = PROJECT / folder
-        # By name alone: links are those of the project's owner.
-        if path.is_relative_to(PROJECT) and ".." not in path.parts:
-            fill(values, {"data_path": path})
+    if isinstance(folder, str) and not leaves(folder) and is_folder(PROJECT / folder):
+        fill(values, {"data_path": PROJECT / folder})
     if remembered and not values["train"]:  # the size at which they were scored
         height, width = read_network(weights).size
         fill(values, {"height": height, "width": width})
     values["model"] = remembered.get("model", values["model"])
     fill(values, {n: remembered[n] for n in ("height", "width", "channels") if n in remembered})
     values["grow"] = False  # restored weights have been small already
+
+
+def leaves(name: str) -> bool:
+    """Whether a path that a file remembers is outside the folder that it is relative to.
+
+    Only the command line leaves the project: files may be a stranger's. By name alone, as links are
+    those of the project's owner.
+    """
+    windows = PureWindowsPath(name)
+    return (
+        name.startswith(OUTSIDE)
+        or PurePosixPath(name).is_absolute()
+        or bool(windows.anchor)
+        or ".." in windows.parts
+    )
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
 
 
 def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
@@ -157,6 +187,9 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
         settings, classes = dict(held.settings), held.classes
         described = bool(read_configuration(origin))  # a file of the book's code tells nothing
         name = held.name
+        if origin == values["restore_weights"] and zoo.are_variants(name, said.get("model", name)):
+            name = said.get("model", name)
+            settings |= zoo.differences(held.name, name)
         own = {"model": name, "channels": held.input_shape[2]}
         own |= {option: settings[option] for option in SETTINGS if option in settings}
         for option, value in own.items():
@@ -187,25 +220,25 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
         then, option = remembered.get(name), "--" + name.replace("_", "-")
         if name in said and about["fixed"] and name in remembered and portable(said[name]) != then:
             raise UserError(
-                f"--resume goes on as the run began, with {option} {then}, not {said[name]}; leave "
-                f"out {option}, or start a new run."
+                f"--resume goes on as the run began, with {option} {brief(then)}, not "
+                f"{said[name]}; leave out {option}, or start a new run."
             )
         choices = about["parser"].get("choices")
         if about["kept"] and name in remembered and choices and then not in choices:
             raise UserError(
-                f"--resume: the run had {option} {then}, which is no longer there; begin a new run "
-                "with --restore-weights at its best weights."
+                f"--resume: the run had {option} {brief(then)}, which is no longer there; begin a "
+                "new run with --restore-weights at its best weights."
             )
     then = remembered.get("data_path")
     if then and "data_path" in said and portable(said["data_path"].resolve()) != then:
         raise UserError(
-            f"--resume goes on with the data of the run, --data-path {then}, not "
+            f"--resume goes on with the data of the run, --data-path {brief(then)}, not "
             f"{said['data_path']}; give that folder, or start a new run."
         )
-    for name in ("data_path", "train_labels", "test_labels"):
+    for name in ("data_path", "train_labels", "test_labels", "augment"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")
-        if name not in said and isinstance(then, str) and then.startswith(OUTSIDE):
+        if name not in said and isinstance(then, str) and leaves(then):
             raise UserError(
-                f"--resume: {option} was {then}, outside the project, whose place is not kept; "
-                f"give {option} again."
+                f"--resume: {option} was {brief(then)}, outside the project, where only the "
+                f"command line leads; give {option} again."
             )

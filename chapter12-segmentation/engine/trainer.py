@@ -7,11 +7,12 @@ import keras
 
 import zoo
 from engine.muon import Muon
+from engine.pretrained import start_pretrained
 from engine.records import Run
 from engine.reporting import Progress, Recorder, StopOnNaN
 from engine.runs import Ledger
-from engine.transfer import start_from
-from engine.weights import check_numbers, load_weights
+from engine.transfer import restore, start_from
+from engine.weights import check_numbers
 from fast.adam import adam
 from fast.feed import feed
 from utils.plot_history import draw_curves
@@ -44,10 +45,12 @@ def bring_weights(
             print(f"Going on at {size} after epoch {len(ledger.rows)}, to epoch {run.epochs}.")
         return
     if run.restore_weights:
-        load_weights(model, run.restore_weights)
+        restore(model, ledger.network.name, run.restore_weights)
     elif run.start_from:
         start_from(model, ledger.network.name, run.start_from)
         check_numbers(model, run.start_from)
+    elif run.pretrained:
+        check_numbers(model, start_pretrained(model, ledger.network.name, run.pretrained))
     ledger.begin()
     if run.restore_weights:  # trained before, and to be beaten
         ledger.save_best(model, score()["chapter_miou"], -1)

@@ -1,4 +1,4 @@
-"""Beginning a training with what another has learnt: `--start-from`."""
+"""Weights of one network in another: `--start-from`, and `--restore-weights` of a relative."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 import zoo
-from engine.weights import open_file, read_configuration
+from engine.weights import DAMAGED, check_numbers, load_weights, open_file, read_configuration
 from utils.errors import UserError
 
 
@@ -27,19 +27,7 @@ def start_from(model: keras.Model, name: str, path: Path) -> None:
     Raises:
         UserError: not one layer fits, or the file is none of Keras 3.
     """
-    stored = read_layers(path)
-    # Files of the first commits have no configuration; all of these are of the chapter's network.
-    of = read_configuration(path).get("network", {"name": "fcn"})["name"]
-    same = zoo.find(of).builder is zoo.find(name).builder  # of one network rows are variants
-    fresh, taken = [], 0
-    for place, layer in layers_by_place(model):
-        here = [weight.shape for weight in layer.weights]
-        there = stored.get(place, []) if same or len(place) > 1 else []
-        if here and [weight.shape for weight in there] == here:
-            layer.set_weights(there)
-            taken += 1
-        elif here:
-            fresh.append(layer.name)
+    taken, fresh = _take(model, name, path)
     if not taken:
         raise UserError(
             f"--start-from {path} fits no layer of the network {name}; give weights of {name}, or "
@@ -48,23 +36,93 @@ def start_from(model: keras.Model, name: str, path: Path) -> None:
     print(f"{taken} layers start from {path}; anew: {', '.join(fresh) or 'none'}.")
 
 
-def read_layers(path: Path) -> dict[tuple[str, ...], list[np.ndarray]]:
-    """The weights in a file of Keras 3 by place: names of nested networks, then of the layer."""
-    layers: dict[tuple[str, ...], list[np.ndarray]] = {}
+def restore(model: keras.Model, name: str, path: Path) -> None:
+    """Read all weights of a network from its file, or from that of a relative that has them too.
 
-    def read(group: h5py.Group, place: tuple[str, ...]) -> None:
-        for item in group.get("layers", {}).values():
-            # Keras 3 keeps a layer's weights by number, in a group that has the layer's name.
-            inner = (*place, item["vars"].attrs.get("name", "") if "vars" in item else "")
-            if "layers" in item:
-                read(item, inner)
-            elif "vars" in item:
-                keys = sorted((key for key in item["vars"] if key.isdecimal()), key=int)
-                layers[inner] = [np.asarray(item["vars"][key]) for key in keys]
+    Rows of one builder are variants, with the same names for the same layers: a UNet++ has in it
+    the networks that are left when it is cut off behind one of its heads.
 
+    Args:
+        model: the network; its optimizer is left as it is.
+        name: of its row in `zoo.MODELS`.
+        path: a file that `weights.save_weights` or `save_checkpoint` wrote.
+
+    Raises:
+        UserError: the file does not fit, or the relative lacks a layer.
+    """
+    of = _network_of(path)
+    if of == name:
+        load_weights(model, path)
+        return
+    taken, fresh = _take(model, name, path)
+    if fresh or not taken:
+        raise UserError(
+            f"{path} holds weights of the network {of}, which has no {(fresh or ['layer'])[0]} as "
+            f"{name} has it; leave out --model."
+        )
+    check_numbers(model, path)
+
+
+def _take(model: keras.Model, name: str, path: Path) -> tuple[int, list[str]]:
+    """Take the layers that fit; return how many, and the names of those that do not."""
+    same = zoo.are_variants(_network_of(path), name)
+    fresh, taken = [], 0
     with open_file(path) as file:
-        read(file, ())
+        stored = layers_of(file)
+        for place, layer in layers_by_place(model):
+            here = [weight.shape for weight in layer.weights]
+            there = stored.get(place, []) if same or len(place) > 1 else []
+            if here and [array.shape for array in there] == here:
+                layer.set_weights(_read(there, path))
+                taken += 1
+            elif here:
+                fresh.append(layer.name)
+    return taken, fresh
+
+
+def _network_of(path: Path) -> str:
+    # Files of the first commits have no configuration; all of these are of the chapter's network.
+    return read_configuration(path).get("network", {"name": "fcn"})["name"]
+
+
+def layers_of(file: h5py.File) -> dict[tuple[str, ...], list[h5py.Dataset]]:
+    """The arrays in a file of Keras 3 by place: names of nested networks, then of the layer.
+
+    None is read yet: a file may hold more than the memory, of which little fits the network.
+    """
+    layers: dict[tuple[str, ...], list[h5py.Dataset]] = {}
+
+    def find(group: h5py.Group, place: tuple[str, ...]) -> None:
+        for item in _groups(group.get("layers")):
+            # Keras 3 keeps a layer's weights by number, in a group that has the layer's name.
+            arrays = item.get("vars")
+            named = isinstance(arrays, h5py.Group)
+            inner = (*place, str(arrays.attrs.get("name", "")) if named else "")
+            if "layers" in item:
+                find(item, inner)
+            elif named:
+                keys = sorted((key for key in arrays if _is_place(key)), key=int)
+                found = [arrays[key] for key in keys]
+                layers[inner] = [each for each in found if isinstance(each, h5py.Dataset)]
+
+    find(file, ())
     return layers
+
+
+def _groups(item: object) -> list[h5py.Group]:
+    inside = item.values() if isinstance(item, h5py.Group) else ()
+    return [each for each in inside if isinstance(each, h5py.Group)]
+
+
+def _is_place(key: str) -> bool:
+    return key.isascii() and key.isdecimal() and len(key) < 10
+
+
+def _read(arrays: list[h5py.Dataset], path: Path) -> list[np.ndarray]:
+    try:
+        return [np.asarray(array) for array in arrays]
+    except DAMAGED as error:
+        raise UserError(f"{path} is damaged; fetch the file again.") from error
 
 
 def layers_by_place(model: keras.Model, place: tuple[str, ...] = ()):

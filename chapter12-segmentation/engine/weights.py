@@ -21,15 +21,19 @@ import keras
 import numpy as np
 
 import zoo
+from engine.heaps import check_heaps
 from engine.legacy import as_today, unnamed
 from engine.records import LARGEST, LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, replace_whole
 from utils.history import COLUMNS
 from utils.reading import Reading, reading_from
+from zoo.chapter import STEP, parse_backbone
 
 CONFIGURATION = "configuration"
 RUN = "run"
+MOST_SHOWN = 200  # characters of a value that a file holds
+LONGEST_ATTRIBUTE = 2**20  # bytes, texts of any length aside; HDF5 itself knows 64 KB as a rule
 DEFLATE = 1032  # times smaller than what it holds is the smallest that DEFLATE can be
 # What HDF5 and h5py raise on reading a damaged file.
 DAMAGED = (OSError, RuntimeError, KeyError, TypeError, ValueError)
@@ -126,6 +130,7 @@ def _largest(path: Path, file: h5py.File) -> int:
 def _open(path: Path) -> h5py.File:
     """The file for those who read its attributes alone; its arrays are not looked at."""
     try:
+        check_heaps(path)
         return h5py.File(path, "r")
     except (FileNotFoundError, PermissionError) as error:
         raise UserError(
@@ -173,7 +178,12 @@ def _attributes_of(group: h5py.Group) -> dict:
     for name in group.attrs:
         if not isinstance(name, str):
             raise ValueError(f"the name of the attribute {name!r} is no text")
-        kind = h5py.h5a.open(group.id, name.encode()).get_type().get_class()
+        attribute = h5py.h5a.open(group.id, name.encode())
+        # Not `get_storage_size`, which h5py takes for an error where an attribute is empty.
+        number = attribute.get_space().get_simple_extent_npoints()
+        if number * attribute.get_type().get_size() > LONGEST_ATTRIBUTE:
+            raise ValueError(f"the attribute {name!r} declares what is not there")
+        kind = attribute.get_type().get_class()
         # On sequences whose length is damaged, h5py 3.14 ends the process.
         if kind not in (h5py.h5t.STRING, h5py.h5t.INTEGER, h5py.h5t.FLOAT, h5py.h5t.ENUM):
             raise ValueError(f"the attribute {name!r} is neither text nor numbers")
@@ -208,11 +218,17 @@ def read_configuration(path: Path) -> dict:
                     raise TypeError(f"{record} is no object")
             reading_from(configuration.get("reading", {}))
             _check_found_out(configuration["run"])
-    except (AttributeError, KeyError, TypeError, ValueError, UserError) as error:
+    except (*DAMAGED, AttributeError, OverflowError, UserError) as error:
         raise UserError(
-            f"{path} has a broken {CONFIGURATION} ({error}); fetch the file again."
+            f"{path} has a broken {CONFIGURATION} ({brief(error)}); fetch the file again."
         ) from error
     return configuration
+
+
+def brief(value: object) -> str:
+    """The text of a value from a file, which may be a stranger's: of any length, or unprintable."""
+    text = " ".join(str(value).encode(errors="backslashreplace").decode().split())
+    return text if len(text) <= MOST_SHOWN else f"{text[:MOST_SHOWN]}... ({len(text)} characters)"
 
 
 def _check_found_out(run: dict) -> None:
@@ -237,7 +253,9 @@ def read_network(path: Path) -> Network:
     """
     configuration = read_configuration(path)
     if configuration:
-        return network_from(configuration["network"])
+        network = network_from(configuration["network"])
+        _check_depth(network, path)
+        return network
     n_classes = _count_classes(path)
     if n_classes is None:
         raise UserError(
@@ -245,6 +263,22 @@ def read_network(path: Path) -> Network:
             "give a file that fcn-12.3.1.py saved."
         )
     return Network("fcn", (480, 640, 3), unnamed(n_classes), {})
+
+
+def _check_depth(network: Network, path: Path) -> None:
+    """Raise `UserError` if a file has fewer arrays than its network would have convolutions.
+
+    Such a network is not to be built: that of the greatest depth takes half a minute.
+    """
+    if "backbone" not in network.settings:
+        return
+    backbone = parse_backbone(network.settings["backbone"])
+    with open_file(path) as file:
+        if sum(1 for _ in arrays_of(file)) < STEP[backbone["version"]] * backbone["n"]:
+            raise UserError(
+                f"{path} holds fewer arrays than {network.settings['backbone']!r}, as which it "
+                "describes itself, has layers; fetch the file again."
+            )
 
 
 def read_reading(path: Path) -> Reading:
@@ -288,12 +322,19 @@ def read_run(checkpoint: Path) -> dict:
     remembered = read_options(checkpoint)
     for name, about in OPTIONS.items():
         value = remembered.get(name)
-        if about["kept"] and value is not None and not _can_be(value, about["parser"]):
+        if not about["kept"] or name not in remembered:
+            continue
+        if not (_may_be_open(about) if value is None else _can_be(value, about["parser"])):
             raise UserError(
-                f"{checkpoint} has a broken {CONFIGURATION} ({name} is {value!r}); begin with "
-                "--restore-weights or --start-from in place of --resume."
+                f"{checkpoint} has a broken {CONFIGURATION} ({name} is {brief(repr(value))}); "
+                "begin with --restore-weights or --start-from in place of --resume."
             )
     return remembered
+
+
+def _may_be_open(about: Mapping) -> bool:
+    """Whether a run can have had no value of an option."""
+    return about["default"] is None and None in (about["presets"] or (None,))
 
 
 def _can_be(value: object, parser: Mapping) -> bool:
@@ -369,10 +410,14 @@ def check_numbers(model: keras.Model, path: Path) -> None:
     Raises:
         UserError: a weight of `model`, which come from `path`, is infinite or not a number.
     """
-    for weight in model.weights:
-        if not np.isfinite(keras.ops.convert_to_numpy(weight)).all():
+    _check_finite(model.weights, path, "weights that")
+
+
+def _check_finite(variables: list[keras.Variable], path: Path, what: str) -> None:
+    for variable in variables:
+        if not np.isfinite(keras.ops.convert_to_numpy(variable)).all():
             raise UserError(
-                f"{path} holds weights that are infinite or not a number, in {weight.path}; give "
+                f"{path} holds {what} are infinite or not a number, in {variable.path}; give "
                 "others, as those of an earlier run."
             )
 
@@ -397,11 +442,12 @@ def load_checkpoint(model: keras.Model, path: Path) -> dict:
         path: from `save_checkpoint`.
 
     Raises:
-        UserError: there is no checkpoint, or it does not fit the network.
+        UserError: there is no checkpoint, it does not fit the network, or holds what is no number.
     """
     state = read_state(path)
     _load(model, path, f"{path} does not fit this network")
     check_numbers(model, path)
+    _check_finite(model.optimizer.variables, path, "an optimizer whose numbers")
     return state
 
 

@@ -196,7 +196,9 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
         np.save(file, np.array(rows), allow_pickle=False)
 
     shape = (data.batch_size, *network.input_shape)
-    batch = np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)
+    batch = [np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)]
+    if run.loss == "border":  # comes with weights of the pixels
+        batch.append(np.ones(shape[:3], np.float32))
     optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
     model.compile(optimizer=optimizer, loss=LOSSES[run.loss](None), jit_compile=JIT)
     times = []

@@ -34,6 +34,7 @@ from engine.trainer import OPTIMIZERS
 from fast.devices import gpu_memory
 from tools.summary import Map, Step, walk
 from utils.errors import UserError
+from zoo.pooling import DilatedMaxPooling, MaxPoolingWithIndices, MaxUnpooling
 
 SIZES = ((160, 192), (240, 320), (480, 640))  # (H, W) of which the table tells if none is asked
 CARDS = (8, 16, 24, 80)  # GiB
@@ -73,7 +74,7 @@ OUTPUT_IN_PLACE = (
     layers.AlphaDropout,
     layers.GaussianDropout,
 )
-BOTH = (layers.MaxPooling2D, layers.GlobalMaxPooling2D)
+BOTH = (layers.MaxPooling2D, layers.GlobalMaxPooling2D, DilatedMaxPooling)
 NEITHER_IN_PLACE = (
     layers.Add,
     layers.Subtract,
@@ -118,6 +119,10 @@ def needs(step: Step) -> list[Map]:
         return maps if named == "linear" else [*maps, *step.after]
     if isinstance(layer, OUTPUT_IN_PLACE):
         return step.after
+    if isinstance(layer, MaxPoolingWithIndices):
+        return step.after[1:]
+    if isinstance(layer, MaxUnpooling):
+        return step.before[1:]
     if isinstance(layer, BOTH):
         return [*step.before, *step.after]
     if isinstance(layer, NEITHER):

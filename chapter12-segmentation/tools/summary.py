@@ -9,6 +9,7 @@ kind of layer that is on neither list is an error: a 0 for it would look like a 
 import math
 import shutil
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -294,17 +295,25 @@ def stages(model: keras.Model) -> list[dict]:
     return list(rows.values())
 
 
-def print_summary(model: keras.Model, folder: Path) -> None:
+def print_summary(model: keras.Model, folder: Path, inputs: Iterable[Path] = ()) -> None:
     """Print the table of stages, then the layers of each network; draw diagrams into `folder`.
 
     Args:
         model: a functional network; a backbone may be nested in it.
         folder: for `<name of the network>.png`, one for each network; they need Graphviz, and are
             left out without it.
+        inputs: files and folders of which no diagram may replace anything.
 
     Raises:
-        UserError: see `trace`.
+        UserError: see `trace`; or a diagram would replace an input.
     """
+    diagrams = {folder / f"{network.name}.png": network for network in networks(model)}
+    for path in filter(Path.exists, diagrams):
+        if any(path.samefile(each) for each in _files(inputs)):
+            raise UserError(
+                f"{path} would be replaced by a diagram, and is an input; choose another "
+                "--prediction-dir, or move that file away."
+            )
     table = stages(model)
     wide = max(15, *(len(row["stage"]) for row in table)) + 1
     print(f"{'stage':{wide}}{'output':>20}{'parameters':>14}{'GMAC':>9}{'field':>8}{'stride':>8}")
@@ -319,8 +328,14 @@ def print_summary(model: keras.Model, folder: Path) -> None:
     print(f"{'sum':{wide}}{'':20}{model.count_params():>14,}{total:>9.2f}")
     for network in networks(model)[::-1]:  # the innermost first
         network.summary()
-    for network in networks(model):
-        _draw(network, folder / f"{network.name}.png")
+    for path, network in diagrams.items():
+        _draw(network, path)
+
+
+def _files(paths: Iterable[Path]) -> Iterator[Path]:
+    """The files among `paths` and in the folders among them, those that links lead to included."""
+    for path in paths:
+        yield from filter(Path.is_file, path.rglob("*") if path.is_dir() else [path])
 
 
 def _call(layer: layers.Layer, before: tuple, after: tuple, reach: Reach) -> Call:

@@ -13,6 +13,13 @@ import keras
 
 from utils.errors import UserError
 from zoo.chapter import build_chapter, chapter_files, check_chapter
+from zoo.deconvnet import build_deconvnet
+from zoo.fcn import build_fcn_resnet, build_fcn_vgg16, check_fcn
+from zoo.resnet_v1 import RESNET101
+from zoo.segnet import build_segnet, build_segnet_basic
+from zoo.sliding_window import build_sliding_window, check_sliding_window
+from zoo.unet import build_unet
+from zoo.unetplusplus import build_unetplusplus
 
 CLASSIFIER = "pre_activation"  # the layer that tells the classes apart, in every network
 
@@ -44,6 +51,13 @@ class Entry:
     files: Callable[..., str] | None = None
 
 
+LONG = "Long et al., Fully Convolutional Networks for Semantic Segmentation"
+RONNEBERGER = "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation"
+ZHOU = "Zhou et al., UNet++: A Nested U-Net Architecture for Medical Image Segmentation"
+NOH = "Noh et al., Learning Deconvolution Network for Semantic Segmentation"
+CIRESAN = "Ciresan et al., Deep Neural Networks Segment Neuronal Membranes"
+SEGNET = "Badrinarayanan et al., SegNet: A Deep Convolutional Encoder-Decoder Architecture"
+
 MODELS: dict[str, Entry] = {
     "fcn": Entry(
         builder=build_chapter,
@@ -53,6 +67,56 @@ MODELS: dict[str, Entry] = {
         presets={"quick": {"filters": 64}, "full": {"layers": 4}},
         check=check_chapter,
         files=chapter_files,
+    ),
+    "fcn32s": Entry(build_fcn_vgg16, LONG, 2015, 134_276_932, check=check_fcn),
+    "fcn16s": Entry(build_fcn_vgg16, LONG, 2015, 134_278_984, {"skips": 1}, check=check_fcn),
+    "fcn8s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_012, {"skips": 2}, check=check_fcn),
+    "fcn4s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_528, {"skips": 3}, check=check_fcn),
+    "fcn2s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_788, {"skips": 4}, check=check_fcn),
+    "fcn32s-resnet50": Entry(build_fcn_resnet, LONG, 2015, 23_569_348, check=check_fcn),
+    "fcn16s-resnet50": Entry(
+        build_fcn_resnet, LONG, 2015, 23_573_448, {"skips": 1}, check=check_fcn
+    ),
+    "fcn8s-resnet50": Entry(
+        build_fcn_resnet, LONG, 2015, 23_575_500, {"skips": 2}, check=check_fcn
+    ),
+    "fcn8s-resnet101": Entry(
+        build_fcn_resnet, LONG, 2015, 42_619_852, {"skips": 2, "blocks": RESNET101}, check=check_fcn
+    ),
+    "deconvnet": Entry(build_deconvnet, NOH, 2015, 251_837_956),
+    "segnet": Entry(build_segnet, SEGNET, 2017, 29_461_188),
+    "segnet-basic": Entry(build_segnet_basic, SEGNET, 2017, 1_416_900),
+    "sliding-window": Entry(
+        build_sliding_window, CIRESAN, 2012, 221_228, check=check_sliding_window
+    ),
+    "unet": Entry(build_unet, RONNEBERGER, 2015, 31_031_940),
+    "unet-same": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, {"valid": False}),
+    "unetplusplus": Entry(build_unetplusplus, ZHOU, 2018, 9_042_672),
+    "unetplus": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "last"}),
+    "unet-e": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "encoder"}),
+    "unetplusplus-l1": Entry(
+        build_unetplusplus, ZHOU, 2018, 101_636, {"depth": 1, "supervised": False}
+    ),
+    "unetplusplus-l2": Entry(
+        build_unetplusplus, ZHOU, 2018, 511_780, {"depth": 2, "supervised": False}
+    ),
+    "unetplusplus-l3": Entry(
+        build_unetplusplus, ZHOU, 2018, 2_205_636, {"depth": 3, "supervised": False}
+    ),
+    "unetplusplus-l4": Entry(
+        build_unetplusplus, ZHOU, 2018, 9_042_276, {"depth": 4, "supervised": False}
+    ),
+    "unet-l1": Entry(
+        build_unetplusplus, ZHOU, 2018, 101_636, {"nodes": "one", "depth": 1, "supervised": False}
+    ),
+    "unet-l2": Entry(
+        build_unetplusplus, ZHOU, 2018, 466_628, {"nodes": "one", "depth": 2, "supervised": False}
+    ),
+    "unet-l3": Entry(
+        build_unetplusplus, ZHOU, 2018, 1_925_700, {"nodes": "one", "depth": 3, "supervised": False}
+    ),
+    "unet-l4": Entry(
+        build_unetplusplus, ZHOU, 2018, 7_760_196, {"nodes": "one", "depth": 4, "supervised": False}
     ),
 }
 
@@ -65,8 +129,9 @@ def find(name: str) -> Entry:
     """
     if name in MODELS:
         return MODELS[name]
-    near = difflib.get_close_matches(name, MODELS, n=3) or sorted(MODELS)
-    raise UserError(f"there is no network {name!r}; choose one with --model: {', '.join(near)}.")
+    near = ", ".join(difflib.get_close_matches(name, MODELS, n=3))
+    near = f"choose {near}, or another of those that" if near else "choose one of those that"
+    raise UserError(f"there is no network {name!r}; {near} --list-models prints.")
 
 
 def defaults(name: str) -> dict[str, object]:
@@ -74,6 +139,21 @@ def defaults(name: str) -> dict[str, object]:
     entry = find(name)
     keywords = inspect.signature(entry.builder).parameters.values()
     return {k.name: k.default for k in keywords if k.kind is k.KEYWORD_ONLY} | dict(entry.settings)
+
+
+def are_variants(one: str, other: str) -> bool:
+    """Whether two rows have one builder, which gives the same layers the same names.
+
+    Raises:
+        UserError: as `find`.
+    """
+    return find(one).builder is find(other).builder
+
+
+def differences(one: str, other: str) -> dict[str, object]:
+    """The settings of the row `other` that one of two variants gives by itself."""
+    own = {**find(one).settings, **find(other).settings}
+    return {setting: value for setting, value in defaults(other).items() if setting in own}
 
 
 def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
@@ -93,10 +173,24 @@ def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
                 f"{setting} {value!r} of the network {name} is no {type(whole[setting]).__name__}; "
                 f"{whole[setting]!r} is its default."
             )
+        _check_range(name, setting, value, whole[setting])
     whole |= settings
     if find(name).check:
         find(name).check(**whole)
     return whole
+
+
+def _check_range(name: str, setting: str, value: object, default: object) -> None:
+    """Refuse numbers that no builder can use; a file of weights may be a stranger's."""
+    numbers = value if isinstance(value, tuple) else (value,)
+    least = 0 if setting == "skips" else 1
+    whole = [number for number in numbers if type(number) is int]
+    small = any(number < least for number in whole) or (isinstance(value, tuple) and not whole)
+    if small or (setting == "blocks" and len(value) != len(default)):
+        raise UserError(
+            f"{setting} {value!r} of the network {name} is out of range; its default is "
+            f"{default!r}."
+        )
 
 
 def files(name: str, settings: Mapping[str, object]) -> str:

@@ -140,7 +140,7 @@ def _meant(values: np.ndarray, classes: list, size: tuple) -> reference.Drawing:
         drawing.labels[:] = values
         return drawing
     colours = [colour for _, colour in classes]
-    if None in colours:
+    if any(np.shape(colour) != (3,) for colour in colours):
         raise Undecided
     drawing.labels[:] = 254
     for index, colour in enumerate(colours):

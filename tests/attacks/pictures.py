@@ -126,7 +126,10 @@ def judge(path: Path) -> None:
 def by_pillow(path: Path) -> np.ndarray:
     """The picture as Pillow and NumPy read it; by EXIF alone it is turned."""
     if path.read_bytes()[:6] == b"\x93NUMPY":
-        values = np.load(path, allow_pickle=False)
+        try:
+            values = np.load(path, allow_pickle=False)
+        except ValueError as error:
+            raise Undecided from error
         values = values if values.ndim == 3 else values[..., None]
         if values.dtype not in (np.uint8, np.uint16) or values.shape[2] not in (1, 3):
             raise Undecided

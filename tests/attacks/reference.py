@@ -127,7 +127,9 @@ def from_csv(text: str) -> list:
     for row in rows[1:]:
         if not row:
             continue
-        cells = dict(zip(header, row, strict=False))
+        if len(row) != len(header):
+            raise Refused
+        cells = dict(zip(header, row, strict=True))
         name, size, shape, attributes = (cells.get(column) for column in wanted)
         if not name:
             raise Refused

@@ -11,6 +11,7 @@ VIA, Dutta and Zisserman, "The VIA Annotation Software for Images, Audio and Vid
 import csv
 import io
 import math
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -288,8 +289,15 @@ def _from_csv(path: Path, text: str) -> list[Annotation]:
                 f"{path} is neither VIA's JSON nor its CSV (the header lacks "
                 f"{', '.join(missing)}); {EXPORT}."
             )
+        twice = [name for name, count in Counter(reader.fieldnames).items() if count > 1]
+        if twice:
+            raise UserError(f"{path}: the header has {twice[0]!r} twice; {EXPORT} again.")
         for row in reader:
             place = f"{path}, line {reader.line_num}"
+            if None in row or None in row.values():  # what is where can only be guessed
+                raise UserError(
+                    f"{place}: the row has more or fewer cells than the header; {EXPORT} again."
+                )
             if not row["filename"]:
                 raise UserError(f"{place}: 'filename' is empty; {EXPORT} again.")
             key = (row["filename"].replace("\\", "/"), _file_size(row["file_size"]))
