@@ -610,8 +610,8 @@ def test_weights_of_the_books_code_are_described_by_the_command_line():
     network, _, _ = decide("--evaluate", "--restore-weights", fixture, *asked)
     assert network.settings == {"backbone": "resnet11v2", "layers": 2, "filters": 8}
     assert network.input_shape == (480, 640, 3) and len(network.classes) == 3
-    with pytest.raises(UserError, match="--model fcn, not toy"):
-        decide("--evaluate", "--restore-weights", fixture, "--model", "toy")
+    with pytest.raises(UserError, match="--model fcn, not segnet"):
+        decide("--evaluate", "--restore-weights", fixture, "--model", "segnet")
     network, _, _ = decide("--evaluate", "--restore-weights", fixture)
     assert network.settings == {"backbone": "resnet56v2", "layers": 3, "filters": 256}
 

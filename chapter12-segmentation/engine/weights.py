@@ -400,7 +400,7 @@ def _load(model: keras.Model, path: Path, complaint: str) -> None:
             # Keras only warns of layers that the file lacks, and leaves them untrained.
             warnings.simplefilter("error", UserWarning)
             model.load_weights(path)
-    except (*DAMAGED, UserWarning) as error:
+    except (*DAMAGED, AttributeError, UserWarning) as error:
         raise UserError(f"{complaint}; {cure}") from error
 
 

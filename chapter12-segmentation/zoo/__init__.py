@@ -173,10 +173,11 @@ def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
                 f"{setting} {value!r} of the network {name} is no {type(whole[setting]).__name__}; "
                 f"{whole[setting]!r} is its default."
             )
-        _check_range(name, setting, value, whole[setting])
     whole |= settings
     if find(name).check:
         find(name).check(**whole)
+    for setting, default in defaults(name).items():
+        _check_range(name, setting, whole[setting], default)
     return whole
 
 
