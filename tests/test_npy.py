@@ -158,3 +158,12 @@ def test_many_threads_read_at_once(tmp_path, monkeypatch):
     for thread in threads:
         thread.join()
     assert not failed
+
+
+@pytest.mark.parametrize("version", [b"\x01\x20", b"\x02\x01", b"\x04\x00", b"\x00\x00"])
+def test_a_version_that_there_is_not(tmp_path, version):
+    path = save(tmp_path, np.zeros((6, 9), np.uint8))
+    content = path.read_bytes()
+    path.write_bytes(content[:6] + version + content[8:])
+    with pytest.raises(UserError, match="something else than an array of numbers"):
+        read_picture(path)

@@ -12,6 +12,7 @@ import numpy as np
 from utils.files import open_ordinary
 
 MAGIC = b"\x93NUMPY"
+VERSIONS = (b"\x01\x00", b"\x02\x00", b"\x03\x00")  # those that there are
 INDEX = ".index.json"  # how the index beside a label store ends
 MOST_CHANNELS = 16
 
@@ -48,10 +49,11 @@ def parse_header(file: BinaryIO) -> Header:
         ValueError: it holds something else, or is no `.npy`.
     """
     start = file.read(8)
-    width = 2 if start[6:7] == b"\x01" else 4  # bytes of the length that follows
+    width = 2 if start[6:] == VERSIONS[0] else 4  # bytes of the length that follows
     length = int.from_bytes(file.read(width), "little")
     match = _HEADER.fullmatch(file.read(min(length, 1000)))
-    if not start.startswith(MAGIC) or match is None or not _LENGTHS.fullmatch(match[3]):
+    known = start[:6] == MAGIC and start[6:] in VERSIONS
+    if not known or match is None or not _LENGTHS.fullmatch(match[3]):
         raise ValueError("it holds something else than an array of numbers")
     shape = tuple(int(part.rstrip(b" L")) for part in match[3].split(b",") if part.strip())
     order = "F" if match[2] == b"True" else "C"
