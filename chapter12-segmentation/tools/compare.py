@@ -41,7 +41,7 @@ from utils.drawing import (  # noqa: E402
 )
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
-from utils.files import portable, replace_whole  # noqa: E402
+from utils.files import portable, read_json, replace_whole  # noqa: E402
 from utils.history import read_rows  # noqa: E402
 from utils.pictures import resize_labels, resize_picture  # noqa: E402
 
@@ -107,7 +107,7 @@ def read_result(folder: Path) -> dict:
     """What was found out about a network; empty when nothing was."""
     path = folder / "result.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
     except ValueError as error:
         raise UserError(f"{path} is damaged ({error}); delete it and start again.") from error
 
