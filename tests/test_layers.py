@@ -51,27 +51,57 @@ def test_frozen_batch_normalisation_stays():
     np.testing.assert_array_equal(layer.moving_mean.numpy(), 0)
 
 
+def assert_trains_as(ours, stock, size, **options):
+    """Outputs, and all weights after a step, the input's gradient with them, within 1e-4."""
+    maps = np.random.default_rng(2).normal(0, 1, (2, *size, 5)).astype("float32")
+    results = []
+    for layer_type in (ours, stock):
+        keras.utils.set_random_seed(0)
+        before = keras.layers.Conv2D(5, 1)
+        layer = layer_type(7, activation="tanh", bias_initializer="normal", **options)
+        model = keras.Sequential([keras.Input((*size, 5)), before, layer])
+        model.compile(optimizer=keras.optimizers.SGD(10.0), loss="mse")
+        first = model.predict_on_batch(maps)
+        target = np.random.default_rng(3).normal(0, 1, first.shape)
+        loss = model.train_on_batch(maps, target)
+        results.append([first, loss, *model.get_weights()])
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.parametrize("kernel_size", [1, (3, 2), 7])
+@pytest.mark.parametrize(("size", "padding"), [((2, 3), "same"), ((8, 7), "valid")])
+def test_a_convolution_over_few_places_equals_that_of_keras(size, padding, kernel_size):
+    assert_trains_as(
+        layers.Conv2D, keras.layers.Conv2D, size, kernel_size=kernel_size, padding=padding
+    )
+
+
+@pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"groups": 5}])
+def test_other_convolutions_are_those_of_keras(options):
+    maps = np.random.default_rng(4).normal(0, 1, (1, 8, 8, 5)).astype("float32")
+    outputs = []
+    for layer_type in (layers.Conv2D, keras.layers.Conv2D):
+        keras.utils.set_random_seed(0)
+        outputs.append(np.asarray(layer_type(10, 3, **options)(maps)))
+    np.testing.assert_allclose(*outputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("kernel_size", [1, (3, 2), 7])
+def test_a_transposed_convolution_of_one_place_equals_that_of_keras(kernel_size):
+    ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
+    assert_trains_as(ours, stock, (1, 1), kernel_size=kernel_size)
+    for other in ({"strides": 3}, {"padding": "same"}):
+        assert_trains_as(ours, stock, (1, 1), kernel_size=2, **other)
+
+
 @pytest.mark.parametrize("gpu", [None, "a GPU"])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
 def test_transposed_convolution_equals_that_of_keras(size, gpu, monkeypatch):
     """Outputs, the gradients of kernel, bias and input, in float32, within 1e-4."""
     monkeypatch.setattr(layers, "gpu_name", lambda: gpu)
-    random = np.random.default_rng(2)
-    maps = random.normal(0, 1, (2, *size, 5)).astype("float32")
-    results = []
-    for layer_type in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose):
-        keras.utils.set_random_seed(0)
-        before = keras.layers.Conv2D(5, 1)
-        layer = layer_type(7, 3, strides=2, padding="same", activation="tanh")
-        model = keras.Sequential([keras.Input((*size, 5)), before, layer])
-        model.compile(optimizer=keras.optimizers.SGD(10.0), loss="mse")
-        target = np.random.default_rng(3).normal(0, 1, (2, 2 * size[0], 2 * size[1], 7))
-        first = model.predict_on_batch(maps)
-        loss = model.train_on_batch(maps, target)
-        results.append([first, loss, *model.get_weights()])
-        assert model.output_shape == (None, 2 * size[0], 2 * size[1], 7)
-    for ours, stock in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, stock, atol=1e-4)
+    ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
+    assert_trains_as(ours, stock, size, kernel_size=3, strides=2, padding="same")
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])

@@ -1,8 +1,7 @@
 """The switch of the fast path: what computes the same numbers as stock Keras in less time.
 
-It holds for `layers.BatchNormalization`, `layers.Conv2DTranspose`, `adam.adam`, `engine.muon.Muon`,
-`feed.feed` and the folding of evaluation. `--plain` turns it off, to compare, or to rule it out as
-a cause.
+It holds for `layers`, `adam.adam`, `engine.muon.Muon`, `feed.feed` and the folding of evaluation.
+`--plain` turns it off, to compare, or to rule it out as a cause.
 """
 
 import keras

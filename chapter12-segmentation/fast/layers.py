@@ -1,4 +1,4 @@
-"""Two layers with the numbers of Keras' own that are faster on TensorFlow and on JAX."""
+"""Layers with the numbers of Keras' own that are faster on TensorFlow and on JAX."""
 
 import keras
 import numpy as np
@@ -6,6 +6,8 @@ from keras import ops
 
 import fast
 from fast.devices import gpu_name
+
+FEW_PLACES = 64  # of a map, height times width
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
@@ -50,15 +52,48 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
+class Conv2D(keras.layers.Conv2D):
+    """Keras' convolution, same weights and numbers, for kernels with more inputs than places.
+
+    A classifier's dense layers as convolutions, "fc6" and "fc7" of VGG16: 4096 filters over a few
+    places. oneDNN takes 5.3 s for the gradients of 7x7 kernels, 512 to 4096 channels, on four maps
+    of 2x3, and 1.0 s for those of 1x1, 4096 to 4096; as matrix products, which they are, forward
+    and backward, 0.76 and 0.15 s (float32, two AVX2 cores). On a map of 15x20 both take as long.
+    """
+
+    def call(self, inputs):
+        _, height, width, _ = inputs.shape
+        simple = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.groups == 1
+        simple &= self.data_format == "channels_last"
+        few = None not in (height, width) and height * width <= FEW_PLACES
+        if not (simple and few and fast.on_tensorflow() and gpu_name() is None):
+            return super().call(inputs)
+        from fast.tensorflow_ops import convolve_few
+
+        kernel = ops.convert_to_tensor(self.kernel)
+        outputs = convolve_few(inputs, kernel, self.padding)
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
 class Conv2DTranspose(keras.layers.Conv2DTranspose):
     """Keras' transposed convolution, same weights and numbers, with a faster gradient.
 
     For kernel 3, strides 2 and "same" padding, where the two of the chapter's head are 58 % of its
     arithmetic: on a CPU by `tensorflow_ops.double` or `jax_ops.double`, on JAX with a GPU by
     `double`. TensorFlow with a GPU, for which nothing was measured, takes Keras' way.
+
+    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`.
     """
 
     def call(self, inputs):
+        one = tuple(inputs.shape[1:3]) == (1, 1) and self.padding == "valid"
+        one &= self.strides == (1, 1) and self.dilation_rate == (1, 1)
+        one &= self.output_padding is None and self.data_format == "channels_last"
+        if one and fast.on_tensorflow() and gpu_name() is None:
+            return self._call_on_one_place(inputs)
         doubles = self.kernel_size == (3, 3) and self.strides == (2, 2) and self.padding == "same"
         doubles &= self.output_padding is None and self.dilation_rate == (1, 1)
         doubles &= self.data_format == "channels_last"
@@ -71,6 +106,15 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         else:
             return super().call(inputs)
         outputs = convolve(inputs, ops.convert_to_tensor(self.kernel))
+        if self.use_bias:
+            outputs = ops.add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def _call_on_one_place(self, inputs):
+        kernel = ops.convert_to_tensor(self.kernel)  # (kh, kw, F, C)
+        vectors = ops.reshape(inputs, (-1, kernel.shape[3]))
+        matrix = ops.transpose(ops.reshape(kernel, (-1, kernel.shape[3])))
+        outputs = ops.reshape(ops.matmul(vectors, matrix), (-1, *kernel.shape[:3]))
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)

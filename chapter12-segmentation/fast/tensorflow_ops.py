@@ -73,3 +73,24 @@ def double(maps, kernel):
     outputs = convolve(maps, tf.convert_to_tensor(kernel))
     outputs.set_shape((maps.shape[0], *(n and 2 * n for n in maps.shape[1:3]), kernel.shape[2]))
     return outputs
+
+
+def convolve_few(maps, kernel, padding: str):
+    """Convolution with stride 1 as one matrix product, gradients too; see `layers.Conv2D`.
+
+    `keras.ops.image.extract_patches` convolves with a unit matrix, which is slower by far.
+
+    Args:
+        maps: (B, H, W, C).
+        kernel: (kh, kw, C, F).
+        padding: "same" or "valid".
+
+    Returns:
+        (B, h, w, F).
+    """
+    height, width, _, filters = kernel.shape
+    sizes, ones = [1, height, width, 1], [1, 1, 1, 1]
+    patches = tf.image.extract_patches(maps, sizes, ones, ones, padding.upper())
+    _, *places, length = patches.shape  # (B, h, w, kh * kw * C)
+    flat = tf.matmul(tf.reshape(patches, (-1, length)), tf.reshape(kernel, (length, filters)))
+    return tf.reshape(flat, (-1, *places, filters))

@@ -25,8 +25,8 @@ normalisation 4 (4,224 + 2 x 4096 + 512 + 3,776); the last 64 C + C: 251,837,696
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
-from zoo.parts import conv_bn_relu, pictures_in, probabilities_out
+from fast.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from zoo.parts import pictures_in, probabilities_out
 from zoo.segnet import build_vgg16_with_indices, decode, mirrored
 from zoo.vgg import CONVOLUTIONS
 
@@ -44,12 +44,13 @@ def _through_the_code(x: keras.KerasTensor, head: int) -> keras.KerasTensor:
     missing = [max(SIDE - side, 0) for side in (height, width)]
     frame = [(each // 2, each - each // 2) for each in missing]
     x = layers.ZeroPadding2D(frame, name="fc6_frame")(x)  # 7x7 at least
-    x = layers.Conv2D(head, SIDE, kernel_initializer="he_normal", name="fc6_conv")(x)
+    x = Conv2D(head, SIDE, kernel_initializer="he_normal", name="fc6_conv")(x)
     x = _bn_relu(x, "fc6")  # (B, h - 6, w - 6, 4096)
-    x = conv_bn_relu(x, head, "fc7", kernel=1, bias=True)
+    x = Conv2D(head, 1, kernel_initializer="he_normal", name="fc7_conv")(x)
+    x = _bn_relu(x, "fc7")
     # He's normal for a kernel whose inputs are its last axis.
     he = keras.initializers.VarianceScaling(2, mode="fan_out")
-    x = layers.Conv2DTranspose(filters, SIDE, kernel_initializer=he, name="code_deconv")(x)
+    x = Conv2DTranspose(filters, SIDE, kernel_initializer=he, name="code_deconv")(x)
     x = _bn_relu(x, "code")
     return layers.Cropping2D(frame, name="code_crop")(x)
 

@@ -24,6 +24,7 @@ ResNet-50 23,561,152, or -101 42,605,504, with the moving statistics; scores 204
 import keras
 from keras import layers
 
+from fast.layers import Conv2D
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
@@ -93,7 +94,7 @@ def build_fcn_vgg16(
     maps = build_vgg16(x.shape[1:], width=width, blocks=blocks)(x)
     x = maps["P5"]  # (B, H/32, W/32, 512)
     for name, kernel in (("fc6", 7), ("fc7", 1)):
-        x = layers.Conv2D(
+        x = Conv2D(
             head,
             kernel,
             padding="same",
