@@ -84,6 +84,7 @@ def evaluate_fcn(network, data, run, weights: Path):
         pictures_of_files,
         segment_pictures,
     )
+    from tools.tiles import overlap_tiles, stride_of
     from tools.views import VIEWS
     from utils.classes import check_classes
     from utils.drawing import colours_of
@@ -92,11 +93,13 @@ def evaluate_fcn(network, data, run, weights: Path):
     if run.image_file:
         check_results(run.image_file, run.prediction_dir)
     channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
-    fcn = network.build()
+    fcn = network.build(for_tiles=run.tiles)
     restore(fcn, network.name, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
     ask = partial(answer, VIEWS[run.tta](fold(fcn)))
+    if run.tiles:
+        ask = partial(overlap_tiles, *ask.args, multiple=stride_of(fcn))
     if run.image_file:
         reading = read_reading(weights)
         pictures = pictures_of_files(run.image_file, reading, channels, workers)

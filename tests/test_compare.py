@@ -24,7 +24,7 @@ def here(monkeypatch, toy):
 
     monkeypatch.setitem(zoo.MODELS, "toy2", zoo.MODELS["toy"])
     monkeypatch.setattr(compare, "run_logged", run)
-    monkeypatch.setattr(compare, "measure_apart", compare.measure)
+    monkeypatch.setattr(compare, "apart", lambda function, *about: function(*about))
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
 def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
     compare.compare(["toy"], options, tmp_path / "out")
     before = (tmp_path / "out/toy/result.json").read_text()
-    for function in ("train", "measure_apart"):
+    for function in ("train", "apart"):
         monkeypatch.setattr(compare, function, lambda *_: pytest.fail("done again"))
     compare.compare(["toy"], options, tmp_path / "out")
     assert (tmp_path / "out/toy/result.json").read_text() == before
@@ -73,6 +73,25 @@ def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
     (tmp_path / "out/toy/result.json").write_text("{")
     with pytest.raises(UserError, match="result.json is damaged"):
         compare.compare(["toy"], options, tmp_path / "out")
+
+
+def test_steps_are_timed_side_by_side_at_the_end(here, options, tmp_path, monkeypatch):
+    order = []
+
+    def apart(function, name, *about):
+        order.append((function.__name__, name))
+        return {"seconds_a_step": 2.5} if function is compare.time_steps else function(name, *about)
+
+    monkeypatch.setattr(compare, "apart", apart)
+    compare.compare(["toy"], options, tmp_path / "out")
+    (tmp_path / "out/toy/result.json").write_text(
+        (tmp_path / "out/toy/result.json").read_text().replace('"seconds_a_step": 2.5', '"x": 0')
+    )
+    compare.compare(["toy", "toy2"], options, tmp_path / "out")
+    first, again = order[:2], order[2:]
+    assert first == [("measure", "toy"), ("time_steps", "toy")]
+    assert again == [("measure", "toy2"), ("time_steps", "toy"), ("time_steps", "toy2")]
+    assert "| 2.50 |" in (tmp_path / "out/compare.md").read_text()
 
 
 def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):

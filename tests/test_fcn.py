@@ -366,3 +366,16 @@ def test_the_network_can_be_saved_whole_and_predicts_the_same(tmp_path):
     model.save(tmp_path / "fcn.keras")
     again = keras.models.load_model(tmp_path / "fcn.keras")
     np.testing.assert_array_equal(predict(model, pictures), predict(again, pictures))
+
+
+def test_at_once_maps_are_scored_a_hundredth_and_a_ten_thousandth_as_large():
+    pictures, _ = random_batch((64, 96))
+    at_once, staged = (disturbed(tiny(at_once=once), seed=3) for once in (True, False))
+    for name, scale in (("skip4_score", 0.01), ("skip3_score", 0.0001)):
+        kernel, bias = at_once.get_layer(name).get_weights()
+        staged.get_layer(name).set_weights([kernel * scale, bias])
+    np.testing.assert_allclose(predict(at_once, pictures), predict(staged, pictures), atol=1e-5)
+    staged.get_layer("skip4_score").set_weights(at_once.get_layer("skip4_score").get_weights())
+    assert np.abs(predict(at_once, pictures) - predict(staged, pictures)).max() > 1e-3
+    with pytest.raises(UserError, match="skips 3: at once an FCN learns up to 2"):
+        tiny(skips=3, at_once=True)

@@ -158,16 +158,20 @@ class Network:
         """The same network for pictures of another size (H, W)."""
         return replace(self, input_shape=(*size, self.input_shape[2]))
 
-    def build(self):
+    def build(self, *, for_tiles: bool = False):
         """A `keras.Model` of it, uncompiled, with fresh weights; for 4 classes if none are known.
 
+        Args:
+            for_tiles: without the borders that it adds to a picture, see `tools.tiles`.
+
         Raises:
-            UserError: a setting is out of range.
+            UserError: a setting is out of range, or there is no such network for tiles.
         """
         import zoo
 
+        build = zoo.build_for_tiles if for_tiles else zoo.build
         n_classes = len(self.classes) if self.classes else CHAPTER_CLASSES
-        return zoo.build(self.name, self.input_shape, n_classes, self.settings)
+        return build(self.name, self.input_shape, n_classes, self.settings)
 
     def content(self) -> dict:
         """It as JSON has it, once its classes are known; `network_from` reads it."""
@@ -388,6 +392,10 @@ class Run:
         "image; better, and takes twice as long",
         choices=("none", "flip"),
         default="none",
+    )
+    tiles: bool = flag(
+        "with --evaluate, of unet: pictures of any size as they are, in overlapping tiles of "
+        "--height x --width, without a seam; for networks that were trained at that scale"
     )
     plot: bool = flag("with --evaluate: draw every test picture")
     portrait: bool = flag(

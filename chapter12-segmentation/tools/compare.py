@@ -5,7 +5,8 @@
 
 Into the folder of results go `compare.md` and `compare.csv`, a row a network; `compare.png`,
 accuracy against arithmetic; `compare-samples.png`, what each says of the same test pictures; and a
-folder a network with its run. Interrupted, the same command goes on where it was.
+folder a network with its run. Interrupted, the same command goes on where it was. Steps are timed
+at the end, all networks one after another: for fair times leave the machine alone then.
 """
 
 import argparse
@@ -17,6 +18,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -48,7 +50,10 @@ from utils.pictures import resize_labels, resize_picture  # noqa: E402
 SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"
 # What each network is trained with; options behind -- come after these. Of one size, as a second
 # one would be compiled for each.
-BUDGET = "--preset quick --no-grow --height 96 --width 128 --epochs 8 --pictures-per-epoch 400"
+BUDGET = (
+    "--preset quick --no-grow --height 64 --width 96 --epochs 4 --pictures-per-epoch 400 "
+    "--batch-size 4 --optimizer adam --learning-rate 3e-4"
+)
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
 LABEL = 200  # pixels: the column of names
@@ -96,10 +101,16 @@ def compare(names: list[str], options: list[str], out: Path) -> list[dict]:
             result = {"name": name, "options": options, "minutes": result.get("minutes")}
             result |= train(name, options, folder) if result["minutes"] is None else {}
             if "failed" not in result:
-                result |= measure_apart(name, options, folder)
+                result |= apart(measure, name, options, folder)
             write_result(folder, result)
         results.append(result)
         draw_all(results, options, out)
+    for result in results:
+        if "failed" not in result and "seconds_a_step" not in result:
+            folder = out / result["name"]
+            result |= apart(time_steps, result["name"], options, folder)
+            write_result(folder, result)
+    draw_all(results, options, out)
     return results
 
 
@@ -146,18 +157,18 @@ def run_logged(command: list[str], path: Path) -> int:
         return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT).returncode
 
 
-def measure_apart(name: str, options: list[str], folder: Path) -> dict:
-    """`measure` in a process of its own, which leaves no memory behind."""
+def apart(function: Callable[..., dict], name: str, options: list[str], folder: Path) -> dict:
+    """Call `measure` or `time_steps` in a process of its own, which leaves no memory behind."""
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as process:
-            return process.submit(measure, name, options, folder).result()
+            return process.submit(function, name, options, folder).result()
     except BrokenProcessPool:
         return {"failed": "killed while it was measured, as when memory runs out"}
 
 
 def measure(name: str, options: list[str], folder: Path) -> dict:
-    """Score the best weights of a run on the test pictures; count and time its network.
+    """Score the best weights of a run on the test pictures; count its network.
 
     Args:
         name, options: of the training.
@@ -168,15 +179,13 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     import zoo
     from engine.session import open_labels
     from engine.settings import settle
-    from engine.trainer import JIT, OPTIMIZERS
     from engine.weights import load_weights, read_network
     from evaluation import answer, evaluate, segment_objects
     from fast.folding import fold
-    from losses import LOSSES
     from metrics import scores
     from tools.summary import stages
 
-    _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
+    _, data, _ = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
     [best] = folder.glob(BEST)
     network = read_network(best)
     model = network.build()
@@ -194,7 +203,21 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     rows += [[colour_labels(ids, store.classes) for ids in maps] for maps in (truths, predicted)]
     with replace_whole(folder / "samples.npy") as unfinished, open(unfinished, "wb") as file:
         np.save(file, np.array(rows), allow_pickle=False)
+    return result
 
+
+def time_steps(name: str, options: list[str], folder: Path) -> dict:
+    """Time the steps of a training: "seconds_a_step", the median of those behind the first few."""
+    import_keras()
+    from engine.settings import settle
+    from engine.trainer import JIT, OPTIMIZERS
+    from engine.weights import read_network
+    from losses import LOSSES
+
+    _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
+    [best] = folder.glob(BEST)
+    network = read_network(best)
+    model = network.build()
     shape = (data.batch_size, *network.input_shape)
     batch = [np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)]
     if run.loss == "border":  # comes with weights of the pixels
@@ -206,7 +229,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
         start = time.perf_counter()
         model.train_on_batch(*batch)
         times.append(time.perf_counter() - start)
-    return result | {"seconds_a_step": statistics.median(times[UNCOUNTED:])}
+    return {"seconds_a_step": statistics.median(times[UNCOUNTED:])}
 
 
 def training_arguments(name: str, options: list[str], folder: Path):
@@ -242,7 +265,10 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     lines += ["| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for result in sorted(done, key=lambda result: -result["dataset_miou"]):
-        cells = [form.format(result[column]) for column, (_, form) in COLUMNS.items()]
+        cells = [
+            form.format(result[column]) if column in result else "not yet"
+            for column, (_, form) in COLUMNS.items()
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     lines += [f"\nNot trained: {result['name']}, {result['failed']}" for result in failed]
     return "\n".join(lines) + "\n"

@@ -1,13 +1,14 @@
-"""Pictures of any size in tiles: the overlap-tile strategy of U-Net's paper, figure 2.
+"""Pictures of any size in tiles: the overlap-tile strategy of U-Net's paper, figure 2; `--tiles`.
 
 A network with valid convolutions answers for the middle of what it is given. Tiles of the answer
 are put side by side, those of the picture overlap by the border, and what lies outside the picture
-is its mirror image. So memory is that of one tile, whatever the picture, and no seam shows: where
-the tiles begin at multiples of all the network's strides together, every pixel is the same as from
-the whole picture at once, but for the last digit: libraries add in another order in maps of another
-size. The paper's 388 pixels are no multiple of 16; of them 384 are taken here.
+is its mirror image. So the network needs the memory of one tile, whatever the picture, and no seam
+shows: where the tiles begin at multiples of all the network's strides together, every pixel is the
+same as from the whole picture at once, but for the last digit: libraries add in another order in
+maps of another size. The paper's 388 pixels are no multiple of 16; of them 384 are taken here.
 """
 
+import math
 from collections.abc import Sequence
 
 import keras
@@ -25,7 +26,7 @@ def overlap_tiles(
     pictures: Sequence[np.ndarray],
     size: tuple | None = None,
     *,
-    multiple: int = 16,
+    multiple: int,
 ):
     """What a network with valid convolutions says of pictures, at their own sizes.
 
@@ -33,10 +34,10 @@ def overlap_tiles(
 
     Args:
         core: from (B, H, W, channels) to probabilities of the middle (B, H - 2 b, W - 2 b, C), as
-            `zoo.unet.build_valid_unet` makes it.
+            `zoo.build_for_tiles` makes it.
         pictures: B of (any, any, channels) uint8.
         size: (h, w) of the answers; that of the pictures, which is then one, when there is none.
-        multiple: of the places where tiles begin; for U-Net 2^depth.
+        multiple: of the places where tiles begin, see `stride_of`.
 
     Returns:
         (B, h, w, C) float32 class probabilities.
@@ -50,6 +51,12 @@ def overlap_tiles(
         one if one.shape[:2] == size else resize_bilinear(one[None], size)[0] for one in answers
     ]
     return ops.stack(answers)
+
+
+def stride_of(core: keras.Model) -> int:
+    """The strides of all its pools together, by which its answer moves with the picture."""
+    pools = [layer for layer in core.layers if isinstance(layer, keras.layers.MaxPooling2D)]
+    return math.prod(pool.strides[0] for pool in pools)
 
 
 def _one_picture(core: keras.Model, picture: np.ndarray, multiple: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from zoo.fcn import build_fcn_resnet, build_fcn_vgg16, check_fcn
 from zoo.resnet_v1 import RESNET101
 from zoo.segnet import build_segnet, build_segnet_basic
 from zoo.sliding_window import build_sliding_window, check_sliding_window
-from zoo.unet import build_unet
+from zoo.unet import build_unet, build_unet_for_tiles
 from zoo.unetplusplus import build_unetplusplus
 
 CLASSIFIER = "pre_activation"  # the layer that tells the classes apart, in every network
@@ -39,6 +39,8 @@ class Entry:
         check: raises `UserError` for settings, all of them, that are out of range.
         files: from all settings to the beginning of the names of a run's files, where that is not
             the name of the row.
+        for_tiles: as `builder`, the network between the borders that it adds to a picture; its
+            answers for overlapping tiles are put side by side, see `tools.tiles`.
     """
 
     builder: Callable[..., keras.Model]
@@ -49,6 +51,7 @@ class Entry:
     presets: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
     check: Callable[..., object] | None = None
     files: Callable[..., str] | None = None
+    for_tiles: Callable[..., keras.Model] | None = None
 
 
 LONG = "Long et al., Fully Convolutional Networks for Semantic Segmentation"
@@ -71,6 +74,9 @@ MODELS: dict[str, Entry] = {
     "fcn32s": Entry(build_fcn_vgg16, LONG, 2015, 134_276_932, check=check_fcn),
     "fcn16s": Entry(build_fcn_vgg16, LONG, 2015, 134_278_984, {"skips": 1}, check=check_fcn),
     "fcn8s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_012, {"skips": 2}, check=check_fcn),
+    "fcn8s-at-once": Entry(
+        build_fcn_vgg16, LONG, 2015, 134_280_012, {"skips": 2, "at_once": True}, check=check_fcn
+    ),
     "fcn4s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_528, {"skips": 3}, check=check_fcn),
     "fcn2s": Entry(build_fcn_vgg16, LONG, 2015, 134_280_788, {"skips": 4}, check=check_fcn),
     "fcn32s-resnet50": Entry(build_fcn_resnet, LONG, 2015, 23_569_348, check=check_fcn),
@@ -89,7 +95,7 @@ MODELS: dict[str, Entry] = {
     "sliding-window": Entry(
         build_sliding_window, CIRESAN, 2012, 221_228, check=check_sliding_window
     ),
-    "unet": Entry(build_unet, RONNEBERGER, 2015, 31_031_940),
+    "unet": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, for_tiles=build_unet_for_tiles),
     "unet-same": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, {"valid": False}),
     "unetplusplus": Entry(build_unetplusplus, ZHOU, 2018, 9_042_672),
     "unetplus": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "last"}),
@@ -209,3 +215,20 @@ def build(
         UserError: as `complete`, or a value is out of range.
     """
     return find(name).builder(input_shape, n_classes, **complete(name, settings))
+
+
+def build_for_tiles(
+    name: str, input_shape: tuple[int, int, int], n_classes: int, settings: Mapping[str, object]
+) -> keras.Model:
+    """The network for tiles, with the weights of the network; see `Entry.for_tiles`.
+
+    Raises:
+        UserError: as `build`, or what the network says of a tile depends on its border.
+    """
+    builder = find(name).for_tiles
+    if builder is None:
+        able = ", ".join(other for other, entry in MODELS.items() if entry.for_tiles)
+        raise UserError(
+            f"the network {name} has no --tiles, leave it out; those that have: {able}."
+        )
+    return builder(input_shape, n_classes, **complete(name, settings))

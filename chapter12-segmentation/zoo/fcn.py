@@ -5,7 +5,9 @@ Segmentation", 2015. Idea: a classifier whose dense layers are convolutions scor
 picture, coarsely; scores of finer maps are added on the way back to full size.
 
 Layers that score begin with zeros: at first every class is as likely, and an added score changes
-nothing. So a network goes on from one with fewer skips: --start-from.
+nothing. So a network goes on from one with fewer skips: --start-from. "fcn8s-at-once" learns all at
+once, for which the authors' later code takes maps 100 and 10,000 times as small: else the finer
+ones, whose numbers are large, would drown the coarsest score.
 
 Differs from the paper: convolutions are "same", on a picture padded to multiples of 32, in place of
 100 pixels around it that are cropped off again. Scores are enlarged by bilinear resizing, where the
@@ -31,9 +33,10 @@ from zoo.resnet_v1 import RESNET50, build_resnet_v1
 from zoo.vgg import CONVOLUTIONS, build_vgg16
 
 SKIPS = ("P4", "P3", "P2", "P1")  # the maps that are added, in this order
+AT_ONCE = {"P4": 0.01, "P3": 0.0001}  # voc-fcn8s-atonce/net.py of the authors
 
 
-def check_fcn(skips: int, **_: object) -> None:
+def check_fcn(skips: int, at_once: bool = False, **_: object) -> None:
     """Refuse what no FCN can have.
 
     Raises:
@@ -41,6 +44,8 @@ def check_fcn(skips: int, **_: object) -> None:
     """
     if not 0 <= skips <= len(SKIPS):
         raise UserError(f"skips {skips}: an FCN has 0 to {len(SKIPS)} of them.")
+    if at_once and skips > len(AT_ONCE):
+        raise UserError(f"skips {skips}: at once an FCN learns up to {len(AT_ONCE)} of them.")
 
 
 def _score(x: keras.KerasTensor, n_classes: int, name: str) -> keras.KerasTensor:
@@ -49,7 +54,11 @@ def _score(x: keras.KerasTensor, n_classes: int, name: str) -> keras.KerasTensor
 
 
 def _fuse(
-    x: keras.KerasTensor, maps: dict[str, keras.KerasTensor], n_classes: int, skips: int
+    x: keras.KerasTensor,
+    maps: dict[str, keras.KerasTensor],
+    n_classes: int,
+    skips: int,
+    at_once: bool = False,
 ) -> keras.KerasTensor:
     """Scores of finer maps added to the coarsest: (B, H/32, W/32, any) -> (B, H/s, W/s, C).
 
@@ -59,7 +68,10 @@ def _fuse(
     for place in SKIPS[:skips]:
         name = f"skip{place[1:]}"
         scores = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(scores)
-        skip = _score(maps[place], n_classes, f"{name}_score")  # score_pool4, score_pool3, ...
+        skip = maps[place]
+        if at_once:
+            skip = layers.Rescaling(AT_ONCE[place], name=f"{name}_scale")(skip)
+        skip = _score(skip, n_classes, f"{name}_score")  # score_pool4, score_pool3, ...
         scores = layers.Add(name=f"{name}_sum")([scores, skip])
     return scores
 
@@ -69,6 +81,7 @@ def build_fcn_vgg16(
     n_classes: int,
     *,
     skips: int = 0,
+    at_once: bool = False,
     width: int = 64,
     blocks: tuple[int, ...] = CONVOLUTIONS,
     head: int = 4096,
@@ -79,6 +92,7 @@ def build_fcn_vgg16(
         input_shape: (H, W, channels).
         n_classes: number of classes, the background included.
         skips: 0 is FCN-32s, 1 FCN-16s, 2 FCN-8s, 3 FCN-4s, 4 FCN-2s.
+        at_once: maps scaled down before they are scored, to learn without a network of fewer skips.
         width: filters of the first stage of VGG16.
         blocks: convolutions of each of its stages.
         head: filters of what were its dense layers.
@@ -89,7 +103,7 @@ def build_fcn_vgg16(
     Raises:
         UserError: a setting is out of range.
     """
-    check_fcn(skips)
+    check_fcn(skips, at_once)
     inputs, x = pictures_in(input_shape, 32)
     maps = build_vgg16(x.shape[1:], width=width, blocks=blocks)(x)
     x = maps["P5"]  # (B, H/32, W/32, 512)
@@ -103,7 +117,7 @@ def build_fcn_vgg16(
             name=f"{name}_conv",
         )(x)  # (B, H/32, W/32, 4096)
         x = layers.Dropout(0.5, name=f"{name}_dropout")(x)
-    scores = _fuse(x, maps, n_classes, skips)
+    scores = _fuse(x, maps, n_classes, skips, at_once)
     outputs = probabilities_out(inputs, scores, 32 >> skips)
     return keras.Model(inputs, outputs, name="fcn_vgg16")
 

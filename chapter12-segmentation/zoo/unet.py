@@ -173,3 +173,29 @@ def build_valid_unet(
     logits = unet_logits(x, n_classes, width, depth, dropout, True)
     x = layers.Softmax(name="segmentation", dtype="float32")(logits)
     return keras.Model(inputs, x, name="unet")
+
+
+def build_unet_for_tiles(
+    input_shape: tuple[int, int, int],
+    n_classes: int,
+    *,
+    valid: bool = True,
+    depth: int = 4,
+    **settings: object,
+) -> keras.Model:
+    """The paper's network for tiles whose answers have at least H rows and W columns.
+
+    Args:
+        input_shape: (H, W, channels); for 388x388 tiles of 572x572.
+        n_classes, valid, depth, settings: as for `build_unet`.
+
+    Returns:
+        As `build_valid_unet`.
+
+    Raises:
+        UserError: the network has padded convolutions, whose answer for a tile knows its border.
+    """
+    if not valid:
+        raise UserError("a U-Net with padded convolutions has no tiles; take one without.")
+    sides = [valid_size(side + 2 * border(depth), depth) for side in input_shape[:2]]
+    return build_valid_unet((*sides, input_shape[2]), n_classes, depth=depth, **settings)
