@@ -51,8 +51,8 @@ SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"
 # What each network is trained with; options behind -- come after these. Of one size, as a second
 # one would be compiled for each.
 BUDGET = (
-    "--preset quick --no-grow --height 64 --width 96 --epochs 4 --pictures-per-epoch 400 "
-    "--batch-size 4 --optimizer adam --learning-rate 3e-4"
+    "--preset quick --no-grow --height 64 --width 96 --epochs 4 --pictures-per-epoch 300 "
+    "--batch-size 4 --optimizer adam --learning-rate 1e-3"
 )
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
