@@ -75,7 +75,7 @@ def evaluate_fcn(network, data, run, weights: Path):
     from engine.session import open_labels
     from engine.transfer import restore
     from engine.weights import read_reading
-    from evaluation import answer, evaluate, pictures_of_store, print_scores
+    from evaluation import answer, answering, evaluate, pictures_of_store, print_scores
     from fast.folding import fold
     from tools.portrait import draw_portrait
     from tools.segmenting import (
@@ -97,7 +97,7 @@ def evaluate_fcn(network, data, run, weights: Path):
     restore(fcn, network.name, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
-    ask = partial(answer, VIEWS[run.tta](fold(fcn)))
+    ask = partial(answer, VIEWS[run.tta](fold(answering(fcn))))
     if run.tiles:
         ask = partial(overlap_tiles, *ask.args, multiple=stride_of(fcn))
     if run.image_file:

@@ -55,6 +55,13 @@ def _first(outputs):
     return outputs[0] if isinstance(outputs, list | tuple) else outputs
 
 
+def answering(model: keras.Model) -> keras.Model:
+    """A network as far as its answer, without heads that only training hears of."""
+    if len(model.outputs) == 1:
+        return model
+    return keras.Model(model.input, model.outputs[0], name=model.name)
+
+
 def print_scores(
     keys: list[str], matrices: np.ndarray, names: tuple[str, ...], verbose: bool = True
 ) -> None:

@@ -180,7 +180,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from engine.session import open_labels
     from engine.settings import settle
     from engine.weights import load_weights, read_network
-    from evaluation import answer, evaluate, segment_objects
+    from evaluation import answer, answering, evaluate, segment_objects
     from fast.folding import fold
     from metrics import scores
     from tools.summary import stages
@@ -190,7 +190,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     network = read_network(best)
     model = network.build()
     load_weights(model, best)
-    ask, channels = partial(answer, fold(model)), network.input_shape[2]
+    ask, channels = partial(answer, fold(answering(model))), network.input_shape[2]
     store = open_labels(data, data.test_labels, False)
     result = scores(evaluate(ask, store, data.workers, channels))
     result |= {"parameters": model.count_params(), "year": zoo.find(name).year}

@@ -15,6 +15,7 @@ from utils.errors import UserError
 from zoo.chapter import build_chapter, chapter_files, check_chapter
 from zoo.deconvnet import build_deconvnet
 from zoo.fcn import build_fcn_resnet, build_fcn_vgg16, check_fcn
+from zoo.pspnet import build_pspnet
 from zoo.resnet_v1 import RESNET101
 from zoo.segnet import build_segnet, build_segnet_basic
 from zoo.sliding_window import build_sliding_window, check_sliding_window
@@ -58,6 +59,7 @@ LONG = "Long et al., Fully Convolutional Networks for Semantic Segmentation"
 RONNEBERGER = "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation"
 ZHOU = "Zhou et al., UNet++: A Nested U-Net Architecture for Medical Image Segmentation"
 NOH = "Noh et al., Learning Deconvolution Network for Semantic Segmentation"
+ZHAO = "Zhao et al., Pyramid Scene Parsing Network"
 CIRESAN = "Ciresan et al., Deep Neural Networks Segment Neuronal Membranes"
 SEGNET = "Badrinarayanan et al., SegNet: A Deep Convolutional Encoder-Decoder Architecture"
 
@@ -124,6 +126,8 @@ MODELS: dict[str, Entry] = {
     "unet-l4": Entry(
         build_unetplusplus, ZHOU, 2018, 7_760_196, {"nodes": "one", "depth": 4, "supervised": False}
     ),
+    "pspnet": Entry(build_pspnet, ZHAO, 2017, 49_003_464),
+    "pspnet-resnet101": Entry(build_pspnet, ZHAO, 2017, 68_047_816, {"blocks": RESNET101}),
 }
 
 
