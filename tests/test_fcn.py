@@ -335,7 +335,7 @@ def test_zeros_in_the_layers_that_score_are_left_in_the_first_step():
         assert np.abs(model.get_layer(name).get_weights()[0]).max() > 0, name
 
 
-@pytest.mark.parametrize(("build", "steps"), [(build_fcn_vgg16, 100), (build_fcn_resnet, 40)])
+@pytest.mark.parametrize(("build", "steps"), [(build_fcn_vgg16, 100), (build_fcn_resnet, 30)])
 def test_one_batch_can_be_learnt_by_heart(build, steps):
     keras.utils.set_random_seed(0)
     settings = TINY | {"head": 64} if build is build_fcn_vgg16 else TINY_RESNET
@@ -343,7 +343,9 @@ def test_one_batch_can_be_learnt_by_heart(build, steps):
     pictures, _ = random_batch((64, 64))
     labels = np.zeros((2, 64, 64), np.uint8)
     labels[0, 8:40, 8:40], labels[1, 16:, 16:48] = 1, 2
-    model.compile(adam(1e-2), PixelCrossEntropy(), jit_compile=JIT)
+    # Of a ResNet's many small weights Adam's graph takes TensorFlow longer than all of the steps.
+    by = adam(1e-2) if build is build_fcn_vgg16 else keras.optimizers.SGD(0.1, momentum=0.9)
+    model.compile(by, PixelCrossEntropy(), jit_compile=JIT)
     batches = [np.tile(each, (steps, 1, 1, 1)[: each.ndim]) for each in (pictures, labels)]
     model.fit(*batches, batch_size=2, shuffle=False, verbose=0)
     predicted = np.argmax(keras.ops.convert_to_numpy(model(pictures, training=True)), -1)
