@@ -78,6 +78,12 @@ def test_the_field_stays_what_it_was():
         assert reach.stride == stride
 
 
+def test_a_network_has_it_by_its_name():
+    """--start-from and --pretrained find backbones by name."""
+    for stride in (8, 32):
+        assert build_resnet_v1((64, 64, 3), output_stride=stride, **TINY).name == "resnet26"
+
+
 def test_no_other_output_strides():
     with pytest.raises(UserError, match="output_stride 4: a ResNet has 8, 16 or 32"):
         build_resnet_v1((64, 64, 3), output_stride=4, **TINY)

@@ -102,8 +102,10 @@ def build_resnet_v1(
         elif stage > 2:
             enter = 2
         for block in range(1, number + 1):
-            first, name = block == 1, f"conv{stage}_block{block}"
+            first = block == 1
+            strides = enter if first else 1
             grid = multi_grid[(block - 1) % len(multi_grid)] if stage == 5 else 1
-            x = _block(x, filters, name, enter if first else 1, rate * grid, project=first)
+            at = f"conv{stage}_block{block}"
+            x = _block(x, filters, at, strides, rate * grid, project=first)
         maps[f"P{stage}"] = x
     return keras.Model(inputs, maps, name=name)
