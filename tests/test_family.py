@@ -91,7 +91,8 @@ def test_folding_and_saving_keep_every_number(name, odd, tmp_path):
     expected = predicted(odd, pictures)
     assert np.ptp(expected) > 1e-4
     np.testing.assert_allclose(predicted(fold(odd), pictures), expected, atol=2e-5)
-    np.testing.assert_array_equal(np.array(answer(odd, list(pictures))), expected)
+    # As a graph, in which TensorFlow fuses a product and what is added to it: but for rounding.
+    np.testing.assert_allclose(np.array(answer(odd, list(pictures))), expected, atol=1e-6)
     path = tmp_path / "x.weights.h5"
     odd.save_weights(path)
     other = tiny(name, ODD, seed=5)
