@@ -28,13 +28,13 @@ train: setup ## train the chapter's network on data/drinks
 # On JAX one network of each file, and the two ways to learn that are not Keras' own: max-unpooling
 # and deep supervision.
 BY_HEART := test_one_batch_can_be_learnt_by_heart
-ON_JAX := tests/test_family.py tests/test_segnet.py::$(BY_HEART)[segnet-basic] tests/test_unetplusplus.py::$(BY_HEART)
+ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]' tests/test_unetplusplus.py::$(BY_HEART)
 # XLA compiles longer than these tests compute: level 0 does it in a third of the time.
 JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 
 test: lint ## style and the whole test suite, and every kind of network on JAX
 	$(RUN) -m pytest -n 2 --dist loadfile --durations 15
-	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal '$(subst $() ,' ',$(ON_JAX))'
+	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal $(ON_JAX)
 
 lint: $(VENV)/installed-dev ## style alone
 	$(RUN) -m ruff check .

@@ -59,7 +59,7 @@ def answering(model: keras.Model) -> keras.Model:
     """A network as far as its answer, without heads that only training hears of."""
     if len(model.outputs) == 1:
         return model
-    return keras.Model(model.input, model.outputs[0], name=model.name)
+    return keras.Model(model.inputs[0], model.outputs[0], name=model.name)
 
 
 def print_scores(

@@ -124,20 +124,6 @@ def test_first_loss_is_near_that_of_chance():
     assert np.log(4) - 0.1 < np.mean(losses) < np.log(4) + 0.4
 
 
-def test_every_trainable_weight_gets_a_gradient():
-    keras.utils.set_random_seed(0)
-    model = build_deconvnet((64, 64, 3), 3, **TINY)
-    before = [ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    model.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy(), run_eagerly=True)
-    model.train_on_batch(*random_batch((64, 64), number=4))
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        moved = np.abs(ops.convert_to_numpy(weight) - old).max()
-        # Batch normalisation takes away what a bias right before it adds: its gradient is 0.
-        redundant = weight.path.endswith("/bias") and "pre_activation" not in weight.path
-        assert np.isfinite(moved)
-        assert moved > 1e-6 or redundant, weight.path
-
-
 def test_one_batch_can_be_learnt_by_heart():
     keras.utils.set_random_seed(0)
     pictures, _ = random_batch((32, 32), number=8)

@@ -173,21 +173,6 @@ def test_first_loss_is_near_that_of_chance(build, settings):
 
 
 @BOTH
-def test_every_trainable_weight_gets_a_gradient(build, settings):
-    keras.utils.set_random_seed(0)
-    model = build((64, 64, 3), 3, **settings)
-    before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
-    model.compile(keras.optimizers.SGD(1.0), PixelCrossEntropy(), run_eagerly=True)
-    model.train_on_batch(*random_batch((64, 64)))
-    for weight, old in zip(model.trainable_weights, before, strict=True):
-        moved = np.abs(keras.ops.convert_to_numpy(weight) - old).max()
-        # Batch normalisation takes away what a bias right before it adds: its gradient is 0.
-        redundant = weight.path.endswith("/bias") and "pre_activation" not in weight.path
-        assert np.isfinite(moved)
-        assert moved > 1e-6 or redundant, weight.path
-
-
-@BOTH
 def test_one_batch_can_be_learnt_by_heart(build, settings):
     keras.utils.set_random_seed(0)
     pictures, _ = random_batch((32, 32))

@@ -3,6 +3,8 @@
 import keras
 from keras import layers
 
+from evaluation import answering
+
 
 def flip(model: keras.Model) -> keras.Model:
     """The mean of a network's answers to a picture and, mirrored back, to its mirror image.
@@ -18,7 +20,7 @@ def flip(model: keras.Model) -> keras.Model:
         A network of the same shapes and types over the same weights. Mirrored pictures get exactly
         mirrored answers, but for the rounding of the precision.
     """
-    first = keras.Model(model.inputs[0], model.outputs[0])  # of several outputs it is the answer
+    first = answering(model)
     pictures = layers.Input(first.input_shape[1:], dtype=first.input.dtype, name="pictures")
     straight = first(pictures)  # (B, H, W, C)
     turned = keras.ops.flip(first(keras.ops.flip(pictures, axis=2)), axis=2)  # (B, H, W, C)

@@ -31,7 +31,7 @@ AUXILIARY = 0.4  # what the loss of the second head counts
 
 
 def bins_of(side: int, number: int) -> np.ndarray:
-    """What each of `number` bins takes of each value of a side: (number, side) float32, mean 1.
+    """What each bin takes of each value of a side: (number, side) float32, whose rows sum to 1.
 
     Bin i begins at floor(i side / number) and ends before ceil((i + 1) side / number).
     """
