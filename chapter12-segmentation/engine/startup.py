@@ -36,6 +36,9 @@ def import_keras() -> None:
         try:
             import keras
 
+            from fast.allocation import keep_memory
+
+            keep_memory()
             keras.ops.zeros(())  # the backend looks for a GPU when it is first used
         except (ImportError, ValueError) as error:
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")
