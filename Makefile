@@ -54,6 +54,7 @@ figures: setup ## draw the reading guide's figures anew, from the weights and th
 	$(RUN) utils/plot_history.py --chapter --history ResNet56v2-3layer-drinks-history.csv --output chapter12-segmentation/figures/curves.png
 	$(RUN) fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best-iou.weights.h5 --portrait --prediction-dir chapter12-segmentation/figures
 	$(RUN) chapter12-segmentation/tools/upsampling.py
+	$(RUN) chapter12-segmentation/tools/crf.py data/drinks/0010008.jpg weights/ResNet56v2-3layer-drinks-best-iou.weights.h5 --out chapter12-segmentation/figures/crf.jpg
 
 bench: setup ## measure speed against plain Keras and PyTorch: benchmarks/results.md
 	$(RUN) benchmarks/bench.py

@@ -13,9 +13,16 @@ import keras
 
 from utils.errors import UserError
 from zoo.chapter import build_chapter, chapter_files, check_chapter
+from zoo.crf_rnn import build_crf_rnn
 from zoo.deconvnet import build_deconvnet
+from zoo.deeplab_v1 import build_deeplab_v1, build_deeplab_v2, build_deeplab_v2_vgg16
+from zoo.deeplab_v3 import build_deeplab_v3, build_deeplab_v3_cascade
+from zoo.deeplab_v3plus import build_deeplab_v3plus, build_deeplab_v3plus_xception
 from zoo.fcn import build_fcn_resnet, build_fcn_vgg16, check_fcn
+from zoo.fpn import build_fpn
+from zoo.gcn import build_gcn, check_gcn
 from zoo.pspnet import build_pspnet
+from zoo.refinenet import build_refinenet
 from zoo.resnet_v1 import RESNET101
 from zoo.segnet import build_segnet, build_segnet_basic
 from zoo.sliding_window import build_sliding_window, check_sliding_window
@@ -23,6 +30,8 @@ from zoo.unet import build_unet, build_unet_for_tiles
 from zoo.unetplusplus import build_unetplusplus
 
 CLASSIFIER = "pre_activation"  # the layer that tells the classes apart, in every network
+WIDTHS = ("width", "filters", "head")  # the settings that all numbers of filters follow from
+LEAST_WIDTH = 4  # of a narrower network
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,17 @@ LONG = "Long et al., Fully Convolutional Networks for Semantic Segmentation"
 RONNEBERGER = "Ronneberger et al., U-Net: Convolutional Networks for Biomedical Image Segmentation"
 ZHOU = "Zhou et al., UNet++: A Nested U-Net Architecture for Medical Image Segmentation"
 NOH = "Noh et al., Learning Deconvolution Network for Semantic Segmentation"
+LIN = "Lin et al., RefineNet: Multi-Path Refinement Networks for Semantic Segmentation"
+PENG = "Peng et al., Large Kernel Matters: Global Convolutional Network"
+PYRAMID = "Lin et al., Feature Pyramid Networks; Kirillov et al., Panoptic Feature Pyramid Networks"
 ZHAO = "Zhao et al., Pyramid Scene Parsing Network"
 CIRESAN = "Ciresan et al., Deep Neural Networks Segment Neuronal Membranes"
 SEGNET = "Badrinarayanan et al., SegNet: A Deep Convolutional Encoder-Decoder Architecture"
+CHEN_2015 = "Chen et al., Semantic Image Segmentation with Deep Convolutional Nets and CRFs"
+CHEN_DEEPLAB = "Chen et al., DeepLab: Deep Convolutional Nets, Atrous Convolution, and CRFs"
+CHEN_V3 = "Chen et al., Rethinking Atrous Convolution for Semantic Image Segmentation"
+CHEN_V3PLUS = "Chen et al., Encoder-Decoder with Atrous Separable Convolution"
+ZHENG = "Zheng et al., Conditional Random Fields as Recurrent Neural Networks"
 
 MODELS: dict[str, Entry] = {
     "fcn": Entry(
@@ -91,8 +108,10 @@ MODELS: dict[str, Entry] = {
     "fcn8s-resnet101": Entry(
         build_fcn_resnet, LONG, 2015, 42_619_852, {"skips": 2, "blocks": RESNET101}, check=check_fcn
     ),
+    "crf-rnn": Entry(build_crf_rnn, ZHENG, 2015, 134_280_060),
     "deconvnet": Entry(build_deconvnet, NOH, 2015, 251_837_956),
     "segnet": Entry(build_segnet, SEGNET, 2017, 29_461_188),
+    "segnet-without-indices": Entry(build_segnet, SEGNET, 2017, 29_461_188, {"indices": False}),
     "segnet-basic": Entry(build_segnet_basic, SEGNET, 2017, 1_416_900),
     "sliding-window": Entry(
         build_sliding_window, CIRESAN, 2012, 221_228, check=check_sliding_window
@@ -128,6 +147,48 @@ MODELS: dict[str, Entry] = {
     ),
     "pspnet": Entry(build_pspnet, ZHAO, 2017, 49_003_464),
     "pspnet-resnet101": Entry(build_pspnet, ZHAO, 2017, 68_047_816, {"blocks": RESNET101}),
+    "pspnet-without-auxiliary": Entry(build_pspnet, ZHAO, 2017, 46_642_116, {"auxiliary": False}),
+    "refinenet": Entry(build_refinenet, LIN, 2017, 118_118_596, {"blocks": RESNET101}),
+    "refinenet-resnet50": Entry(build_refinenet, LIN, 2017, 99_074_244),
+    "refinenet-resnet50-without-pooling": Entry(
+        build_refinenet, LIN, 2017, 82_559_172, {"chained": False}
+    ),
+    "gcn": Entry(build_gcn, PENG, 2017, 24_026_600, check=check_gcn),
+    "gcn-k11": Entry(build_gcn, PENG, 2017, 23_903_208, {"kernel": 11}, check=check_gcn),
+    "gcn-k7": Entry(build_gcn, PENG, 2017, 23_779_816, {"kernel": 7}, check=check_gcn),
+    "gcn-k3": Entry(build_gcn, PENG, 2017, 23_656_424, {"kernel": 3}, check=check_gcn),
+    "gcn-resnet101": Entry(
+        build_gcn, PENG, 2017, 43_070_952, {"blocks": RESNET101}, check=check_gcn
+    ),
+    "fpn": Entry(build_fpn, PYRAMID, 2019, 28_529_860),
+    "fpn-resnet101": Entry(build_fpn, PYRAMID, 2019, 47_574_212, {"blocks": RESNET101}),
+    "deeplab-v1": Entry(build_deeplab_v1, CHEN_2015, 2015, 20_488_004),
+    "deeplab-v1-7x7": Entry(
+        build_deeplab_v1, CHEN_2015, 2015, 134_276_932, {"kernel": 7, "rate": 4, "head": 4096}
+    ),
+    "deeplab-v1-4x4": Entry(
+        build_deeplab_v1, CHEN_2015, 2015, 65_070_916, {"kernel": 4, "rate": 4, "head": 4096}
+    ),
+    "deeplab-v1-msc": Entry(build_deeplab_v1, CHEN_2015, 2015, 21_683_140, {"multi_scale": True}),
+    "deeplab-v2": Entry(build_deeplab_v2, CHEN_DEEPLAB, 2017, 42_900_432),
+    "deeplab-v2-vgg16": Entry(build_deeplab_v2_vgg16, CHEN_DEEPLAB, 2017, 37_807_952),
+    "deeplab-v3": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356),
+    "deeplab-v3-without-pooling": Entry(
+        build_deeplab_v3, CHEN_V3, 2017, 38_509_508, {"image_pooling": False}
+    ),
+    "deeplab-v3-without-grid": Entry(
+        build_deeplab_v3, CHEN_V3, 2017, 39_100_356, {"multi_grid": (1, 1, 1)}
+    ),
+    "deeplab-v3-os8": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356, {"output_stride": 8}),
+    "deeplab-v3-resnet101": Entry(
+        build_deeplab_v3, CHEN_V3, 2017, 58_144_708, {"blocks": RESNET101}
+    ),
+    "deeplab-v3-cascade": Entry(build_deeplab_v3_cascade, CHEN_V3, 2017, 63_787_972),
+    "deeplab-v3plus": Entry(build_deeplab_v3plus, CHEN_V3PLUS, 2018, 40_405_124),
+    "deeplab-v3plus-resnet101": Entry(
+        build_deeplab_v3plus, CHEN_V3PLUS, 2018, 59_449_476, {"blocks": RESNET101}
+    ),
+    "deeplab-v3plus-xception": Entry(build_deeplab_v3plus_xception, CHEN_V3PLUS, 2018, 41_253_844),
 }
 
 
@@ -189,6 +250,31 @@ def complete(name: str, settings: Mapping[str, object]) -> dict[str, object]:
     for setting, default in defaults(name).items():
         _check_range(name, setting, whole[setting], default)
     return whole
+
+
+def narrowed(name: str, settings: Mapping[str, object], by: int) -> dict[str, int]:
+    """The settings of a network with one `by`-th of the filters, of those in `settings`.
+
+    Raises:
+        UserError: they cannot be divided so, or there are none.
+    """
+    wide = {w: v for w, v in (defaults(name) | dict(settings)).items() if w in WIDTHS}
+    if not wide:
+        raise UserError(f"the network {name} has no width that --narrow can divide; leave it out.")
+    fit = [n for n in range(2, min(wide.values()) // LEAST_WIDTH + 1) if not _rests(wide, n)]
+    if by not in fit:
+        raise UserError(
+            f"--narrow {by} does not divide the filters of the network {name}, "
+            f"{' and '.join(f'{w} {v}' for w, v in wide.items())}, into {LEAST_WIDTH} or more; "
+            f"give {', '.join(map(str, fit))}."
+            if fit
+            else f"the network {name} is as narrow as can be; leave out --narrow."
+        )
+    return {setting: value // by for setting, value in wide.items()}
+
+
+def _rests(wide: Mapping[str, int], by: int) -> bool:
+    return any(value % by for value in wide.values())
 
 
 def _check_range(name: str, setting: str, value: object, default: object) -> None:

@@ -51,13 +51,17 @@ def build_vgg16_with_indices(
 
 
 def unpool(
-    x: keras.KerasTensor, places: keras.KerasTensor, stage: int, inputs: keras.KerasTensor
+    x: keras.KerasTensor, places: keras.KerasTensor | None, stage: int, inputs: keras.KerasTensor
 ) -> keras.KerasTensor:
     """Undo the pool of a stage, counted from 1, of pictures `inputs`: (B, h, w, C) -> twice that.
 
-    Twice, less the row and the column that an odd side does not have.
+    Twice, less the row and the column that an odd side does not have. Where nothing is known of the
+    places, the map is enlarged bilinearly.
     """
     height, width = (-(-side // 2 ** (stage - 1)) for side in inputs.shape[1:3])
+    if places is None:
+        enlarge = layers.Resizing(height, width, name=f"decoder{stage}_enlarge")
+        return enlarge(x)
     return MaxUnpooling(height, width, name=f"decoder{stage}_unpool")(x, places)
 
 
@@ -76,7 +80,7 @@ def mirrored(width: int, blocks: tuple[int, ...]) -> list[list[int]]:
 
 def decode(
     x: keras.KerasTensor,
-    every: list[keras.KerasTensor],
+    every: list[keras.KerasTensor | None],
     filters: list[list[int]],
     inputs: keras.KerasTensor,
 ) -> keras.KerasTensor:
@@ -84,7 +88,7 @@ def decode(
 
     Args:
         x: the deepest map.
-        every: places of the maxima of each pool, from the finest.
+        every: places of the maxima of each pool, from the finest; see `unpool`.
         filters: of the convolutions behind each unpooling, from the finest.
         inputs: the pictures, (B, H, W, channels).
     """
@@ -101,6 +105,7 @@ def build_segnet(
     *,
     width: int = 64,
     blocks: tuple[int, ...] = CONVOLUTIONS,
+    indices: bool = True,
 ) -> keras.Model:
     """SegNet, uncompiled.
 
@@ -109,6 +114,7 @@ def build_segnet(
         n_classes: number of classes, the background included.
         width: filters of the first stage.
         blocks: convolutions of each stage of the encoder, and of the decoder.
+        indices: False is no SegNet, but what it is compared with: bilinear enlarging.
 
     Returns:
         Model "segnet" from raw pictures (B, H, W, channels), 0 to 255 of any type, to probabilities
@@ -118,7 +124,7 @@ def build_segnet(
     x, *every = build_vgg16_with_indices(x.shape[1:], width=width, blocks=blocks)(x)
     filters = mirrored(width, blocks)
     filters[0].pop()  # the classifier is the last
-    x = decode(x, every, filters, inputs)
+    x = decode(x, every if indices else [None] * len(every), filters, inputs)
     x = layers.Conv2D(n_classes, 3, padding="same", name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="segnet")
 
