@@ -23,22 +23,22 @@ def build_model(network):
     """Build a backbone and, from it, the network; those of the zoo bring their own backbones."""
     from model import build_fcn
     from zoo.chapter import build_backbone
+    from zoo.normalisation import normalised
 
     if network.name != "fcn":
         return network.build()
     settings, n_classes = network.settings, len(network.classes)
     backbone = build_backbone(network.input_shape, settings["backbone"], settings["layers"])
-    return build_fcn(network.input_shape, backbone, n_classes, filters=settings["filters"])
+    fcn = build_fcn(network.input_shape, backbone, n_classes, filters=settings["filters"])
+    return normalised(fcn, network.normalisation)
 
 
 def train_fcn(network, data, run):
     """Train the network, at growing sizes if asked; leave the run in its files."""
-    from keras.callbacks import LearningRateScheduler
-
-    from callbacks import AccuracyCallback, lr_scheduler
+    from callbacks import AccuracyCallback, RateScheduler, lr_scheduler
     from engine.reporting import tensorboard
     from engine.session import open_session, scorer_of
-    from engine.trainer import JIT, OPTIMIZERS, bring_weights, finish, train
+    from engine.trainer import JIT, bring_weights, finish, optimizer_of, train
 
     session = open_session(network, data, run)
     ledger, logs = session.ledger, [tensorboard(session.ledger.files)] if run.tensorboard else []
@@ -50,8 +50,8 @@ def train_fcn(network, data, run):
     )
     for stage in session.plan:
         train_generator, validation_generator = session.generators(stage.size)
-        fcn = build_model(session.network.at(stage.size))
-        optimizer = OPTIMIZERS[run.optimizer](rate(stage.start))
+        fcn = session.opposed(build_model(session.network.at(stage.size)))
+        optimizer = optimizer_of(run, fcn, rate(stage.start), len(train_generator))
         fcn.compile(optimizer=optimizer, loss=session.loss(), jit_compile=JIT)
         score = scorer_of(fcn, validation_generator)
         bring_weights(fcn, run, ledger, score)
@@ -63,7 +63,8 @@ def train_fcn(network, data, run):
             patient_from=stage.start,
             best=ledger.best,
         )
-        callbacks = [LearningRateScheduler(lambda epoch: rate(epoch)), accuracy, *logs]
+        rates = RateScheduler(lambda epoch: rate(epoch), by_epoch=run.schedule != "poly")
+        callbacks = [rates, accuracy, *session.phases(), *logs]
         train(fcn, train_generator, callbacks, ledger, stage.end, verbose=run.verbose > 0)
         if fcn.stop_training:  # by --patience
             break
@@ -75,8 +76,8 @@ def evaluate_fcn(network, data, run, weights: Path):
     from engine.session import open_labels
     from engine.transfer import restore
     from engine.weights import read_reading
-    from evaluation import answer, answering, evaluate, pictures_of_store, print_scores
-    from fast.folding import fold
+    from evaluation import Boundaries, evaluate, pictures_of_store, print_scores
+    from tools.crf import refined
     from tools.portrait import draw_portrait
     from tools.segmenting import (
         check_results,
@@ -85,7 +86,7 @@ def evaluate_fcn(network, data, run, weights: Path):
         segment_pictures,
     )
     from tools.tiles import overlap_tiles, stride_of
-    from tools.views import VIEWS
+    from tools.views import views
     from utils.classes import check_classes
     from utils.drawing import colours_of
     from utils.files import data_folder
@@ -97,9 +98,11 @@ def evaluate_fcn(network, data, run, weights: Path):
     restore(fcn, network.name, weights)
     if verbose:
         print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
-    ask = partial(answer, VIEWS[run.tta](fold(answering(fcn))))
+    ask = views(network, fcn, run.tta)
     if run.tiles:
         ask = partial(overlap_tiles, *ask.args, multiple=stride_of(fcn))
+    if run.crf:
+        ask = partial(refined, ask)
     if run.image_file:
         reading = read_reading(weights)
         pictures = pictures_of_files(run.image_file, reading, channels, workers)
@@ -110,8 +113,14 @@ def evaluate_fcn(network, data, run, weights: Path):
     check_classes(network.classes, weights, store.classes, data.test_labels)
     labels = data_folder(data.data_path) / data.test_labels
     check_results_of_store(store, labels, run.prediction_dir, run.plot, run.portrait)
-    matrices = evaluate(ask, store, workers, channels)
-    print_scores(store.keys, matrices, store.classes.names, verbose)
+    asked = {"before the CRF": ask.args[0], "after the CRF": ask} if run.crf else {"": ask}
+    for title, each in asked.items():
+        print(title, end="\n" if title else "")
+        boundaries = Boundaries() if run.boundary else None
+        matrices = evaluate(each, store, workers, channels, boundaries and boundaries.see)
+        print_scores(store.keys, matrices, store.classes.names, verbose)
+        if boundaries:
+            boundaries.print()
     if run.plot:
         pictures = pictures_of_store(store, workers, channels)
         segment_pictures(ask, pictures, store.classes, run.prediction_dir, verbose, workers)
@@ -137,9 +146,9 @@ def main():
         inputs = [data.data_path, *(run.image_file or ())]
         print_summary(network.build(), run.prediction_dir, inputs)
         sizes = [network.size] if args.height or args.width else SIZES
-        print_memory(network, sizes, run.optimizer, run.precision)
+        print_memory(network, sizes, run.optimizer, run.precision, run.accumulate)
     if run.train:
-        check_memory(network, data.batch_size, run.optimizer, run.precision)
+        check_memory(network, data.batch_size, run.optimizer, run.precision, run.accumulate)
         files = run_files(network, data, run)
         with files.locked():
             train_fcn(network, data, run)

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import keras
+from keras import ops
 
 from utils.errors import UserError
 
@@ -12,6 +13,7 @@ from utils.errors import UserError
 LEARNING_RATES = {0: 1e-3, 41: 5e-4, 61: 1e-4, 81: 5e-5}
 TABLE_EPOCHS = 100
 LOWEST = 0.01  # of the highest rate; the last epochs would else hardly learn
+POWER = 0.9  # of "poly" (Chen et al., "DeepLab", 2017, section 4.1.1)
 
 
 def lr_scheduler(
@@ -26,6 +28,7 @@ def lr_scheduler(
         epoch: 0-based.
         schedule: "book" for the table above, or "linear" (Defazio et al., "Optimal linear decay
             learning rate schedules", 2023), with half the rate in the first epoch, to warm up.
+            That of "poly" falls with every step, see `PolynomialRate`.
         schedule_epochs: epochs over which it falls; later ones keep the lowest rate.
         highest: the rate that the chapter has at 1e-3.
     """
@@ -36,6 +39,47 @@ def lr_scheduler(
     if epoch == 0:
         return highest / 2
     return highest * max(1 - epoch / schedule_epochs, LOWEST)
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
+class PolynomialRate(keras.optimizers.schedules.LearningRateSchedule):
+    """The rate of DeepLab and those after it: the highest times (1 - step / steps)^0.9.
+
+    Of every batch, as in the papers; the optimizer counts them, and a checkpoint remembers. It
+    ends at a hundredth, which later steps keep: a resumed run may have more than it was to have.
+
+    Args:
+        highest: the rate of the first batch.
+        steps: batches over which it falls.
+    """
+
+    def __init__(self, highest: float, steps: int):
+        super().__init__()
+        self.highest, self.steps = highest, steps
+
+    def __call__(self, step):
+        left = 1 - ops.cast(step, "float32") / self.steps
+        return self.highest * ops.maximum(left, LOWEST ** (1 / POWER)) ** POWER
+
+    def get_config(self):
+        return {"highest": self.highest, "steps": self.steps}
+
+
+class RateScheduler(keras.callbacks.LearningRateScheduler):
+    """Sets the rate of each epoch, unless the optimizer has a schedule by steps; logs it.
+
+    Args:
+        schedule: from the 0-based epoch to its rate.
+        by_epoch: False leaves the rate to the optimizer.
+    """
+
+    def __init__(self, schedule: Callable[[int], float], by_epoch: bool = True):
+        super().__init__(schedule)
+        self.by_epoch = by_epoch
+
+    def on_epoch_begin(self, epoch, logs=None):
+        if self.by_epoch:
+            super().on_epoch_begin(epoch, logs)
 
 
 class AccuracyCallback(keras.callbacks.Callback):

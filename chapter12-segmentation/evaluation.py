@@ -12,6 +12,7 @@ from fast.devices import gpu_name
 from fast.feed import map_ahead
 from fast.forward import forward
 from metrics import (
+    boundary_scores,
     class_maps,
     count_confusions,
     iou_per_class,
@@ -20,6 +21,7 @@ from metrics import (
     resize_bilinear,
     scores,
 )
+from utils.boundaries import TRIMAPS, boundary_f1, count_in_trimaps
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
 from utils.pictures import grey, resize_picture
@@ -85,6 +87,25 @@ def print_scores(
     for name, iou, pixels in zip(names, iou_per_class(total), total.sum(-1), strict=True):
         value = "never in ground truth or prediction" if np.isnan(iou) else f"{iou:.4f}"
         print(f"  IoU {name:{width}}  {value}  ({pixels:,} pixels)")
+
+
+class Boundaries:
+    """Boundary F1 and trimap mIoU, gathered picture by picture: `--boundary`."""
+
+    def __init__(self):
+        self._f1s, self._matrices = [], []
+
+    def see(self, truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> None:
+        """Take account of a picture: two (H, W) of class ids."""
+        self._f1s.append(boundary_f1(truth, predicted, n_classes))
+        self._matrices.append(count_in_trimaps(truth, predicted, n_classes))
+
+    def print(self) -> None:
+        """Print the scores of the pictures that were seen."""
+        f1, mious = boundary_scores(self._f1s, self._matrices)
+        print(f"boundary F1     {f1:.4f}  mean over {len(self._f1s)} pictures")
+        within = ", ".join(f"{miou:.4f} ({w})" for w, miou in zip(TRIMAPS, mious, strict=True))
+        print(f"trimap mIoU     {within} pixels from a border")
 
 
 def answer(model: keras.Model, pictures: Sequence[np.ndarray], size: tuple | None = None):
@@ -203,14 +224,22 @@ def pictures_of_store(
     return map_ahead(read, store.keys, workers)
 
 
-def evaluate(answer: Answer, store: LabelStore, workers: int = 1, channels: int = 3) -> np.ndarray:
+def evaluate(
+    answer: Answer,
+    store: LabelStore,
+    workers: int = 1,
+    channels: int = 3,
+    see: Callable[[np.ndarray, np.ndarray, int], None] | None = None,
+) -> np.ndarray:
     """The confusion matrix of every picture of a data set, at the size of its label map.
 
     Args:
         answer: from pictures and a size to probabilities.
-        store: of pictures and label maps; only the matrices leave the device.
+        store: of pictures and label maps; only the matrices leave the device, and what `see` sees.
         workers: threads that read pictures.
         channels: of the pictures.
+        see: called with the true and the predicted class ids of each picture, two (H, W) uint8, and
+            the number of classes.
 
     Returns:
         (N, C, C) int64, in the order of `store.keys`.
@@ -222,4 +251,8 @@ def evaluate(answer: Answer, store: LabelStore, workers: int = 1, channels: int 
         predicted = class_maps(probabilities)  # (B, H, W)
         counts = count_confusions(np.stack(truths), predicted, probabilities.shape[-1])
         matrices.append(ops.convert_to_numpy(counts))
+        if see:
+            found = ops.convert_to_numpy(predicted).astype(np.uint8)
+            for truth, each in zip(truths, found, strict=True):
+                see(truth, each, probabilities.shape[-1])
     return np.concatenate(matrices).astype(np.int64)

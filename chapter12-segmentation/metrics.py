@@ -133,6 +133,22 @@ def dataset_miou(matrices: np.ndarray) -> float:
     return _mean(iou_per_class(np.asarray(matrices, np.int64).sum(0)))
 
 
+def boundary_scores(f1s: np.ndarray, matrices: np.ndarray) -> tuple[float, list[float]]:
+    """The scores of boundaries over a data set.
+
+    Args:
+        f1s: (N, C) from `utils.boundaries.boundary_f1`.
+        matrices: (N, trimaps, C, C) from `utils.boundaries.count_in_trimaps`.
+
+    Returns:
+        Boundary F1, the mean over pictures of the mean over the classes of each, as SegNet has it,
+        and `dataset_miou` within each trimap.
+    """
+    f1s, number = np.asarray(f1s), np.isfinite(f1s).sum(-1)
+    pictures = np.nansum(f1s, -1)[number > 0] / number[number > 0]
+    return _mean(pictures), [dataset_miou(within) for within in np.swapaxes(matrices, 0, 1)]
+
+
 def scores(matrices: np.ndarray) -> dict[str, float]:
     """The three scores by the names that logs, history and tables use; (N, C, C) -> floats."""
     return {

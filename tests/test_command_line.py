@@ -206,6 +206,13 @@ def test_the_command_line_goes_before_the_preset():
         "--train --plot",
         "--train --tta flip",
         "--evaluate --restore-weights x.h5 --tta mirror",
+        "--evaluate --restore-weights x.h5 --tiles --tta scales",
+        "--train --boundary",
+        "--train --normalisation frozen",
+        "--train --narrow 2 --filters 8",
+        "--train --narrow 1",
+        "--train --accumulate 0",
+        "--train --weight-decay -1",
         "--train --seed 4294967296",
         "--train --layers 9",
         "--train --dataset ../elsewhere",
@@ -263,6 +270,7 @@ def test_what_is_missing_is_named(arguments, names, tmp_path, stepless):
         (["--preset", "quick"], 6e-3),
         (["--preset", "quick", "--optimizer", "adam"], 1e-3),
         (["--preset", "book", "--optimizer", "muon"], 6e-3),
+        (["--optimizer", "sgd"], 1e-2),
         (["--preset", "quick", "--optimizer", "adam", "--learning-rate", "0.5"], 0.5),
     ],
 )
@@ -457,14 +465,20 @@ def test_data_without_objects_is_refused(tmp_path):
 
 def test_a_view_is_asked_for(best, data, monkeypatch):
     seen = []
-    monkeypatch.setitem(
-        sys.modules["tools.views"].VIEWS, "flip", lambda model: seen.append(model) or model
-    )
+    monkeypatch.setattr("tools.views.flip", lambda model: seen.append(model) or model)
     arguments = ["--evaluate", "--restore-weights", best, "--data-path", data]
     run_script(*arguments)
     assert not seen
     run_script(*arguments, "--tta", "flip")
     assert len(seen) == 1
+
+
+def test_borders_are_scored_and_pictures_looked_at_in_several_sizes(best, data, capsys):
+    arguments = ["--evaluate", "--restore-weights", best, "--data-path", data]
+    run_script(*arguments, "--boundary", "--tta", "flip,scales")
+    printed = capsys.readouterr().out
+    assert "mean over 2 pictures" in printed
+    assert "boundary F1  " in printed and "trimap mIoU  " in printed
 
 
 def test_plain_layers_give_the_same_scores(best, data, capsys):

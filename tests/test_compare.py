@@ -9,6 +9,7 @@ from conftest import make_labels, make_picture, run_script, write_store
 from PIL import Image
 
 import zoo
+from engine.settings import settle
 from tools import compare
 from utils.errors import UserError
 
@@ -23,7 +24,12 @@ def here(monkeypatch, toy):
         return 0
 
     monkeypatch.setitem(zoo.MODELS, "toy2", zoo.MODELS["toy"])
+
+    def options_of(name, seed, options):  # "toy" is as narrow as can be
+        return [*options, "--seed", str(seed)]
+
     monkeypatch.setattr(compare, "run_logged", run)
+    monkeypatch.setattr(compare, "options_of", options_of)
     monkeypatch.setattr(compare, "apart", lambda function, *about: function(*about))
 
 
@@ -43,36 +49,38 @@ def options(tmp_path):
 
 def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
     out = tmp_path / "out"
-    results = compare.compare(["toy", "toy2"], options, out)
+    results = compare.compare([("toy", 0), ("toy2", 0)], options, out)
     assert [result["name"] for result in results] == ["toy", "toy2"]
     # 3 channels to 4: 27 x 4 + 4, normalisation 16, 4 to 3 classes: 12 + 3.
     assert all(result["parameters"] == 143 for result in results)
     assert results[0]["gmac"] == pytest.approx(32 * 48 * (27 * 4 + 4 + 12) / 1e9, rel=0.2)
-    assert results[0]["seconds_a_step"] > 0 and results[0]["minutes"] > 0
+    assert results[0]["seconds_a_step"] > results[0]["seconds_a_picture"] > 0
+    assert results[0]["minutes"] > 0 and results[0]["memory"] > 0.1 and results[0]["field"] == 3
+    assert 0 <= results[0]["boundary_f1"] <= 1
     # The same data, budget and seed.
     assert results[0]["dataset_miou"] == results[1]["dataset_miou"]
     with open(out / "compare.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["toy", "toy2"]
     assert float(rows[0]["pixel_accuracy"]) == results[0]["pixel_accuracy"]
-    assert "| toy2 | 2026 | 143 |" in (out / "compare.md").read_text()
+    assert "| toy2 | 2026 | 148 | 143 |" in (out / "compare.md").read_text()
     assert np.load(out / "toy" / "samples.npy").shape == (3, 2, *compare.SAMPLE, 3)
     for name in ("compare.png", "compare-samples.png"):
         assert np.ptp(np.asarray(Image.open(out / name).convert("L"))) > 100
 
 
 def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
-    compare.compare(["toy"], options, tmp_path / "out")
+    compare.compare([("toy", 0)], options, tmp_path / "out")
     before = (tmp_path / "out/toy/result.json").read_text()
     for function in ("train", "apart"):
         monkeypatch.setattr(compare, function, lambda *_: pytest.fail("done again"))
-    compare.compare(["toy"], options, tmp_path / "out")
+    compare.compare([("toy", 0)], options, tmp_path / "out")
     assert (tmp_path / "out/toy/result.json").read_text() == before
     with pytest.raises(UserError, match="other options .*--out"):
-        compare.compare(["toy"], [*options, "--seed", "1"], tmp_path / "out")
+        compare.compare([("toy", 0)], [*options, "--epochs", "2"], tmp_path / "out")
     (tmp_path / "out/toy/result.json").write_text("{")
     with pytest.raises(UserError, match="result.json is damaged"):
-        compare.compare(["toy"], options, tmp_path / "out")
+        compare.compare([("toy", 0)], options, tmp_path / "out")
 
 
 def test_steps_are_timed_side_by_side_at_the_end(here, options, tmp_path, monkeypatch):
@@ -83,11 +91,11 @@ def test_steps_are_timed_side_by_side_at_the_end(here, options, tmp_path, monkey
         return {"seconds_a_step": 2.5} if function is compare.time_steps else function(name, *about)
 
     monkeypatch.setattr(compare, "apart", apart)
-    compare.compare(["toy"], options, tmp_path / "out")
+    compare.compare([("toy", 0)], options, tmp_path / "out")
     (tmp_path / "out/toy/result.json").write_text(
         (tmp_path / "out/toy/result.json").read_text().replace('"seconds_a_step": 2.5', '"x": 0')
     )
-    compare.compare(["toy", "toy2"], options, tmp_path / "out")
+    compare.compare([("toy", 0), ("toy2", 0)], options, tmp_path / "out")
     first, again = order[:2], order[2:]
     assert first == [("measure", "toy"), ("time_steps", "toy")]
     assert again == [("measure", "toy2"), ("time_steps", "toy"), ("time_steps", "toy2")]
@@ -113,20 +121,44 @@ def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):
 def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, monkeypatch):
     out, train = tmp_path / "out", compare.train
     monkeypatch.setattr(compare, "train", lambda *_: {"failed": "status 2: error: no memory."})
-    [result] = compare.compare(["toy"], options, out)
+    [result] = compare.compare([("toy", 0)], options, out)
     assert "Not trained: toy, status 2: error: no memory." in (out / "compare.md").read_text()
     assert json.loads((out / "toy/result.json").read_text())["failed"]
     monkeypatch.setattr(compare, "train", train)
-    [result] = compare.compare(["toy"], options, out)
+    [result] = compare.compare([("toy", 0)], options, out)
     assert "failed" not in result and "Not trained" not in (out / "compare.md").read_text()
 
 
-def test_the_most_accurate_comes_first():
-    def row(name, score):
-        return dict.fromkeys(compare.COLUMNS, 1) | {"name": name, "dataset_miou": score}
+def row(name, score, seed=0):
+    return dict.fromkeys(compare.COLUMNS, 1) | {"name": name, "dataset_miou": score, "seed": seed}
 
+
+def test_the_most_accurate_comes_first():
     lines = compare.table([row("a", 0.2), row("b", 0.9), row("c", 0.5)], [], []).split("\n")
-    assert [line.split()[1] for line in lines[-4:-1]] == ["b", "c", "a"]
+    assert [line.split()[1] for line in lines if line.startswith("| ")][1:4] == ["b", "c", "a"]
+
+
+def test_seeds_become_a_mean_and_half_their_range():
+    rows = [row("a", 0.2), row("b", 0.6), row("a", 0.3, seed=1)]
+    first, second = compare.means(rows)
+    assert (first["dataset_miou"], first["spread"]["dataset_miou"]) == pytest.approx((0.25, 0.05))
+    assert (second["seeds"], second["dataset_miou"]) == (1, 0.6)
+    table = compare.table(rows, [], [])
+    assert "0.250 ±0.050" in table and "| 0.600 |" in table
+
+
+def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path):
+    results = compare.compare([("toy", 0), ("toy", 1)], options, tmp_path)
+    assert (tmp_path / "toy/result.json").exists() and (tmp_path / "toy-seed1/result.json").exists()
+    assert ["seconds_a_step" in result for result in results] == [True, False]
+    assert results[0]["dataset_miou"] != results[1]["dataset_miou"]
+
+
+def test_what_no_preset_narrows_is_narrow():
+    assert compare.options_of("fcn8s", 2, ["--x"]) == ["--narrow", "4", "--x", "--seed", "2"]
+    assert compare.options_of("fcn", 0, ["--x"]) == ["--x", "--seed", "0"]
+    network, _, _ = settle(compare.training_arguments("fcn", compare.BUDGET.split(), "."))
+    assert network.settings["filters"] == 256 // compare.NARROW
 
 
 def test_the_command_line():

@@ -12,7 +12,7 @@ from losses import PixelCrossEntropy
 from zoo.deconvnet import build_deconvnet
 from zoo.pooling import MaxUnpooling
 
-TINY = {"width": 4, "blocks": (1, 1, 2, 1, 1), "head": 16}
+TINY = {"width": 4, "blocks": (1, 1, 2, 1, 1)}
 
 
 # By hand: VGG16; fc6, fc7 and back; the mirror image, see test_segnet.py, and 64 to 64 at its end;
@@ -45,7 +45,7 @@ def test_layers():
 )
 def test_the_code_has_one_place_up_to_the_size_of_the_paper(size, code):
     model = hollow(lambda: build_deconvnet((*size, 3), **TINY))
-    assert model.get_layer("fc6_conv").output.shape[1:] == (*code, 16)
+    assert model.get_layer("fc6_conv").output.shape[1:] == (*code, 256)
     before, after = model.get_layer("vgg16").output[0], model.get_layer("code_crop").output
     assert before.shape == after.shape
     if size == (224, 224):  # no frame and no crop: the paper's own layers
@@ -130,7 +130,7 @@ def test_one_batch_can_be_learnt_by_heart():
     labels = np.zeros((8, 32, 32), np.uint8)
     for index in range(8):
         labels[index, index : index + 16, 4:20] = 1 + index % 2
-    model = build_deconvnet((32, 32, 3), 3, **TINY | {"width": 16, "head": 32})
+    model = build_deconvnet((32, 32, 3), 3, **TINY | {"width": 16})
     jit = keras.backend.backend() == "jax"  # TensorFlow traces it faster than XLA compiles it
     model.compile(adam(1e-2), PixelCrossEntropy(), jit_compile=jit)
     model.optimizer.build(model.trainable_variables)

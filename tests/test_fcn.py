@@ -19,7 +19,7 @@ from zoo.fcn import build_fcn_resnet, build_fcn_vgg16
 from zoo.parts import MEANS
 from zoo.resnet_v1 import RESNET101, build_resnet_v1
 
-TINY = {"width": 4, "blocks": (1, 1, 1, 1, 1), "head": 8}
+TINY = {"width": 4, "blocks": (1, 1, 1, 1, 1)}
 TINY_RESNET = {"width": 4, "blocks": (1, 1, 1, 1)}
 SCORES = ("pre_activation", "skip4_score", "skip3_score", "skip2_score", "skip1_score")
 
@@ -32,11 +32,12 @@ def tiny(skips=2, size=(64, 96), n_classes=3, seed=0, **settings):
 
 
 def scoring(model, scale=1.0):
-    """`model` with random numbers of this deviation in the layers that score."""
+    """`model` with random numbers in the layers that score, which say about `scale` times as much
+    as four inputs of theirs do."""
     random = np.random.default_rng(1)
     for name in SCORES[: sum(layer.name in SCORES for layer in model.layers)]:
         kernel = model.get_layer(name).kernel
-        kernel.assign(random.normal(0, scale, kernel.shape))
+        kernel.assign(random.normal(0, scale * (4 / kernel.shape[2]) ** 0.5, kernel.shape))
     return model
 
 
@@ -143,7 +144,7 @@ def test_without_scores_the_skips_are_a_chain_of_enlargements(skips):
     np.testing.assert_allclose(predict(model, pictures), expected, atol=1e-5)
     # Bilinear of bilinear is nearly bilinear.
     at_once = softmax(enlarged(scores, 32), (60, 90))
-    assert np.abs(at_once - expected).max() < 0.1 * np.ptp(expected)
+    assert np.abs(at_once - expected).max() < 0.2 * np.ptp(expected)
 
 
 def test_a_network_goes_on_from_one_with_fewer_skips(tmp_path, capsys):
@@ -316,7 +317,7 @@ def test_at_first_every_class_is_as_likely(name):
 @pytest.mark.parametrize("build", [build_fcn_vgg16, build_fcn_resnet])
 def test_every_trainable_weight_gets_a_gradient(build):
     keras.utils.set_random_seed(0)
-    settings = TINY | {"head": 32} if build is build_fcn_vgg16 else TINY_RESNET
+    settings = TINY if build is build_fcn_vgg16 else TINY_RESNET
     # Small: of a class that is sure to be wrong the loss is clipped, and has no gradient.
     model = scoring(build((64, 96, 3), 3, skips=4, **settings), scale=0.05)
     before = [keras.ops.convert_to_numpy(weight) for weight in model.trainable_weights]
@@ -338,7 +339,7 @@ def test_zeros_in_the_layers_that_score_are_left_in_the_first_step():
 @pytest.mark.parametrize(("build", "steps"), [(build_fcn_vgg16, 100), (build_fcn_resnet, 30)])
 def test_one_batch_can_be_learnt_by_heart(build, steps):
     keras.utils.set_random_seed(0)
-    settings = TINY | {"head": 64} if build is build_fcn_vgg16 else TINY_RESNET
+    settings = TINY if build is build_fcn_vgg16 else TINY_RESNET
     model = build((64, 64, 3), 3, skips=2, **settings | {"width": 8})
     pictures, _ = random_batch((64, 64))
     labels = np.zeros((2, 64, 64), np.uint8)

@@ -7,7 +7,7 @@ import h5py
 import keras
 import numpy as np
 import pytest
-from conftest import disturbed, hollow, predict, random_batch, tiny_fcn
+from conftest import assert_same, disturbed, hollow, predict, random_batch, tiny_fcn
 from keras import layers
 
 from engine.arguments import parse_arguments
@@ -19,6 +19,7 @@ from engine.trainer import bring_weights
 from utils.classes import named
 from utils.errors import UserError
 from zoo.fcn import build_fcn_resnet, build_fcn_vgg16
+from zoo.normalisation import normalised
 from zoo.parts import pictures_in
 from zoo.pretrained import APPLICATIONS, application_for, weights_for
 from zoo.resnet_v1 import RESNET101, build_resnet_v1
@@ -82,6 +83,15 @@ def network_on(build, size):
     return keras.Model(inputs, build(x.shape[1:])(x), name="maps")
 
 
+def narrow_fcn(size, fc6=8, fc7=8, channels=3):
+    """FCN-32s whose dense layers are as narrow as those of the file; the paper's are 4096 wide."""
+    inputs, x = pictures_in((*size, channels), 32)
+    x = build_vgg16(x.shape[1:])(x)["P5"]
+    x = layers.Conv2D(fc6, 7, padding="same", activation="relu", name="fc6_conv")(x)
+    x = layers.Conv2D(fc7, 1, activation="relu", name="fc7_conv")(x)
+    return keras.Model(inputs, layers.Conv2D(3, 1, name="pre_activation")(x), name="fcn_vgg16")
+
+
 def assert_maps_equal(ours, theirs, pictures, preprocess):
     for place, expected in zip(
         sorted(ours), predict(theirs, preprocess(pictures.astype("float32"))), strict=True
@@ -122,11 +132,10 @@ def test_maps_of_resnet50_are_those_of_keras(resnet50, resnet50_file):
 def test_dense_layers_become_convolutions(vgg16, vgg16_file, capsys):
     """Each cell is what the dense layers say of the 224 pixels around it; in the middle of 7x7
     cells nothing is beyond the border."""
-    model = build_fcn_vgg16((224, 224, 3), 3, head=8)
     # The paper's fc6 and fc7 are as wide; here they are not, to tell their kernels apart.
-    fc6 = model.get_layer("fc6_conv").output
-    fc7 = layers.Conv2D(6, 1, activation="relu", name="fc7_conv")(fc6)
-    model = keras.Model(model.input, [fc6, fc7], name="dense")
+    model = narrow_fcn((224, 224), fc7=6)
+    dense = [model.get_layer(name).output for name in ("fc6_conv", "fc7_conv")]
+    model = keras.Model(model.input, dense, name="dense")
     start_pretrained(model, "dense", vgg16_file)
     assert capsys.readouterr().out.startswith("15 layers start from VGG16 of ImageNet")
     pictures, _ = random_batch((224, 224), number=1)
@@ -140,7 +149,7 @@ def test_dense_layers_become_convolutions(vgg16, vgg16_file, capsys):
 
 
 def test_dense_layers_of_another_width_begin_anew(vgg16_file, capsys):
-    model = build_fcn_vgg16((32, 32, 3), 3, head=4)
+    model = narrow_fcn((32, 32), 4, 4)
     start_pretrained(model, "fcn32s", vgg16_file)
     assert capsys.readouterr().out.endswith("; anew: fc6_conv, fc7_conv, pre_activation.\n")
 
@@ -163,7 +172,7 @@ def test_a_flat_network_with_normalisation_takes_the_convolutions(vgg16, vgg16_f
 def test_other_files_of_the_same_model_do_as_well(name, vgg16, tmp_path):
     path = tmp_path / name
     (vgg16.save_weights if "weights" in name else vgg16.save)(path)
-    model = build_fcn_vgg16((32, 32, 3), 3, head=8)
+    model = narrow_fcn((32, 32))
     start_pretrained(model, "fcn32s", path)
     expected = vgg16.get_layer("block5_conv3").get_weights()
     ours = model.get_layer("vgg16").get_layer("block5_conv3").get_weights()
@@ -275,7 +284,7 @@ def test_a_network_without_a_backbone_of_theirs():
 
 
 def test_pictures_of_other_channels(vgg16_file):
-    model = build_fcn_vgg16((32, 32, 1), 3, head=4)
+    model = narrow_fcn((32, 32), channels=1)
     with pytest.raises(UserError, match="3 channels, not 1; leave out"):
         start_pretrained(model, "fcn32s", vgg16_file)
 
@@ -287,7 +296,7 @@ def test_files_of_something_else(vgg16_file, resnet50_file, tmp_path):
     for path in (resnet50_file, tmp_path / "empty.h5"):
         with pytest.raises(UserError, match=r"no weights for the layer block1_conv1 .* give vgg16"):
             start_pretrained(model, "maps", path)
-    narrow = build_fcn_vgg16((32, 32, 3), 3, width=4, head=4)
+    narrow = Network("fcn32s", (32, 32, 3), None, {"width": 4}).build()
     with pytest.raises(UserError, match="no weights for the layer block1_conv1"):
         start_pretrained(narrow, "fcn32s", vgg16_file)
     other = hollow(lambda: network_on(build_resnet_v1, (32, 32)))
@@ -371,7 +380,7 @@ def test_the_file_is_looked_for_at_once(vgg16_file, policy):
 
 
 def test_a_run_begins_with_it_and_remembers(vgg16_file, tmp_path):
-    network = Network("fcn32s", (32, 32, 3), named(["background", "a", "b"]), {"head": 8})
+    network = Network("fcn32s", (32, 32, 3), named(["background", "a", "b"]), {})
     run = Run(pretrained=vgg16_file)
     record = describe_run(network, Data(), run)["run"]
     assert record["pretrained"] == ".../vgg16.h5"
@@ -383,7 +392,7 @@ def test_a_run_begins_with_it_and_remembers(vgg16_file, tmp_path):
         def begin(self):
             self.begun = True
 
-    ledger, model = Ledger(), network.build()
+    ledger, model = Ledger(), narrow_fcn((32, 32))
     ledger.network = network
     model.compile("sgd")
     bring_weights(model, run, ledger, score=None)
@@ -400,3 +409,11 @@ def test_a_run_begins_with_it_and_remembers(vgg16_file, tmp_path):
         broken["block2_conv1/block2_conv1_b_1:0"][0] = np.nan
     with pytest.raises(UserError, match="not a number"):
         bring_weights(model, Run(pretrained=tmp_path / "nan.h5"), ledger, score=None)
+
+
+def test_a_network_that_normalises_groups_takes_scale_and_shift(resnet50, resnet50_file, capsys):
+    model = normalised(network_on(build_resnet_v1, (32, 32)), "group")
+    start_pretrained(model, "maps", resnet50_file)
+    assert capsys.readouterr().out.endswith("; anew: none.\n")
+    ours = model.get_layer("resnet50").get_layer("conv3_block2_1_bn").get_weights()
+    assert_same(ours, resnet50.get_layer("conv3_block2_1_bn").get_weights()[:2])

@@ -27,6 +27,7 @@ from utils.history import read_rows, write_history
 
 CLASSES = named(["background", "thing", "stuff"])
 DATA = Data(dataset="toys")
+TOY = build_toy
 FLAT = {"chapter_miou": 0.5, "dataset_miou": 0.5, "pixel_accuracy": 0.5}
 
 pytestmark = pytest.mark.usefixtures("toy")  # the loop knows no architecture
@@ -102,7 +103,16 @@ def test_no_step_waits_for_the_loss_of_the_one_before(tmp_path, monkeypatch):
     assert threads and threading.main_thread() not in threads
 
 
-def test_four_epochs_and_three_resumed_equal_seven(tmp_path):
+def build_dropping(input_shape, n_classes, *, width=4):
+    """The toy with dropout behind its pictures."""
+    toy = TOY(input_shape, n_classes, width=width)
+    inputs = keras.Input(input_shape)
+    return keras.Model(inputs, toy(keras.layers.Dropout(0.5, name="drop")(inputs)), name="toy")
+
+
+@pytest.mark.parametrize("build", [build_toy, build_dropping])
+def test_four_epochs_and_three_resumed_equal_seven(build, tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "build_toy", build)
     whole, files = run(tmp_path / "whole", 7)
     run(tmp_path / "parts", 4)
     resumed, parts = run(tmp_path / "parts", 7, model=tiny_network(seed=9), resume=True)

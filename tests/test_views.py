@@ -1,16 +1,18 @@
-"""Mirroring: the mean of the answers to a picture and to its mirror image."""
+"""Views: the mean of the answers to a picture, its mirror image, and other sizes of it."""
 
 from functools import partial
 
 import keras
 import numpy as np
 import pytest
-from conftest import predict, random_batch, tiny_fcn
+from conftest import disturbed, predict, random_batch, tiny_fcn
 
+from engine.records import OPTIONS, Network
 from evaluation import answer, count_batch, segment_objects
 from fast.folding import fold
 from metrics import count_confusions
-from tools.views import VIEWS, flip
+from tools.views import SCALES, at_scales, flip, views
+from utils.classes import named
 
 PICTURES = random_batch(seed=1)[0]
 
@@ -53,20 +55,38 @@ def test_scores_and_masks_are_those_of_the_mean():
     np.testing.assert_array_equal(segment_objects(partial(answer, model), PICTURES[0]), masks[0])
 
 
-def test_the_views_by_name():
-    """What `--tta` can ask for: each is a network made of a network."""
-    model = tiny_fcn()
-    assert VIEWS["none"](model) is model and VIEWS["flip"] is flip
-    for view in VIEWS.values():
-        made = view(model)
-        assert (made.input_shape, made.output_shape) == (model.input_shape, model.output_shape)
-        assert made.input.dtype == model.input.dtype
+def network_and_model(size=(64, 96)):
+    """A tiny network of random statistics, and its record."""
+    settings = {"backbone": "resnet8v1", "layers": 1, "filters": 4}
+    network = Network("fcn", (*size, 3), named(["background", "bottle", "can"]), settings)
+    keras.utils.set_random_seed(0)
+    return network, disturbed(network.build())
 
 
-def test_views_are_the_choices_of_the_command_line():
-    from engine.records import OPTIONS
+@pytest.mark.parametrize("tta", OPTIONS["tta"]["parser"]["choices"])
+def test_what_the_command_line_can_ask_for_is_a_mean_of_answers(tta):
+    network, model = network_and_model()
+    photograph = random_batch((70, 110), number=1)[0]
+    ask = views(network, model, tta)
+    expected = []
+    for scale in SCALES if "scales" in tta else (1.0,):
+        other = network.at((round(64 * scale), round(96 * scale))).build()
+        other.set_weights(model.get_weights())
+        expected.append(np.array(answer(other, photograph)))
+        if "flip" in tta:
+            mirrored = np.array(answer(other, photograph[:, :, ::-1]))
+            expected.append(mirrored[:, :, ::-1])
+    assert 1.0 in SCALES and len(SCALES) > 2
+    np.testing.assert_allclose(np.array(ask(photograph)), np.mean(expected, 0), atol=1e-4)
+    probabilities = np.array(ask(photograph, (30, 40)))
+    assert probabilities.shape == (1, 30, 40, 3) and probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
 
-    assert OPTIONS["tta"]["parser"]["choices"] == tuple(VIEWS)
+
+def test_a_small_network_is_not_made_too_small():
+    network, model = network_and_model((32, 40))
+    sizes = [each.input_shape[1:3] for each in at_scales(network, model)]
+    assert sizes == [(32, 32), (32, 40), (40, 50)] and SCALES == (0.75, 1.0, 1.25)
 
 
 def test_of_several_outputs_the_first_is_looked_at():

@@ -2,6 +2,8 @@
 
 After the trimap of Krähenbühl and Koltun, "Efficient Inference in Fully Connected CRFs with
 Gaussian Edge Potentials" (2011), a band around the boundaries; here bands go on to the interior.
+
+And two scores of boundaries that the papers report: F1 of contours and mIoU within trimaps.
 """
 
 import numpy as np
@@ -12,6 +14,8 @@ from utils.drawing import outlines
 
 BANDS = (0, 2, 4, 8, 16)  # pixels: where a band of distances begins; each ends before the next
 BAND_NAMES = ("0-1", "2-3", "4-7", "8-15", "16 and more")
+TRIMAPS = (1, 2, 4, 8, 16)  # pixels: how far a trimap goes to either side of a boundary
+TOLERANCE = 0.0075  # of the diagonal (Csurka et al.; SegNet)
 
 
 def boundary_distances(labels: np.ndarray) -> np.ndarray:
@@ -47,3 +51,71 @@ def count_by_distance(truth: np.ndarray, predicted: np.ndarray) -> np.ndarray:
         ],
         axis=1,
     )
+
+
+def count_in_trimaps(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Confusion matrices of the pixels near boundaries of the truth: DeepLab's, section 4.3.
+
+    A trimap of width 1 is the pixels at distance 0, see `boundary_distances`: one on either side.
+
+    Args:
+        truth: (H, W) uint8 class ids; ids from `n_classes` up, as void (255), are not counted.
+        predicted: (H, W) uint8 class ids below `n_classes`.
+        n_classes: C.
+
+    Returns:
+        (trimaps, C, C) int64, pixels by true and predicted class for each width of `TRIMAPS`.
+    """
+    distances, counted = boundary_distances(truth), truth < n_classes
+    matrices = []
+    for width in TRIMAPS:
+        near = counted & (distances < width)
+        bins = truth[near].astype(np.int64) * n_classes + predicted[near]
+        matrices.append(np.bincount(bins, minlength=n_classes**2).reshape(n_classes, n_classes))
+    return np.stack(matrices)
+
+
+def boundary_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """How well the contours of each class are met, with a tolerance.
+
+    Gabriela Csurka et al., "What is a good evaluation measure for semantic segmentation?" (2013),
+    as SegNet reports it: precision is the share of the predicted contour that is less than 0.75 %
+    of the diagonal away from the true one, recall that of the true one so near to the predicted
+    one. A pixel is of a class's contour if another class is beside, above or below it. Void has no
+    contour, and what is predicted there does not count.
+
+    Args:
+        truth: (H, W) uint8 class ids; those from `n_classes` up, as 255, are void.
+        predicted: (H, W) uint8 class ids below `n_classes`.
+        n_classes: C.
+
+    Returns:
+        (C,) float64 from 0 to 1; NaN for a class that is not in the truth, or has no contour in
+        either map.
+    """
+    void = truth >= n_classes
+    predicted = np.where(void, truth, predicted)
+    tolerance = TOLERANCE * np.hypot(*truth.shape)
+    result = np.full(n_classes, np.nan)
+    for each in np.unique(truth[~void]):
+        contours = [_contour(labels == each, void) for labels in (predicted, truth)]
+        lengths = [np.count_nonzero(contour) for contour in contours]
+        if not any(lengths):
+            continue
+        result[each] = 0
+        if all(lengths):
+            met = [
+                np.count_nonzero(distance_transform_edt(~other)[contour] < tolerance)
+                for contour, other in zip(contours, reversed(contours), strict=True)
+            ]
+            precision, recall = met[0] / lengths[0], met[1] / lengths[1]
+            if precision + recall:
+                result[each] = 2 * precision * recall / (precision + recall)
+    return result
+
+
+def _contour(inside: np.ndarray, void: np.ndarray) -> np.ndarray:
+    """Pixels of a class that have one of another class, not void, beside them: (H, W) bool."""
+    outside = np.pad(~inside & ~void, 1)
+    beside = outside[:-2, 1:-1] | outside[2:, 1:-1] | outside[1:-1, :-2] | outside[1:-1, 2:]
+    return inside & beside

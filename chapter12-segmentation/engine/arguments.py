@@ -52,6 +52,18 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--portrait goes with --evaluate of the test pictures")
     if args.tta and not args.evaluate:
         parser.error("--tta goes with --evaluate")
+    if args.boundary and (args.image_file or not args.evaluate):
+        parser.error("--boundary goes with --evaluate of the test pictures")
+    if args.tiles and "scales" in (args.tta or ""):
+        parser.error("--tiles has one size: leave out --tta scales")
+    if args.narrow and args.filters:
+        parser.error("--narrow divides --filters: give one of the two")
+    learnt = args.restore_weights or args.start_from or args.pretrained or args.resume
+    if args.normalisation == "frozen" and args.train and not learnt:
+        parser.error(
+            "--normalisation frozen keeps what was learnt: give --restore-weights, --start-from "
+            "or --pretrained"
+        )
     if args.resume and not args.train:
         parser.error("--resume goes with --train")
     if args.resume and (args.restore_weights or args.start_from):

@@ -36,18 +36,19 @@ class Muon(keras.optimizers.Muon):
 
     All that is no kernel between at least 8 channels gets Adam's step, as in Keras, and so do
     the layers in `exclude_layers`. Steps have the size of Adam's (Jingyuan Liu et al.,
-    "Muon is scalable for LLM training", 2025, section 2.2). Weight decay is the network's own
-    business. The iteration is that of `orthogonalise`, with Nesterov's momentum: Keras' options
-    `ns_steps`, `muon_a` to `muon_c` and `nesterov` change nothing.
+    "Muon is scalable for LLM training", 2025, section 2.2). The iteration is that of
+    `orthogonalise`, with Nesterov's momentum: Keras' options `ns_steps`, `muon_a` to `muon_c` and
+    `nesterov` change nothing.
 
     Args:
         learning_rate: for both kinds of weights.
+        weight_decay: decoupled, of both kinds; None has none.
         options: of `keras.optimizers.Muon`.
     """
 
-    def __init__(self, learning_rate: float = 6e-3, **options):
-        ours = {"weight_decay": None, "adam_weight_decay": None}
-        super().__init__(learning_rate, **ours | options)
+    def __init__(self, learning_rate: float = 6e-3, weight_decay: float | None = None, **options):
+        both = {"weight_decay": weight_decay, "adam_weight_decay": weight_decay}
+        super().__init__(learning_rate, **both | options)
 
     def _should_use_adamw(self, variable):
         if len(variable.shape) != 4:

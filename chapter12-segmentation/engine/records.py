@@ -25,7 +25,11 @@ CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
 PRESET_NAMES = ("book", "quick", "full")
 AUGMENTATIONS = ("none", "mild", "close", "strong")
 IMAGENET = "imagenet"  # what --pretrained means when it names no file
-RATES = {"adam": 1e-3, "muon": 6e-3}  # the chapter's; see "How the quick preset was chosen"
+# What an opponent counts. Luc: 0.1 for VOC, 2 for Stanford; Hung; Souly: the plain sum.
+ADVERSARIES = {"luc": 0.1, "luc-basic": 0.1, "luc-scaled": 0.1, "hung": 0.01, "souly": 1.0}
+# The chapter's; see "How the quick preset was chosen"; PSPNet's and DeconvNet's.
+RATES = {"adam": 1e-3, "muon": 6e-3, "sgd": 1e-2}
+NORMALISATIONS = ("batch", "frozen", "group")
 
 
 def whole_number(least: int, most: int = LARGEST):
@@ -65,6 +69,17 @@ def positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    return value
+
+
+def share(text: str) -> float:
+    """Type of an option: a finite number from 0 up."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return value
 
 
@@ -125,12 +140,14 @@ class Network:
         input_shape: (H, W, channels) of the pictures that go in.
         classes: names and colours; None where they are not known before the data are open.
         settings: the keywords of its builder, all of them.
+        normalisation: of `NORMALISATIONS`, see `zoo.normalisation`.
     """
 
     name: str
     input_shape: tuple[int, int, int]
     classes: Classes | None
     settings: Mapping[str, object]
+    normalisation: str = "batch"
 
     def __post_init__(self):
         """Raise `UserError` unless a network of this name has such a shape and such settings."""
@@ -145,6 +162,11 @@ class Network:
             raise UserError(
                 f"no network takes {shape[0]}x{shape[1]} pictures of {shape[2]} channels; give a "
                 f"--height and --width from {LEAST_SIDE} up, and 1 to {MOST_CHANNELS} --channels."
+            )
+        if self.normalisation not in NORMALISATIONS:
+            raise UserError(
+                f"no network has the normalisation {self.normalisation!r}; there are "
+                f"{', '.join(NORMALISATIONS)}."
             )
         settings = MappingProxyType(zoo.complete(self.name, self.settings))
         object.__setattr__(self, "settings", settings)
@@ -168,16 +190,19 @@ class Network:
             UserError: a setting is out of range, or there is no such network for tiles.
         """
         import zoo
+        from zoo.normalisation import normalised
 
         build = zoo.build_for_tiles if for_tiles else zoo.build
         n_classes = len(self.classes) if self.classes else CHAPTER_CLASSES
-        return build(self.name, self.input_shape, n_classes, self.settings)
+        model = build(self.name, self.input_shape, n_classes, self.settings)
+        return normalised(model, self.normalisation)
 
     def content(self) -> dict:
         """It as JSON has it, once its classes are known; `network_from` reads it."""
         shape, settings = list(self.input_shape), dict(self.settings)
         content = {"name": self.name, "input_shape": shape, "settings": settings}
-        return content | {"classes": as_content(self.classes)}
+        content |= {"classes": as_content(self.classes)}
+        return content | {"normalisation": self.normalisation}
 
 
 def network_from(content: object) -> Network:
@@ -192,7 +217,8 @@ def network_from(content: object) -> Network:
             for name, value in content["settings"].items()
         }
         classes = classes_from(content["classes"])
-        return Network(content["name"], tuple(content["input_shape"]), classes, settings)
+        shape, normalisation = tuple(content["input_shape"]), content.get("normalisation", "batch")
+        return Network(content["name"], shape, classes, settings, normalisation)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise UserError(f"the description of the network is damaged ({error!r}).") from error
 
@@ -214,6 +240,17 @@ class Asked:
     )
     filters: int = option(
         "of fcn: width of the head (book 256, quick 64, full 256)", type=whole_number(1), fixed=True
+    )
+    narrow: int | None = option(
+        "a network with one N-th of the filters (of fcn: in its head), to learn sooner",
+        type=whole_number(2),
+        metavar="N",
+    )
+    normalisation: str = option(
+        "batch (the default); frozen: statistics, scale and shift stay as they were restored; or "
+        "group, in place of batch normalisation",
+        choices=NORMALISATIONS,
+        fixed=True,
     )
     height: int = option(
         "of the pictures that go in",
@@ -272,6 +309,11 @@ class Data:
         presets=("none", "mild", "close"),
         fixed=True,
     )
+    unlabelled: Path | None = option(
+        "with --adversarial hung or souly: a folder of pictures without labels, to learn from",
+        type=at_home,
+        metavar="FOLDER",
+    )
     workers: int = option(
         "threads that read pictures (as many as there are processors, 4 to 16)",
         type=whole_number(1),
@@ -324,17 +366,33 @@ class Run:
         fixed=True,
     )
     optimizer: str = option(
-        "Muon learns more from as many pictures",
-        choices=("adam", "muon"),
+        "Muon learns more from as many pictures; sgd has momentum 0.9",
+        choices=("adam", "muon", "sgd"),
         presets=("adam", "muon", "muon"),
         fixed=True,
     )
     learning_rate: float = option(
-        f"the highest (Adam {RATES['adam']:g}, Muon {RATES['muon']:g})", type=positive, fixed=True
+        f"the highest (Adam {RATES['adam']:g}, Muon {RATES['muon']:g}, SGD {RATES['sgd']:g})",
+        type=positive,
+        fixed=True,
+    )
+    weight_decay: float = option(
+        "of kernels: L2 with SGD, decoupled with the others (0)",
+        type=fraction,
+        default=0.0,
+        fixed=True,
+    )
+    accumulate: int = option(
+        "batches whose mean gradient makes a step (1)",
+        type=whole_number(1),
+        default=1,
+        metavar="N",
+        fixed=True,
     )
     schedule: str = option(
-        "how the learning rate falls until --epochs: in the book's steps or along a line",
-        choices=("book", "linear"),
+        "how the learning rate falls until --epochs: in the book's steps, along a line, or as the "
+        "0.9th power of one (poly)",
+        choices=("book", "linear", "poly"),
         presets=("book", "linear", "linear"),
         fixed=True,
     )
@@ -350,6 +408,19 @@ class Run:
         "none (the default), or median: rare classes count more (median frequency balancing)",
         choices=("none", "median"),
         default="none",
+        fixed=True,
+    )
+    adversarial: str = option(
+        "train against an opponent that tells answers from labels: luc, whole maps by what they "
+        "cut out of the picture (luc-basic, luc-scaled: by themselves); hung, every pixel; or "
+        "souly: against one that makes pictures",
+        choices=("none", *ADVERSARIES),
+        default="none",
+        fixed=True,
+    )
+    adversarial_weight: float | None = option(
+        "what the opponent counts (luc 0.1, hung 0.01, souly 1); 0: as without",
+        type=share,
         fixed=True,
     )
     patience: int | None = option(
@@ -388,16 +459,18 @@ class Run:
         metavar="FILE",
     )
     tta: str = option(
-        "with --evaluate: flip takes the mean of the answers to a picture and to its mirror "
-        "image; better, and takes twice as long",
-        choices=("none", "flip"),
+        "with --evaluate: the mean of the answers to a picture and its mirror image (flip), to "
+        "other sizes of it (scales), or both; takes as many times as long",
+        choices=("none", "flip", "scales", "flip,scales"),
         default="none",
     )
     tiles: bool = flag(
         "with --evaluate, of unet: pictures of any size as they are, in overlapping tiles of "
         "--height x --width, without a seam; for networks that were trained at that scale"
     )
+    crf: bool = flag("with --evaluate: refine answers by a dense CRF; scores before and after it")
     plot: bool = flag("with --evaluate: draw every test picture")
+    boundary: bool = flag("with --evaluate: scores of the borders, boundary F1 and trimap mIoU")
     portrait: bool = flag(
         "with --evaluate: the errors on the test pictures by class, place and size, with the "
         "best, median and worst pictures, printed and drawn into --prediction-dir"
@@ -418,7 +491,8 @@ class Run:
 
 GROUPS = {"the network": Asked, "the data": Data, "the run": Run}
 # What is asked of a network beyond its name and the pictures that go in: keywords of its builder.
-SETTINGS = tuple(n for n in options(Asked) if n not in ("model", "height", "width", "channels"))
+NO_SETTINGS = ("model", "narrow", "normalisation", "height", "width", "channels")
+SETTINGS = tuple(name for name in options(Asked) if name not in NO_SETTINGS)
 OPTIONS: dict[str, Mapping] = options(Asked) | options(Data) | options(Run)
 PRESETS: dict[str, dict] = {
     preset: {name: about["presets"][place] for name, about in OPTIONS.items() if about["presets"]}

@@ -110,6 +110,8 @@ def describe_run(network: Network, data: Data, run: Run, reading: Reading | None
 
     # As seen from the project: a run may be resumed from another current folder.
     data = replace(data, data_path=data.data_path.resolve())
+    if data.unlabelled:
+        data = replace(data, unlabelled=data.unlabelled.resolve())
 
     return {
         "network": network.content(),

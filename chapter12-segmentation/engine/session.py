@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from data_generator import DataGenerator, split_keys
+from engine.adversarial import Beside, Phases, oppose
 from engine.growth import Stage, stages
 from engine.records import Data, Network, Run
 from engine.runs import Ledger, describe_run, run_files
@@ -22,6 +23,7 @@ from utils.errors import UserError
 from utils.files import data_folder
 from utils.label_maps.fresh import ensure_labels, is_there
 from utils.label_maps.store import LabelStore
+from utils.label_maps.unlabelled import open_unlabelled
 
 
 def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
@@ -79,11 +81,37 @@ class Session:
         validation = DataGenerator(
             self.validation, keys=self.validation_keys, label_size="original", **common
         )
-        return read_ahead(train, data.workers), read_ahead(validation, data.workers)
+        validation = read_ahead(validation, data.workers)
+        if not data.unlabelled:
+            return read_ahead(train, data.workers), validation
+        unlabelled = DataGenerator(
+            open_unlabelled(data.unlabelled, self.store.classes, self.store.reading),
+            shuffle=True,
+            seed=self.run.seed + 1,  # else they would be varied as the labelled ones beside them
+            augment=data.augment,
+            pictures_per_epoch=len(train) * data.batch_size,
+            **common,
+        )
+        parts = (read_ahead(part, data.workers) for part in (train, unlabelled))
+        return Beside(*parts), validation
 
     def loss(self) -> keras.losses.Loss:
         """The loss that was asked for, with its class weights."""
         return LOSSES[self.run.loss](self.class_weights)
+
+    def opposed(self, model: keras.Model) -> keras.Model:
+        """The network as it is trained: with the opponent that was asked for, if any."""
+        run = self.run
+        if run.adversarial == "none":
+            return model
+        return oppose(model, run.adversarial, run.adversarial_weight, run.seed)
+
+    def phases(self) -> list[keras.callbacks.Callback]:
+        """The callback that leads an opponent through the run, if there is one."""
+        run = self.run
+        if run.adversarial == "none":
+            return []
+        return [Phases(run.adversarial, run.schedule_epochs, run.verbose > 0)]
 
     def patience(self, stage: Stage) -> int | None:
         """After how many epochs to stop; of those at the whole size alone."""

@@ -11,7 +11,7 @@ import fast
 import zoo
 from engine.backends import NAMES, advise, find_packages, has_nvidia, named_backend
 from engine.pretrained import find_pretrained
-from engine.records import OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
+from engine.records import ADVERSARIES, OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
 from engine.runs import RunFiles
 from engine.weights import (
     brief,
@@ -70,6 +70,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
 
     if values["learning_rate"] is None:
         values["learning_rate"] = RATES[values["optimizer"]]
+    settle_adversary(values)
     if values["precision"] == "auto":
         values["precision"] = fast_precision()
     if values["image_file"]:
@@ -92,6 +93,24 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         keras.config.set_dtype_policy(mixed + run.precision)
     keras.utils.set_random_seed(run.seed)
     return network, data, run
+
+
+def settle_adversary(values: dict) -> None:
+    """Give an opponent its weight.
+
+    Raises:
+        UserError: there is none to weigh, or none that learns from pictures without labels.
+    """
+    kind = values["adversarial"]
+    if kind not in ("hung", "souly") and values["unlabelled"]:
+        raise UserError(
+            f"--unlabelled is nothing to a training with --adversarial {kind}; leave it out, or "
+            "give --adversarial hung or souly."
+        )
+    if kind == "none" and values["adversarial_weight"] is not None:
+        raise UserError("--adversarial-weight goes with --adversarial; leave it out.")
+    if values["adversarial_weight"] is None:
+        values["adversarial_weight"] = ADVERSARIES.get(kind)
 
 
 def fill(values: dict, more: Mapping) -> None:
@@ -149,8 +168,9 @@ def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
     check_fixed(said, remembered)
     kept = [name for name, about in OPTIONS.items() if about["kept"] and name not in SETTINGS]
     fill(values, {name: remembered[name] for name in kept if name in remembered})
-    if isinstance(remembered.get("data_path"), str) and "data_path" not in said:
-        values["data_path"] = PROJECT / remembered["data_path"]
+    for name in ("data_path", "unlabelled"):
+        if isinstance(remembered.get(name), str) and name not in said:
+            values[name] = PROJECT / remembered[name]
     if remembered.get("schedule_epochs"):
         values["schedule_epochs"] = remembered["schedule_epochs"]
 
@@ -182,8 +202,15 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
         UserError: there is no such network, it has no such setting, or the file holds another.
     """
     name, settings, classes = values["model"], {}, None
+    normalisation = said.get("normalisation", "batch")
     if origin:
         held = read_network(origin)
+        normalisation = said.get("normalisation", held.normalisation)
+        if (normalisation == "group") != (held.normalisation == "group"):
+            raise UserError(
+                f"{origin} holds a network with --normalisation {held.normalisation}, which does "
+                f"not become {normalisation}; leave out --normalisation, or train another network."
+            )
         settings, classes = dict(held.settings), held.classes
         described = bool(read_configuration(origin))  # a file of the book's code tells nothing
         name = held.name
@@ -198,15 +225,24 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
                     f"{origin} holds a network with --{option} {value}, not {said[option]}; leave "
                     f"out --{option}, or train another network."
                 )
-    else:
-        settings = dict(zoo.find(name).presets.get(values["preset"], {}))
+    preset = zoo.find(name).presets.get(values["preset"], {})
+    if not origin:
+        settings = dict(preset)
     for option in SETTINGS:
         if option in said and option not in zoo.defaults(name):
             raise UserError(f"the network {name} has no --{option}; leave it out.")
         if option in said:
             settings[option] = said[option]
+    if "narrow" in said:
+        narrow = zoo.narrowed(name, preset, said["narrow"])
+        if origin and not narrow.items() <= settings.items():
+            raise UserError(
+                f"{origin} holds a network that is not as narrow as --narrow {said['narrow']} "
+                "makes it; leave out --narrow, or train another network."
+            )
+        settings |= narrow
     input_shape = (values["height"], values["width"], values["channels"])
-    return Network(name, input_shape, classes, settings)
+    return Network(name, input_shape, classes, settings, normalisation)
 
 
 def check_fixed(said: Mapping, remembered: Mapping) -> None:
@@ -229,13 +265,14 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
                 f"--resume: the run had {option} {brief(then)}, which is no longer there; begin a "
                 "new run with --restore-weights at its best weights."
             )
-    then = remembered.get("data_path")
-    if then and "data_path" in said and portable(said["data_path"].resolve()) != then:
-        raise UserError(
-            f"--resume goes on with the data of the run, --data-path {brief(then)}, not "
-            f"{said['data_path']}; give that folder, or start a new run."
-        )
-    for name in ("data_path", "train_labels", "test_labels", "augment"):
+    for name in ("data_path", "unlabelled"):
+        then, option = remembered.get(name), "--" + name.replace("_", "-")
+        if then and name in said and portable(said[name].resolve()) != then:
+            raise UserError(
+                f"--resume goes on with the data of the run, {option} {brief(then)}, not "
+                f"{said[name]}; give that folder, or start a new run."
+            )
+    for name in ("data_path", "unlabelled", "train_labels", "test_labels", "augment"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")
         if name not in said and isinstance(then, str) and leaves(then):
             raise UserError(

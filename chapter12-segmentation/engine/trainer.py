@@ -4,22 +4,54 @@ from collections.abc import Callable
 from functools import partial
 
 import keras
+import numpy as np
 
 import zoo
+from callbacks import PolynomialRate
 from engine.muon import Muon
 from engine.pretrained import start_pretrained
 from engine.records import Run
 from engine.reporting import Progress, Recorder, StopOnNaN
 from engine.runs import Ledger
+from engine.sgd import SGD
 from engine.transfer import restore, start_from
 from engine.weights import check_numbers
 from fast.adam import adam
 from fast.feed import feed
 from utils.plot_history import draw_curves
 
-OPTIMIZERS = {"adam": adam, "muon": partial(Muon, exclude_layers=[zoo.CLASSIFIER])}
+OPTIMIZERS = {
+    "adam": adam,
+    "muon": partial(Muon, exclude_layers=[zoo.CLASSIFIER]),
+    "sgd": partial(SGD, momentum=0.9),  # that of all the papers but U-Net's
+}
 # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
 JIT = "auto" if keras.backend.backend() == "jax" else False
+
+
+def optimizer_of(
+    run: Run, model: keras.Model, rate: float, steps: int
+) -> keras.optimizers.Optimizer:
+    """The optimizer that was asked for.
+
+    Weight decay is of kernels alone, not of biases nor of scale and shift of normalisations: L2
+    with SGD, as the papers have it, decoupled with the others.
+
+    Args:
+        run: names it.
+        model: to train, uncompiled.
+        rate: of learning, in the first epoch.
+        steps: batches of an epoch.
+    """
+    options = {"gradient_accumulation_steps": run.accumulate} if run.accumulate > 1 else {}
+    if run.weight_decay:
+        options["weight_decay"] = run.weight_decay
+    if run.schedule == "poly":  # Keras counts batches, those that are only gathered too
+        rate = PolynomialRate(run.learning_rate, steps * run.schedule_epochs)
+    optimizer = OPTIMIZERS[run.optimizer](rate, **options)
+    vectors = [variable for variable in model.trainable_variables if len(variable.shape) < 2]
+    optimizer.exclude_from_weight_decay(vectors)
+    return optimizer
 
 
 def bring_weights(
@@ -57,6 +89,28 @@ def bring_weights(
         print(f"The restored weights have a chapter mIoU of {ledger.best[0]:.4f}.")
 
 
+class Draws(keras.callbacks.Callback):
+    """Fixes what a network draws in training, as by dropout, by the epoch.
+
+    Checkpoints do not hold where draws are; so a resumed run draws as one in one go.
+
+    Args:
+        seed: of the run.
+    """
+
+    def __init__(self, seed: int):
+        super().__init__()
+        self.seed = seed
+
+    def on_epoch_begin(self, epoch, logs=None):
+        variables = self.model.variables
+        states = [each for each in variables if each.path.endswith("seed_generator_state")]
+        for place, state in enumerate(states):
+            # Seed and counter, uint32; an epoch draws less than a million times.
+            seed = (self.seed + place) % 2**32
+            state.assign(np.array([seed, epoch * 2**20 % 2**32], "uint32"))
+
+
 def train(
     model: keras.Model,
     data: keras.utils.PyDataset,
@@ -83,7 +137,8 @@ def train(
         UserError: a loss that is no number, or a picture that cannot be read.
     """
     batches, counters = feed(data)
-    house = [*counters, StopOnNaN(), *callbacks, Recorder(ledger)]
+    draws = Draws(ledger.configuration["run"]["seed"])
+    house = [*counters, draws, StopOnNaN(), *callbacks, Recorder(ledger)]
     try:
         model.fit(
             batches,

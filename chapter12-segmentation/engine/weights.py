@@ -32,6 +32,8 @@ from zoo.chapter import STEP, parse_backbone
 
 CONFIGURATION = "configuration"
 RUN = "run"
+# Where a checkpoint of `engine.adversarial` holds what is no part of a segmenter.
+OPPONENT = ("/opponent/", "/optimizer/opponent/")
 MOST_SHOWN = 200  # characters of a value that a file holds
 LONGEST_ATTRIBUTE = 2**20  # bytes, texts of any length aside; HDF5 itself knows 64 KB as a rule
 DEFLATE = 1032  # times smaller than what it holds is the smallest that DEFLATE can be
@@ -115,10 +117,17 @@ def open_file(path: Path) -> h5py.File:
     return file
 
 
-def _largest(path: Path, file: h5py.File) -> int:
-    """The numbers in the largest array of a file; closes it and raises if it is not sound."""
+def _largest(path: Path, file: h5py.File, without: tuple[str, ...] = ()) -> int:
+    """The numbers in the largest array of a file; closes it and raises if it is not sound.
+
+    Args:
+        path: of the file.
+        file: open.
+        without: how the places of arrays begin that are passed over.
+    """
     try:
-        return max((array.size for array in arrays_of(file)), default=0)
+        sizes = (array.size for array in arrays_of(file) if not array.name.startswith(without))
+        return max(sizes, default=0)
     except DAMAGED as error:
         file.close()
         reason = str(error).splitlines()[0] if isinstance(error, ValueError) else "it is damaged"
@@ -304,7 +313,7 @@ def read_options(path: Path) -> dict:
     # A builder may give a setting the name of an option that is another thing, such as "width".
     asked = {name: value for name, value in network.settings.items() if name in SETTINGS}
     asked |= {"model": network.name, "height": height, "width": width}
-    asked |= {"channels": network.input_shape[2]}
+    asked |= {"channels": network.input_shape[2], "normalisation": network.normalisation}
     return {**configuration["data"], **run, **asked}
 
 
@@ -391,7 +400,7 @@ def _load(model: keras.Model, path: Path, complaint: str) -> None:
         "trained with."
     )
     with _open(path) as file:
-        largest = _largest(path, file)
+        largest = _largest(path, file, () if hasattr(model, "opponent") else OPPONENT)
     # Keras reads an array before it looks at its shape.
     if largest > max(math.prod(weight.shape) for weight in model.weights):
         raise UserError(f"{complaint}; {cure}")

@@ -5,14 +5,18 @@ import keras
 import fast
 
 
-def adam(learning_rate: float) -> keras.optimizers.Adam:
+def adam(learning_rate: float, **options) -> keras.optimizers.Adam:
     """The fastest Adam of the backend (Kingma and Ba, 2015, the form before section 2.1).
 
     Keras brings a fast one for PyTorch itself, and JAX compiles the whole step.
+
+    Args:
+        learning_rate: or a schedule of it.
+        options: of `keras.optimizers.Adam`.
     """
     if fast.on_tensorflow():
-        return FusedAdam(learning_rate)
-    return keras.optimizers.Adam(learning_rate)
+        return FusedAdam(learning_rate, **options)
+    return keras.optimizers.Adam(learning_rate, **options)
 
 
 @keras.saving.register_keras_serializable(package="segmentation")

@@ -141,8 +141,8 @@ def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Call
     way; tests hold both to the same order of batches.
 
     Args:
-        data: batches (x, y) of arrays, of equal shapes but for the number of pictures; `epoch` is
-            set at the beginning of each epoch.
+        data: batches (x, y) of arrays or tuples of them, of equal shapes but for the number of
+            pictures; `epoch` is set at the beginning of each epoch.
 
     Returns:
         What `fit` takes as `x`, and a list of callbacks for `fit`.
@@ -159,7 +159,10 @@ def feed(data: keras.utils.PyDataset) -> tuple[object, list[keras.callbacks.Call
     def batches():
         return (data[index] for index in range(len(data)))
 
-    signature = tuple(tf.TensorSpec((None, *part.shape[1:]), part.dtype) for part in data[0])
+    def described(part):
+        return tf.TensorSpec((None, *part.shape[1:]), part.dtype)
+
+    signature = keras.tree.map_structure(described, data[0])
     stream = tf.data.Dataset.from_generator(batches, output_signature=signature)
     stream = stream.apply(tf.data.experimental.assert_cardinality(len(data))).prefetch(2)
     options = tf.data.Options()

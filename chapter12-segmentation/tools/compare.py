@@ -3,10 +3,11 @@
     python3 chapter12-segmentation/tools/compare.py fcn segnet unet
     python3 chapter12-segmentation/tools/compare.py all --out /tmp/compare -- --epochs 12
 
-Into the folder of results go `compare.md` and `compare.csv`, a row a network; `compare.png`,
-accuracy against arithmetic; `compare-samples.png`, what each says of the same test pictures; and a
-folder a network with its run. Interrupted, the same command goes on where it was. Steps are timed
-at the end, all networks one after another: for fair times leave the machine alone then.
+Into the folder of results go `compare.md` and `compare.csv`, with what overviews claim and whether
+it holds here (`tools.claims`); `compare.png`, accuracy against arithmetic; `compare-samples.png`,
+what each says of the same test pictures; and a folder a run. Interrupted, the same command goes on
+where it was. Steps and answers are timed at the end, all networks one after another: for fair times
+leave the machine alone then.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
@@ -32,6 +33,7 @@ import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
+from tools.claims import named, verdicts  # noqa: E402
 from utils.drawing import (  # noqa: E402
     MARGIN,
     Text,
@@ -49,11 +51,14 @@ from utils.pictures import resize_labels, resize_picture  # noqa: E402
 
 SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"
 # What each network is trained with; options behind -- come after these. Of one size, as a second
-# one would be compiled for each.
+# one would be compiled for each, and a quarter as wide as its paper has it: from random weights two
+# cores teach 134 million parameters nothing in minutes.
 BUDGET = (
-    "--preset quick --no-grow --height 64 --width 96 --epochs 4 --pictures-per-epoch 300 "
+    "--preset quick --no-grow --height 96 --width 128 --epochs 8 --pictures-per-epoch 500 "
     "--batch-size 4 --optimizer adam --learning-rate 1e-3"
 )
+NARROW = 4  # --narrow of those that no preset makes narrower
+SEEDS = 3  # of the networks that a claim hangs on; the others have one
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
 LABEL = 200  # pixels: the column of names
@@ -62,33 +67,39 @@ BEST = "*-best-iou.weights.h5"
 COLUMNS = {  # of the table: heading and format
     "name": ("network", "{}"),
     "year": ("year", "{}"),
-    "parameters": ("parameters", "{:,}"),
+    "paper_parameters": ("parameters of the paper's", "{:,}"),
+    "parameters": ("parameters as trained", "{:,}"),
     "gmac": ("GMAC a picture", "{:.2f}"),
+    "field": ("field in pixels", "{:.0f}"),
+    "memory": ("GB in training", "{:.1f}"),
     "seconds_a_step": ("seconds a step", "{:.2f}"),
+    "seconds_a_picture": ("seconds an answer", "{:.3f}"),
     "minutes": ("minutes", "{:.1f}"),
-    "chapter_miou": ("chapter mIoU", "{:.4f}"),
-    "dataset_miou": ("dataset mIoU", "{:.4f}"),
-    "pixel_accuracy": ("pixel accuracy", "{:.2%}"),
+    "chapter_miou": ("chapter mIoU", "{:.3f}"),
+    "dataset_miou": ("dataset mIoU", "{:.3f}"),
+    "boundary_f1": ("boundary F1", "{:.3f}"),
+    "pixel_accuracy": ("pixel accuracy", "{:.1%}"),
 }
+SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
 
 
-def compare(names: list[str], options: list[str], out: Path) -> list[dict]:
+def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[dict]:
     """Train and measure the networks that `out` has no results of; draw what there is after each.
 
     Args:
-        names: of `zoo.MODELS`.
+        runs: networks of `zoo.MODELS`, and the seed of each.
         options: of the training, see `BUDGET`.
         out: the folder of results; made if need be.
 
     Returns:
-        A dictionary a network: its name and the columns of the table, or "failed" with the reason.
+        A dictionary a run: name, seed and the columns of the table, or "failed" with the reason.
 
     Raises:
         UserError: the folder has results of other options.
     """
     results = []
-    for name in names:
-        folder = out / name
+    for name, seed in runs:
+        folder = out / folder_of(name, seed)
         folder.mkdir(parents=True, exist_ok=True)
         result = read_result(folder)
         if result and result["options"] != options:
@@ -96,22 +107,38 @@ def compare(names: list[str], options: list[str], out: Path) -> list[dict]:
                 f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
                 "give the same behind --, or another --out."
             )
+        own = options_of(name, seed, options)
         if "dataset_miou" not in result:
-            print(f"{name}:", flush=True)
-            result = {"name": name, "options": options, "minutes": result.get("minutes")}
-            result |= train(name, options, folder) if result["minutes"] is None else {}
+            print(f"{folder.name}:", flush=True)
+            result = {"name": name, "seed": seed, "options": options} | result
+            result.pop("failed", None)
+            result |= train(name, own, folder) if "minutes" not in result else {}
             if "failed" not in result:
-                result |= apart(measure, name, options, folder)
+                result |= apart(measure, name, own, folder)
             write_result(folder, result)
         results.append(result)
         draw_all(results, options, out)
     for result in results:
-        if "failed" not in result and "seconds_a_step" not in result:
-            folder = out / result["name"]
-            result |= apart(time_steps, result["name"], options, folder)
+        name, seed = result["name"], result["seed"]
+        if "failed" not in result and "seconds_a_step" not in result and not seed:
+            own, folder = options_of(name, seed, options), out / folder_of(name, seed)
+            result |= apart(time_steps, name, own, folder)
             write_result(folder, result)
     draw_all(results, options, out)
     return results
+
+
+def folder_of(name: str, seed: int) -> str:
+    """The folder of a run among the results."""
+    return f"{name}-seed{seed}" if seed else name
+
+
+def options_of(name: str, seed: int, options: list[str]) -> list[str]:
+    """The options of a run: those of all, how narrow the network is, the seed."""
+    import zoo
+
+    narrow = [] if zoo.find(name).presets else ["--narrow", str(NARROW)]
+    return [*narrow, *options, "--seed", str(seed)]
 
 
 def read_result(folder: Path) -> dict:
@@ -182,8 +209,9 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from engine.weights import load_weights, read_network
     from evaluation import answer, answering, evaluate, segment_objects
     from fast.folding import fold
-    from metrics import scores
+    from metrics import boundary_scores, scores
     from tools.summary import stages
+    from utils.boundaries import boundary_f1, count_in_trimaps
 
     _, data, _ = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
     [best] = folder.glob(BEST)
@@ -192,9 +220,17 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     load_weights(model, best)
     ask, channels = partial(answer, fold(answering(model))), network.input_shape[2]
     store = open_labels(data, data.test_labels, False)
-    result = scores(evaluate(ask, store, data.workers, channels))
-    result |= {"parameters": model.count_params(), "year": zoo.find(name).year}
-    result |= {"gmac": sum(row["gmac"] for row in stages(model))}
+    boundaries = []
+
+    def see(*maps):
+        boundaries.append((boundary_f1(*maps), count_in_trimaps(*maps)))
+
+    result = scores(evaluate(ask, store, data.workers, channels, see))
+    result["boundary_f1"], result["trimap_mious"] = boundary_scores(*zip(*boundaries, strict=True))
+    entry, rows = zoo.find(name), stages(model)
+    result |= {"year": entry.year, "paper_parameters": entry.parameters}
+    result |= {"parameters": model.count_params(), "gmac": sum(row["gmac"] for row in rows)}
+    result |= {"field": max(row["field"] for row in rows)}
     keys = sample_keys(store.keys)
     pictures = [store.picture(key, channels=channels) for key in keys]
     truths = [resize_labels(store[key], SAMPLE) for key in keys]
@@ -207,11 +243,18 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
 
 
 def time_steps(name: str, options: list[str], folder: Path) -> dict:
-    """Time the steps of a training: "seconds_a_step", the median of those behind the first few."""
+    """Time steps of a training and answers: the median of those behind the first few.
+
+    Returns:
+        "seconds_a_step", "seconds_a_picture", and "memory", the most that the process had, in GB.
+    """
     import_keras()
     from engine.settings import settle
     from engine.trainer import JIT, OPTIMIZERS
     from engine.weights import read_network
+    from evaluation import answer as answer_of
+    from evaluation import answering, segment_batch
+    from fast.folding import fold
     from losses import LOSSES
 
     _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
@@ -224,12 +267,30 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
         batch.append(np.ones(shape[:3], np.float32))
     optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
     model.compile(optimizer=optimizer, loss=LOSSES[run.loss](None), jit_compile=JIT)
+    steps = median_time(lambda: model.train_on_batch(*batch))
+    ask = partial(answer_of, fold(answering(model)))
+    answers = median_time(lambda: segment_batch(ask, batch[0][:1]))
+    return {"seconds_a_step": steps, "seconds_a_picture": answers} | peak_memory()
+
+
+def peak_memory() -> dict:
+    """The most memory that this process had, in GB, as "memory"; nothing on Windows."""
+    try:
+        import resource
+    except ImportError:
+        return {}
+    unit = 2**30 if sys.platform == "darwin" else 2**20  # of bytes on macOS, of KB on Linux
+    return {"memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
+
+
+def median_time(function: Callable[[], object]) -> float:
+    """Seconds that a function takes, called a few times before any counts."""
     times = []
     for _ in range(UNCOUNTED + COUNTED):
         start = time.perf_counter()
-        model.train_on_batch(*batch)
+        function()
         times.append(time.perf_counter() - start)
-    return {"seconds_a_step": statistics.median(times[UNCOUNTED:])}
+    return statistics.median(times[UNCOUNTED:])
 
 
 def training_arguments(name: str, options: list[str], folder: Path):
@@ -248,30 +309,52 @@ def draw_all(results: list[dict], options: list[str], out: Path) -> None:
     failed = [result for result in results if "failed" in result]
     with replace_whole(out / "compare.csv") as unfinished:
         with open(unfinished, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore", lineterminator="\n")
+            columns = ["name", "seed", *list(COLUMNS)[1:]]
+            writer = csv.DictWriter(file, columns, extrasaction="ignore", lineterminator="\n")
             writer.writeheader()
             writer.writerows(done)
     with replace_whole(out / "compare.md") as unfinished:
         unfinished.write_text(table(done, failed, options), encoding="utf-8")
     if done:
-        draw_cost(done, out / "compare.png")
-        draw_samples(done, out)
+        one_each = means(done)
+        draw_cost(one_each, out / "compare.png")
+        draw_samples([result for result in done if not result["seed"]], out)
+
+
+def means(done: Iterable[dict]) -> list[dict]:
+    """A row a network, with the mean scores of its seeds and, as "spread", half of their range."""
+    by_name: dict[str, list[dict]] = {}
+    for result in done:
+        by_name.setdefault(result["name"], []).append(result)
+    rows = []
+    for runs in by_name.values():
+        values = {column: [run[column] for run in runs] for column in SCORES}
+        spread = {column: (max(each) - min(each)) / 2 for column, each in values.items()}
+        row = min(runs, key=lambda run: run["seed"])
+        row = row | {column: statistics.mean(each) for column, each in values.items()}
+        rows.append(row | {"seeds": len(runs), "spread": spread})
+    return rows
 
 
 def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
-    """The Markdown of a comparison, the most accurate network first."""
-    lines = [f"Each network was trained with `{shlex.join(options)}`, and scored on the test"]
-    lines += ["pictures at their own size with the weights that were best on validation.", ""]
-    lines += ["| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
+    """The Markdown of a comparison, the most accurate network first, and of the claims."""
+    lines = [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
+    lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
+    lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
+    lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
-    for result in sorted(done, key=lambda result: -result["dataset_miou"]):
-        cells = [
-            form.format(result[column]) if column in result else "not yet"
-            for column, (_, form) in COLUMNS.items()
-        ]
+    for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
+        cells = []
+        for column, (_, form) in COLUMNS.items():
+            cell = form.format(row[column]) if column in row else "not yet"
+            if row["seeds"] > 1 and column in SCORES:
+                cell += f" ±{form.format(row['spread'][column])}"
+            cells.append(cell)
         lines.append("| " + " | ".join(cells) + " |")
-    lines += [f"\nNot trained: {result['name']}, {result['failed']}" for result in failed]
-    return "\n".join(lines) + "\n"
+    lines += [
+        f"\nNot trained: {folder_of(row['name'], row['seed'])}, {row['failed']}" for row in failed
+    ]
+    return "\n".join(lines) + "\n\n" + verdicts(done, COLUMNS)
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
@@ -325,6 +408,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="networks, or all")
     parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of results")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help=f"runs of the networks that a claim hangs on ({SEEDS}); the others have one",
+    )
     arguments = sys.argv[1:] if arguments is None else arguments
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     args = parser.parse_args(arguments[:cut])
@@ -341,7 +430,10 @@ def main() -> None:
     names = list(zoo.MODELS) if args.names == ["all"] else list(dict.fromkeys(args.names))
     for name in names:
         zoo.find(name)  # before hours of training
-    results = compare(names, args.options, args.out.resolve())
+    runs = [(name, 0) for name in names]
+    claimed = [name for name in names if name in named()]
+    runs += [(name, seed) for seed in range(1, args.seeds) for name in claimed]
+    results = compare(runs, args.options, args.out.resolve())
     print((args.out / "compare.md").read_text(encoding="utf-8"), end="")
     if any("failed" in result for result in results):
         sys.exit(1)

@@ -133,14 +133,16 @@ def needs(step: Step) -> list[Map]:
     )
 
 
-def fixed(model: keras.Model, optimizer: str) -> int:
+def fixed(model: keras.Model, optimizer: str, accumulate: int = 1) -> int:
     """Bytes that do not depend on the batch: weights, their gradients, the optimiser's variables.
 
     Args:
         model: see `picture`.
         optimizer: of `engine.trainer.OPTIMIZERS`.
+        accumulate: batches a step; with more than one their gradients are kept besides.
     """
-    keeper = OPTIMIZERS[optimizer](1e-3)
+    more = {"gradient_accumulation_steps": accumulate} if accumulate > 1 else {}
+    keeper = OPTIMIZERS[optimizer](1e-3, **more)
     keeper.build(model.trainable_variables)
     held = [*model.variables, *model.trainable_variables, *keeper.variables]
     return 4 * sum(math.prod(variable.shape) for variable in held)
@@ -195,7 +197,9 @@ def memory(model: keras.Model, batch: int, optimizer: str, precision: str) -> in
     return fixed(model, optimizer) + batch * picture(model, precision)
 
 
-def check_memory(network: Network, batch: int, optimizer: str, precision: str) -> None:
+def check_memory(
+    network: Network, batch: int, optimizer: str, precision: str, accumulate: int = 1
+) -> None:
     """Refuse a training whose steps do not fit into the GPU, before hours of it have passed.
 
     Where the backend does not tell how much memory it may take, nothing is refused.
@@ -203,7 +207,7 @@ def check_memory(network: Network, batch: int, optimizer: str, precision: str) -
     Args:
         network: of the size at which the training ends.
         batch: pictures a step.
-        optimizer, precision: see `fixed` and `picture`.
+        optimizer, precision, accumulate: see `fixed` and `picture`.
 
     Raises:
         UserError: it does not fit.
@@ -212,7 +216,7 @@ def check_memory(network: Network, batch: int, optimizer: str, precision: str) -
     if limit is None:
         return
     model = network.build()
-    common, each = fixed(model, optimizer), picture(model, precision)
+    common, each = fixed(model, optimizer, accumulate), picture(model, precision)
     if common + batch * each <= limit:
         return
     fits = max(0, limit - common) // each
@@ -225,20 +229,24 @@ def check_memory(network: Network, batch: int, optimizer: str, precision: str) -
 
 
 def print_memory(
-    network: Network, sizes: Sequence[tuple[int, int]], optimizer: str, precision: str
+    network: Network,
+    sizes: Sequence[tuple[int, int]],
+    optimizer: str,
+    precision: str,
+    accumulate: int = 1,
 ) -> None:
     """Print a line for each size: memory of one picture, and the largest batch on each of `CARDS`.
 
     Args:
         network: of any size.
         sizes: (H, W) of the pictures.
-        optimizer, precision: see `fixed` and `picture`.
+        optimizer, precision, accumulate: see `fixed` and `picture`.
 
     Raises:
         UserError: see `picture`.
     """
     models = [network.at(size).build() for size in sizes]
-    common = fixed(models[0], optimizer)
+    common = fixed(models[0], optimizer, accumulate)
     print(
         f"Training with {optimizer} in {precision} takes about {common / 2**30:.2f} GB and so much "
         f"for each picture; the largest batch in the {SHARE:.0%} of a GPU's memory that JAX takes:"

@@ -1,9 +1,16 @@
-"""Networks made of a network that look at a picture in several ways: `--tta`."""
+"""Looking at a picture in several ways: `--tta`."""
+
+from collections.abc import Sequence
+from functools import partial
 
 import keras
 from keras import layers
 
-from evaluation import answering
+from engine.records import LEAST_SIDE, Network
+from evaluation import Answer, answer, answering
+from fast.folding import fold
+
+SCALES = (0.75, 1.0, 1.25)
 
 
 def flip(model: keras.Model) -> keras.Model:
@@ -29,4 +36,46 @@ def flip(model: keras.Model) -> keras.Model:
     return keras.Model(pictures, mean, name=model.name)
 
 
-VIEWS = {"none": lambda model: model, "flip": flip}
+def at_scales(network: Network, model: keras.Model) -> list[keras.Model]:
+    """A network for pictures of each of `SCALES`, all with the same weights.
+
+    Sizes are static, so that each is built anew; each has a copy of the weights.
+
+    Args:
+        network: its record.
+        model: built from it; it is the one of scale 1.
+    """
+    models = []
+    for scale in SCALES:
+        size = tuple(max(LEAST_SIDE, round(side * scale)) for side in network.size)
+        models.append(model if scale == 1 else network.at(size).build())
+        models[-1].set_weights(model.get_weights())
+    return models
+
+
+def mean_answer(
+    models: Sequence[keras.Model], pictures: Sequence, size: tuple[int, int] | None = None
+):
+    """The mean of what several networks say of pictures; see `evaluation.answer`."""
+    return sum(answer(model, pictures, size) for model in models) / len(models)
+
+
+def views(network: Network, model: keras.Model, tta: str) -> Answer:
+    """The answer of a network that looks as `--tta` says.
+
+    With "scales" pictures are brought to several sizes, as by DeepLab and PSPNet: a network knows
+    things at the sizes that it has seen, and larger pictures have finer borders.
+
+    Args:
+        network: its record.
+        model: built from it, with its weights.
+        tta: "none", "flip", "scales" or "flip,scales".
+
+    Returns:
+        As `evaluation.answer` with its network.
+    """
+    models = at_scales(network, model) if "scales" in tta else [model]
+    models = [fold(answering(each)) for each in models]
+    if "flip" in tta:
+        models = [flip(each) for each in models]
+    return partial(mean_answer, models) if models[1:] else partial(answer, *models)

@@ -38,15 +38,15 @@ def _bn_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
-def _through_the_code(x: keras.KerasTensor, head: int) -> keras.KerasTensor:
+def _through_the_code(x: keras.KerasTensor, dense: int) -> keras.KerasTensor:
     """The dense layers of VGG16 as convolutions, and back: (B, h, w, C) -> (B, h, w, C)."""
     _, height, width, filters = x.shape
     missing = [max(SIDE - side, 0) for side in (height, width)]
     frame = [(each // 2, each - each // 2) for each in missing]
     x = layers.ZeroPadding2D(frame, name="fc6_frame")(x)  # 7x7 at least
-    x = Conv2D(head, SIDE, kernel_initializer="he_normal", name="fc6_conv")(x)
+    x = Conv2D(dense, SIDE, kernel_initializer="he_normal", name="fc6_conv")(x)
     x = _bn_relu(x, "fc6")  # (B, h - 6, w - 6, 4096)
-    x = Conv2D(head, 1, kernel_initializer="he_normal", name="fc7_conv")(x)
+    x = Conv2D(dense, 1, kernel_initializer="he_normal", name="fc7_conv")(x)
     x = _bn_relu(x, "fc7")
     # He's normal for a kernel whose inputs are its last axis.
     he = keras.initializers.VarianceScaling(2, mode="fan_out")
@@ -61,16 +61,14 @@ def build_deconvnet(
     *,
     width: int = 64,
     blocks: tuple[int, ...] = CONVOLUTIONS,
-    head: int = 4096,
 ) -> keras.Model:
     """DeconvNet, uncompiled.
 
     Args:
         input_shape: (H, W, channels), any size from 32.
         n_classes: number of classes, the background included.
-        width: filters of the first stage.
+        width: filters of the first stage; "fc6" and "fc7" have 64 times as many.
         blocks: convolutions of each stage of the encoder, and of the decoder.
-        head: width of "fc6" and "fc7".
 
     Returns:
         Model "deconvnet" from raw pictures (B, H, W, channels), 0 to 255 of any type, to
@@ -78,7 +76,7 @@ def build_deconvnet(
     """
     inputs, x = pictures_in(input_shape, multiple=1)
     x, *every = build_vgg16_with_indices(x.shape[1:], width=width, blocks=blocks)(x)
-    x = _through_the_code(x, head)
+    x = _through_the_code(x, 64 * width)
     x = decode(x, every, mirrored(width, blocks), inputs)
     x = layers.Conv2D(n_classes, 1, name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="deconvnet")

@@ -84,7 +84,6 @@ def build_fcn_vgg16(
     at_once: bool = False,
     width: int = 64,
     blocks: tuple[int, ...] = CONVOLUTIONS,
-    head: int = 4096,
 ) -> keras.Model:
     """FCN on VGG16, the paper's.
 
@@ -93,9 +92,8 @@ def build_fcn_vgg16(
         n_classes: number of classes, the background included.
         skips: 0 is FCN-32s, 1 FCN-16s, 2 FCN-8s, 3 FCN-4s, 4 FCN-2s.
         at_once: maps scaled down before they are scored, to learn without a network of fewer skips.
-        width: filters of the first stage of VGG16.
+        width: filters of the first stage of VGG16; its dense layers have 64 times as many.
         blocks: convolutions of each of its stages.
-        head: filters of what were its dense layers.
 
     Returns:
         Model "fcn_vgg16" from (B, H, W, channels) to (B, H, W, n_classes).
@@ -109,7 +107,7 @@ def build_fcn_vgg16(
     x = maps["P5"]  # (B, H/32, W/32, 512)
     for name, kernel in (("fc6", 7), ("fc7", 1)):
         x = Conv2D(
-            head,
+            64 * width,
             kernel,
             padding="same",
             activation="relu",

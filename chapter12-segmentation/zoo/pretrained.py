@@ -124,6 +124,7 @@ def weights_for(
     if name in FIRST:
         values[0] = values[0][:, :, ::-1] / np.float32(SCALE)
     bias = stored.get(name.removesuffix("_bn") + "_conv", ())[1:]
-    if name.endswith("_bn") and [tuple(each.shape) for each in bias] == shapes[:1]:
+    means = name.endswith("_bn") and len(values) == 4  # none where groups are normalised
+    if means and [tuple(each.shape) for each in bias] == shapes[:1]:
         values[2] = values[2] - np.asarray(bias[0], "float32")
     return values

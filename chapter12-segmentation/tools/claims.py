@@ -1,0 +1,113 @@
+"""What overviews say of the networks, and what the measurements of `tools.compare` say of it.
+
+Each claim names two networks of the comparison and what is to differ between them. Two networks
+differ where the means over their seeds lie further apart than the seeds of either of them do.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence of the overviews, as a comparison of two networks.
+
+    Attributes:
+        method: that it is said of.
+        text: what is said.
+        one, other: the networks that decide it.
+        by: the column of the comparison that is looked at.
+        expected: ">" where `one` has more of it, "<" less, "=" where neither does.
+    """
+
+    method: str
+    text: str
+    one: str
+    other: str
+    by: str
+    expected: str = ">"
+
+
+MIOU, EDGES, COST = "dataset_miou", "boundary_f1", "gmac"
+CLAIMS = (
+    Claim("FCN", "no repeated computing of patches", "fcn32s", "sliding-window", COST, "<"),
+    Claim("FCN", "insensitive to detail", "fcn8s", "unet-same", EDGES, "<"),
+    Claim("FCN", "16s is better than 32s", "fcn16s", "fcn32s", MIOU),
+    Claim("FCN", "8s is better than 16s", "fcn8s", "fcn16s", MIOU),
+    Claim("FCN", "4s gains nothing beyond 8s", "fcn4s", "fcn8s", MIOU, "="),
+    Claim("FCN", "2s gains nothing beyond 8s", "fcn2s", "fcn8s", MIOU, "="),
+    Claim("SegNet", "few parameters", "segnet", "fcn8s", "parameters", "<"),
+    Claim("SegNet", "indices keep detail", "segnet", "segnet-without-indices", EDGES),
+    Claim("DeconvNet", "finer detail than FCN", "deconvnet", "fcn8s", EDGES),
+    Claim("U-Net", "valid convolutions cost accuracy", "unet", "unet-same", MIOU, "<"),
+    Claim("UNet++", "more accurate than U-Net", "unetplusplus-l4", "unet-l4", MIOU),
+    Claim(
+        "UNet++", "three levels do nearly as well", "unetplusplus-l3", "unetplusplus-l4", MIOU, "="
+    ),
+    Claim("UNet++", "three levels cost less", "unetplusplus-l3", "unetplusplus-l4", COST, "<"),
+    Claim("DeepLab v1", "maps of 1/8 keep more than of 1/32", "deeplab-v1", "fcn32s", EDGES),
+    Claim(
+        "DeepLab v1", "a wide field with few parameters", "deeplab-v1", "deeplab-v1-7x7", MIOU, "="
+    ),
+    Claim("DeepLab v2", "ASPP catches more scales", "deeplab-v2-vgg16", "deeplab-v1", MIOU),
+    Claim("DeepLab v3", "image pooling helps", "deeplab-v3", "deeplab-v3-without-pooling", MIOU),
+    Claim("DeepLab v3", "multi-grid helps", "deeplab-v3", "deeplab-v3-without-grid", MIOU),
+    Claim("DeepLab v3+", "the decoder recovers detail", "deeplab-v3plus", "deeplab-v3", EDGES),
+    Claim(
+        "RefineNet",
+        "chained pooling sees large regions",
+        "refinenet-resnet50",
+        "refinenet-resnet50-without-pooling",
+        MIOU,
+    ),
+    Claim("PSPNet", "the auxiliary loss helps", "pspnet", "pspnet-without-auxiliary", MIOU),
+    Claim("GCN", "large kernels are more accurate", "gcn", "gcn-k3", MIOU),
+    Claim("GCN", "large kernels are costly", "gcn", "gcn-k3", COST),
+    Claim("FPN", "adding does as well as concatenating", "fpn", "unet-same", MIOU, "="),
+    Claim("CRF as RNN", "recovers boundaries", "crf-rnn", "fcn8s", EDGES),
+)
+WORDS = {">": "more", "<": "less", "=": "no difference"}
+
+
+def named(claims: Iterable[Claim] = CLAIMS) -> list[str]:
+    """The networks that claims hang on, each once."""
+    return list(dict.fromkeys(name for claim in claims for name in (claim.one, claim.other)))
+
+
+def found(one: list[float], other: list[float]) -> str:
+    """Whether there is more in `one`, ">", or less, "<", or "=" where the seeds lie further apart.
+
+    Args:
+        one, other: the same of two networks, a value a seed.
+    """
+    spread = max(max(values) - min(values) for values in (one, other))
+    difference = sum(one) / len(one) - sum(other) / len(other)
+    return "=" if abs(difference) <= spread else ">" if difference > 0 else "<"
+
+
+def verdicts(results: Iterable[Mapping], headings: Mapping[str, tuple[str, str]]) -> str:
+    """A Markdown table of the claims beside what was measured.
+
+    Args:
+        results: rows of the comparison, one for each network and seed.
+        headings: of the columns: what they are called, and their format.
+    """
+    lines = ["| of | it is said | measured | so the claim |", "|---|---|---|---|"]
+    for claim in CLAIMS:
+        heading, form = headings[claim.by]
+        values = {
+            name: [row[claim.by] for row in results if row["name"] == name and claim.by in row]
+            for name in (claim.one, claim.other)
+        }
+        if all(values.values()):
+            shown = [f"{name} {' '.join(map(form.format, each))}" for name, each in values.items()]
+            measured = f"{heading}: {', '.join(shown)}"
+            finding = found(*values.values())
+            verdict = "holds" if finding == claim.expected else f"does not hold: {WORDS[finding]}"
+            if claim.by in (MIOU, EDGES) and min(map(len, values.values())) < 2:
+                verdict = f"is open; with one seed it {verdict}"
+        else:
+            missing = ", ".join(name for name, each in values.items() if not each)
+            measured, verdict = f"{missing} not trained", "is open"
+        lines.append(f"| {claim.method} | {claim.text} | {measured} | {verdict} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,44 @@
+"""What overviews say, held against results."""
+
+import pytest
+
+import zoo
+from tools import claims
+from tools.claims import CLAIMS, Claim, found, verdicts
+from tools.compare import COLUMNS
+
+
+@pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.method}: {claim.text}")
+def test_claims_can_be_decided(claim):
+    assert claim.one in zoo.MODELS and claim.other in zoo.MODELS and claim.one != claim.other
+    assert claim.by in COLUMNS and claim.expected in claims.WORDS
+
+
+def test_a_difference_within_the_spread_is_none():
+    assert found([0.5, 0.6], [0.45, 0.5]) == "="  # 0.075 apart, 0.1 from seed to seed
+    assert found([0.5, 0.6], [0.4, 0.41]) == ">"
+    assert found([0.4], [0.41]) == "<" and found([3], [3]) == "="
+
+
+def lines_of(monkeypatch, rows, expected=">"):
+    monkeypatch.setattr(claims, "CLAIMS", [Claim("A", "is", "a", "b", "dataset_miou", expected)])
+    return verdicts(rows, COLUMNS).split("\n")[2]
+
+
+def rows_of(**values):
+    return [{"name": name, "dataset_miou": value} for name in values for value in values[name]]
+
+
+def test_what_is_said_of_the_claim(monkeypatch):
+    far = rows_of(a=[0.9, 0.91], b=[0.1, 0.11])
+    assert lines_of(monkeypatch, far).endswith("a 0.900 0.910, b 0.100 0.110 | holds |")
+    assert lines_of(monkeypatch, far, "<").endswith("| does not hold: more |")
+    near = rows_of(a=[0.5, 0.6], b=[0.5, 0.61])
+    assert lines_of(monkeypatch, near).endswith("| does not hold: no difference |")
+    assert lines_of(monkeypatch, near, "=").endswith("| holds |")
+
+
+def test_what_was_not_measured_is_open(monkeypatch):
+    assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not trained | is open |")
+    one = lines_of(monkeypatch, rows_of(a=[0.5], b=[0.4]))
+    assert one.endswith("| is open; with one seed it holds |")
