@@ -108,6 +108,18 @@ def predict(model, inputs):
     return keras.tree.map_structure(keras.ops.convert_to_numpy, model(inputs, training=False))
 
 
+def from_corners(maps, factor):
+    """Maps (B, h, w, C), enlarged bilinearly: old value i is at new place factor * i."""
+    for axis in (1, 2):
+        number = maps.shape[axis]
+        places = np.minimum(np.arange(number * factor) / factor, number - 1)
+        before, share = places.astype(int), places % 1
+        after = np.minimum(before + 1, number - 1)
+        share = share.reshape([-1 if place == axis else 1 for place in range(4)])
+        maps = maps.take(before, axis) * (1 - share) + maps.take(after, axis) * share
+    return maps.astype("float32")
+
+
 def random_batch(size=(32, 48), number=2, n_classes=3, seed=0):
     """Pictures (B, H, W, 3) and labels (B, H, W) of noise, uint8."""
     random = np.random.default_rng(seed)

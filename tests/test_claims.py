@@ -5,13 +5,16 @@ import pytest
 import zoo
 from tools import claims
 from tools.claims import CLAIMS, Claim, found, verdicts
-from tools.compare import COLUMNS
+from tools.compare import COLUMNS, MORE
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.method}: {claim.text}")
 def test_claims_can_be_decided(claim):
-    assert claim.one in zoo.MODELS and claim.other in zoo.MODELS and claim.one != claim.other
-    assert claim.by in COLUMNS and claim.expected in claims.WORDS
+    for name, by in ((claim.one, claim.by), (claim.other, claim.other_by or claim.by)):
+        assert name in zoo.MODELS or claims.VARIANTS[name][0] in zoo.MODELS
+        assert by in COLUMNS | MORE
+    assert (claim.one, claim.by) != (claim.other, claim.other_by or claim.by)
+    assert claim.expected in claims.WORDS
 
 
 def test_a_difference_within_the_spread_is_none():
@@ -42,3 +45,15 @@ def test_what_was_not_measured_is_open(monkeypatch):
     assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not trained | is open |")
     one = lines_of(monkeypatch, rows_of(a=[0.5], b=[0.4]))
     assert one.endswith("| is open; with one seed it holds |")
+
+
+def test_a_network_may_be_held_against_itself(monkeypatch):
+    claim = Claim("A", "is", "a", "a", "crf_dataset_miou", ">", "dataset_miou")
+    monkeypatch.setattr(claims, "CLAIMS", [claim])
+    rows = [
+        {"name": "a", "dataset_miou": before, "crf_dataset_miou": after}
+        for before, after in ((0.5, 0.6), (0.52, 0.62))
+    ]
+    line = verdicts(rows, COLUMNS | MORE).split("\n")[2]
+    assert line.endswith("a 0.600 0.620, a 0.500 0.520 | holds |")
+    assert claims.with_crf([claim]) == {"a"}

@@ -3,6 +3,7 @@
 import csv
 import json
 
+import keras
 import numpy as np
 import pytest
 from conftest import make_labels, make_picture, run_script, write_store
@@ -147,6 +148,18 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
 
 
+def test_answers_behind_a_crf_are_scored_where_a_claim_asks(here, options, tmp_path, monkeypatch):
+    def refined(answer, pictures, size=None):  # one class for another
+        return keras.ops.roll(answer(pictures, size), 1, -1)
+
+    monkeypatch.setattr("tools.crf.refined", refined)
+    monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})
+    monkeypatch.setattr(compare, "time_steps", lambda *_: {"seconds_a_step": 1})
+    one, other = compare.compare([("toy", 0), ("toy2", 0)], options, tmp_path)
+    assert 0 <= one["crf_boundary_f1"] <= 1 and one["crf_dataset_miou"] != one["dataset_miou"]
+    assert "crf_dataset_miou" not in other
+
+
 def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path):
     results = compare.compare([("toy", 0), ("toy", 1)], options, tmp_path)
     assert (tmp_path / "toy/result.json").exists() and (tmp_path / "toy-seed1/result.json").exists()
@@ -157,6 +170,8 @@ def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path
 def test_what_no_preset_narrows_is_narrow():
     assert compare.options_of("fcn8s", 2, ["--x"]) == ["--narrow", "4", "--x", "--seed", "2"]
     assert compare.options_of("fcn", 0, ["--x"]) == ["--x", "--seed", "0"]
+    luc = ["--narrow", "4", "--x", "--seed", "0", "--adversarial", "luc"]
+    assert compare.options_of("fcn8s-luc", 0, ["--x"]) == luc
     network, _, _ = settle(compare.training_arguments("fcn", compare.BUDGET.split(), "."))
     assert network.settings["filters"] == 256 // compare.NARROW
 

@@ -10,9 +10,8 @@ import zoo
 from engine.trainer import JIT
 from fast.adam import adam
 from losses import PixelCrossEntropy
-from tools.summary import Reach, macs, reach_after, trace
+from tools.summary import Reach, trace
 from zoo.deeplab_v1 import (
-    EnlargeFromCorners,
     build_atrous_vgg16,
     build_deeplab_v1,
     build_deeplab_v2,
@@ -20,7 +19,6 @@ from zoo.deeplab_v1 import (
 )
 from zoo.deeplab_v3 import ImageNormalization, aspp, build_deeplab_v3, build_deeplab_v3_cascade
 from zoo.deeplab_v3plus import build_deeplab_v3plus, build_deeplab_v3plus_xception
-from zoo.parts import MEANS
 from zoo.pretrained import application_for
 from zoo.resnet_v1 import RESNET50
 from zoo.vgg import build_vgg16
@@ -194,54 +192,6 @@ def test_more_scales_that_say_nothing_change_nothing():
     kernel[:, :, 8:] = 0
     more.get_layer("pre_activation").set_weights([kernel, bias])
     np.testing.assert_allclose(predict(more, pictures), predict(less, pictures), atol=1e-6)
-
-
-# Back to full size
-
-
-def test_old_values_stay_where_their_pixels_are():
-    x = noise(2, 4, 5, 3)
-    found = keras.ops.convert_to_numpy(EnlargeFromCorners(8)(x))
-    assert found.shape == (2, 32, 40, 3)
-    np.testing.assert_allclose(found[:, ::8, ::8], x, atol=1e-6)
-    # On pictures of 8 k + 1 pixels as with aligned corners, of which Keras has none.
-    columns = np.arange(33) / 8
-    for channel in range(3):
-        expected = np.interp(columns, np.arange(5), x[0, 2, :, channel])
-        np.testing.assert_allclose(found[0, 16, :33, channel], expected, atol=1e-6)
-    # A ramp stays one up to the last value, and is level from there.
-    ramp = np.broadcast_to(np.arange(5.0, dtype="float32")[None, None, :, None], (1, 4, 5, 1))
-    expected = np.minimum(np.arange(40) / 8, 4)
-    enlarged = keras.ops.convert_to_numpy(EnlargeFromCorners(8)(ramp))[0, :, :, 0]
-    np.testing.assert_allclose(enlarged, np.tile(expected, (32, 1)), atol=1e-5)
-
-
-def test_enlarging_is_counted_and_written_down():
-    layer, before, after = EnlargeFromCorners(8), (None, 4, 5, 3), (None, 32, 40, 3)
-    layer.build(before)
-    assert macs(layer, before, after) == 4 * 32 * 40 * 3
-    assert reach_after(layer, Reach(100, 8), before, after) == Reach(108, 1)
-    again = EnlargeFromCorners.from_config(layer.get_config())
-    assert again.size == (8, 8) and again.compute_output_shape(before) == after
-
-
-@pytest.mark.parametrize("build", [build_deeplab_v1, build_deeplab_v3])
-def test_an_impulse_comes_back_where_it_was(build):
-    """The picture and all kernels are the same from both sides of the pixel (96, 96)."""
-    keras.utils.set_random_seed(0)
-    settings = VGG | {"head": 8} if build is build_deeplab_v1 else RESNET
-    model = build((193, 193, 3), 3, **settings)
-    for weight in model.trainable_weights:
-        if len(weight.shape) == 4:
-            kernel = keras.ops.convert_to_numpy(weight)
-            weight.assign(kernel + kernel[::-1] + kernel[:, ::-1] + kernel[::-1, ::-1])
-    picture = np.empty((1, 193, 193, 3), "float32")
-    picture[:] = np.asarray(MEANS, "float32")  # zero in the network
-    picture[0, 95:98, 95:98] = 255
-    answer = predict(model, picture)[0]
-    assert np.ptp(answer) > 1e-3
-    for turned in (answer[::-1], answer[:, ::-1]):
-        np.testing.assert_allclose(answer, turned, atol=1e-4)
 
 
 # Version 2

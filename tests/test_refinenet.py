@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import hollow, predict, random_batch
+from conftest import from_corners, hollow, predict, random_batch
 
 import zoo
 from engine.trainer import JIT
@@ -27,10 +27,6 @@ def noise(*shape):
 
 def convolved(x, kernel):
     return keras.ops.convert_to_numpy(keras.ops.conv(x, kernel, padding="same"))
-
-
-def enlarged(x, factor):
-    return predict(keras.layers.UpSampling2D(factor, interpolation="bilinear"), x)
 
 
 def block(function, *shapes, kernels=None):
@@ -143,7 +139,7 @@ def test_the_coarser_map_is_enlarged_and_both_have_the_fewest_channels(coarse_fi
     fine, coarse = noise(1, 8, 12, 3), noise(1, 4, 6, 5)
     paths = [coarse, fine] if coarse_first else [fine, coarse]
     model = block(fusion, *(path.shape[1:] for path in paths), kernels=identity)
-    expected = fine + enlarged(coarse[..., :3], 2)
+    expected = fine + from_corners(coarse[..., :3], 2)
     np.testing.assert_allclose(predict(model, paths), expected, atol=1e-6)
 
 

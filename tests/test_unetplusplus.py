@@ -213,18 +213,6 @@ def test_what_cannot_be_built_or_cannot_learn(settings, complaint, cure):
 # Learning
 
 
-@pytest.mark.parametrize("settings", [{}, {"nodes": "one", "supervised": False}])
-def test_first_loss_is_near_that_of_chance(settings):
-    pictures, labels = random_batch((64, 64), n_classes=4)
-    losses = []
-    for seed in range(5):
-        model = tiny((64, 64), 4, seed, width=8, **settings)
-        outputs = predict(model, pictures)
-        answer = outputs[0] if settings == {} else outputs
-        losses.append(float(PixelCrossEntropy()(labels, answer)))
-    assert np.log(4) - 0.1 < np.mean(losses) < np.log(4) + 0.4
-
-
 def test_one_batch_can_be_learnt_by_heart():
     labels = np.zeros((2, 32, 32), np.uint8)
     labels[0, 8:24, 4:20], labels[1, 16:, 12:28] = 1, 2

@@ -16,7 +16,8 @@ class Claim:
         method: that it is said of.
         text: what is said.
         one, other: the networks that decide it.
-        by: the column of the comparison that is looked at.
+        by: the column of the comparison that is looked at, in `one`.
+        other_by: that of `other`, if it is another.
         expected: ">" where `one` has more of it, "<" less, "=" where neither does.
     """
 
@@ -26,9 +27,16 @@ class Claim:
     other: str
     by: str
     expected: str = ">"
+    other_by: str | None = None
 
 
 MIOU, EDGES, COST = "dataset_miou", "boundary_f1", "gmac"
+CRF_MIOU, CRF_EDGES = "crf_dataset_miou", "crf_boundary_f1"  # behind a dense CRF
+# What is trained otherwise than the networks of the dictionary: their network, and more options.
+VARIANTS = {
+    "fcn8s-luc": ("fcn8s", ["--adversarial", "luc"]),
+    "fcn8s-hung": ("fcn8s", ["--adversarial", "hung"]),
+}
 CLAIMS = (
     Claim("FCN", "no repeated computing of patches", "fcn32s", "sliding-window", COST, "<"),
     Claim("FCN", "insensitive to detail", "fcn8s", "unet-same", EDGES, "<"),
@@ -64,14 +72,24 @@ CLAIMS = (
     Claim("GCN", "large kernels are more accurate", "gcn", "gcn-k3", MIOU),
     Claim("GCN", "large kernels are costly", "gcn", "gcn-k3", COST),
     Claim("FPN", "adding does as well as concatenating", "fpn", "unet-same", MIOU, "="),
+    Claim("dense CRF", "recovers boundaries", "deeplab-v1", "deeplab-v1", CRF_EDGES, ">", EDGES),
+    Claim("dense CRF", "is more accurate", "deeplab-v1", "deeplab-v1", CRF_MIOU, ">", MIOU),
+    Claim("adversary", "Luc's helps", "fcn8s-luc", "fcn8s", MIOU),
+    Claim("adversary", "Hung's helps", "fcn8s-hung", "fcn8s", MIOU),
     Claim("CRF as RNN", "recovers boundaries", "crf-rnn", "fcn8s", EDGES),
 )
+EXACT = (COST, "parameters")  # the same for every seed
 WORDS = {">": "more", "<": "less", "=": "no difference"}
 
 
 def named(claims: Iterable[Claim] = CLAIMS) -> list[str]:
     """The networks that claims hang on, each once."""
     return list(dict.fromkeys(name for claim in claims for name in (claim.one, claim.other)))
+
+
+def with_crf(claims: Iterable[Claim] = CLAIMS) -> set[str]:
+    """The networks of which claims ask what a CRF makes of their answers."""
+    return {claim.one for claim in claims if claim.by in (CRF_MIOU, CRF_EDGES)}
 
 
 def found(one: list[float], other: list[float]) -> str:
@@ -95,19 +113,23 @@ def verdicts(results: Iterable[Mapping], headings: Mapping[str, tuple[str, str]]
     lines = ["| of | it is said | measured | so the claim |", "|---|---|---|---|"]
     for claim in CLAIMS:
         heading, form = headings[claim.by]
-        values = {
-            name: [row[claim.by] for row in results if row["name"] == name and claim.by in row]
-            for name in (claim.one, claim.other)
-        }
-        if all(values.values()):
-            shown = [f"{name} {' '.join(map(form.format, each))}" for name, each in values.items()]
+        sides = [(claim.one, claim.by), (claim.other, claim.other_by or claim.by)]
+        values = [
+            [row[by] for row in results if row["name"] == name and by in row] for name, by in sides
+        ]
+        if all(values):
+            shown = [
+                f"{name} {' '.join(map(form.format, each))}"
+                for (name, _), each in zip(sides, values, strict=True)
+            ]
             measured = f"{heading}: {', '.join(shown)}"
-            finding = found(*values.values())
+            finding = found(*values)
             verdict = "holds" if finding == claim.expected else f"does not hold: {WORDS[finding]}"
-            if claim.by in (MIOU, EDGES) and min(map(len, values.values())) < 2:
+            if claim.by not in EXACT and min(map(len, values)) < 2:
                 verdict = f"is open; with one seed it {verdict}"
         else:
-            missing = ", ".join(name for name, each in values.items() if not each)
+            pairs = zip(sides, values, strict=True)
+            missing = ", ".join(dict.fromkeys(name for (name, _), each in pairs if not each))
             measured, verdict = f"{missing} not trained", "is open"
         lines.append(f"| {claim.method} | {claim.text} | {measured} | {verdict} |")
     return "\n".join(lines) + "\n"

@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
-from tools.claims import named, verdicts  # noqa: E402
+from tools.claims import VARIANTS, named, verdicts, with_crf  # noqa: E402
 from utils.drawing import (  # noqa: E402
     MARGIN,
     Text,
@@ -81,13 +81,18 @@ COLUMNS = {  # of the table: heading and format
     "pixel_accuracy": ("pixel accuracy", "{:.1%}"),
 }
 SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
+# Of the claims alone.
+MORE = {
+    "crf_dataset_miou": ("dataset mIoU, before and behind a CRF", "{:.3f}"),
+    "crf_boundary_f1": ("boundary F1, before and behind a CRF", "{:.3f}"),
+}
 
 
 def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[dict]:
     """Train and measure the networks that `out` has no results of; draw what there is after each.
 
     Args:
-        runs: networks of `zoo.MODELS`, and the seed of each.
+        runs: networks of `zoo.MODELS` or of `tools.claims.VARIANTS`, and the seed of each.
         options: of the training, see `BUDGET`.
         out: the folder of results; made if need be.
 
@@ -133,12 +138,18 @@ def folder_of(name: str, seed: int) -> str:
     return f"{name}-seed{seed}" if seed else name
 
 
+def network_of(name: str) -> str:
+    """The network of a run."""
+    return VARIANTS[name][0] if name in VARIANTS else name
+
+
 def options_of(name: str, seed: int, options: list[str]) -> list[str]:
-    """The options of a run: those of all, how narrow the network is, the seed."""
+    """The options of a run: those of all, how narrow the network is, the seed, its own."""
     import zoo
 
-    narrow = [] if zoo.find(name).presets else ["--narrow", str(NARROW)]
-    return [*narrow, *options, "--seed", str(seed)]
+    narrow = [] if zoo.find(network_of(name)).presets else ["--narrow", str(NARROW)]
+    own = VARIANTS[name][1] if name in VARIANTS else []
+    return [*narrow, *options, "--seed", str(seed), *own]
 
 
 def read_result(folder: Path) -> dict:
@@ -163,7 +174,7 @@ def train(name: str, options: list[str], folder: Path) -> dict:
         Its "minutes", those before an interruption included, or "failed" with the last line that it
         printed.
     """
-    command = [sys.executable, str(SCRIPT), "--train", "--model", name, *options]
+    command = [sys.executable, str(SCRIPT), "--train", "--model", network_of(name), *options]
     command += ["--save-dir", str(folder)]
     if list(folder.glob("*-last.weights.h5")):
         command.append("--resume")
@@ -210,6 +221,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from evaluation import answer, answering, evaluate, segment_objects
     from fast.folding import fold
     from metrics import boundary_scores, scores
+    from tools.crf import refined
     from tools.summary import stages
     from utils.boundaries import boundary_f1, count_in_trimaps
 
@@ -220,14 +232,19 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     load_weights(model, best)
     ask, channels = partial(answer, fold(answering(model))), network.input_shape[2]
     store = open_labels(data, data.test_labels, False)
-    boundaries = []
+    answers = {"": ask} | ({"crf_": partial(refined, ask)} if name in with_crf() else {})
+    result = {}
+    for prefix, each in answers.items():
+        boundaries = []
 
-    def see(*maps):
-        boundaries.append((boundary_f1(*maps), count_in_trimaps(*maps)))
+        def see(*maps, seen=boundaries):
+            seen.append((boundary_f1(*maps), count_in_trimaps(*maps)))
 
-    result = scores(evaluate(ask, store, data.workers, channels, see))
-    result["boundary_f1"], result["trimap_mious"] = boundary_scores(*zip(*boundaries, strict=True))
-    entry, rows = zoo.find(name), stages(model)
+        found = scores(evaluate(each, store, data.workers, channels, see))
+        f1, trimaps = boundary_scores(*zip(*boundaries, strict=True))
+        found |= {"boundary_f1": f1, "trimap_mious": trimaps}
+        result |= {prefix + score: value for score, value in found.items()}
+    entry, rows = zoo.find(network.name), stages(model)
     result |= {"year": entry.year, "paper_parameters": entry.parameters}
     result |= {"parameters": model.count_params(), "gmac": sum(row["gmac"] for row in rows)}
     result |= {"field": max(row["field"] for row in rows)}
@@ -295,7 +312,8 @@ def median_time(function: Callable[[], object]) -> float:
 
 def training_arguments(name: str, options: list[str], folder: Path):
     """The options of a training as `engine.arguments` reads them."""
-    return parse_arguments(["--train", "--model", name, *options, "--save-dir", str(folder)])
+    model = ["--model", network_of(name)]
+    return parse_arguments(["--train", *model, *options, "--save-dir", str(folder)])
 
 
 def sample_keys(keys: list[str]) -> list[str]:
@@ -354,7 +372,7 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     lines += [
         f"\nNot trained: {folder_of(row['name'], row['seed'])}, {row['failed']}" for row in failed
     ]
-    return "\n".join(lines) + "\n\n" + verdicts(done, COLUMNS)
+    return "\n".join(lines) + "\n\n" + verdicts(done, COLUMNS | MORE)
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
@@ -427,9 +445,10 @@ def main() -> None:
     import_keras()
     import zoo
 
-    names = list(zoo.MODELS) if args.names == ["all"] else list(dict.fromkeys(args.names))
+    every = [*zoo.MODELS, *VARIANTS]
+    names = every if args.names == ["all"] else list(dict.fromkeys(args.names))
     for name in names:
-        zoo.find(name)  # before hours of training
+        zoo.find(network_of(name))  # before hours of training
     runs = [(name, 0) for name in names]
     claimed = [name for name in names if name in named()]
     runs += [(name, seed) for seed in range(1, args.seeds) for name in claimed]

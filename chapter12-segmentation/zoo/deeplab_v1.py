@@ -23,8 +23,7 @@ ResNet-101 42,500,160 + 4 (9 * 2048 C + C), and 105,344 moving statistics.
 """
 
 import keras
-import numpy as np
-from keras import layers, ops
+from keras import layers
 
 from fast.layers import Conv2D
 from zoo.parts import pictures_in, probabilities_out
@@ -33,43 +32,6 @@ from zoo.vgg import CONVOLUTIONS
 
 OUTPUT_STRIDE = 8
 RATES = (6, 12, 18, 24)  # ASPP-L; ASPP-S has 2, 4, 8, 12
-
-
-def shares_of(side: int, factor: int) -> np.ndarray:
-    """What each new value of a side takes of each old one: (side * factor, side) float32."""
-    places = np.arange(side * factor) / factor
-    shares = 1 - abs(places.clip(0, side - 1)[:, None] - np.arange(side))
-    return np.maximum(shares, 0).astype("float32")
-
-
-@keras.saving.register_keras_serializable(package="segmentation")
-class EnlargeFromCorners(layers.UpSampling2D):
-    """Bilinear enlargement by s in which old value i lies at new place s i: (B, h, w, C) ->
-    (B, s h, s w, C).
-
-    As in the DeepLabs, whose convolutions and pools of stride 2 are centred on the first of two
-    values: on pictures of k s + 1 pixels "align_corners" is this. Keras' own takes old values to
-    lie in the middle of their s x s, for such maps half a cell too far below and to the right.
-    """
-
-    def __init__(self, size, interpolation: str = "bilinear", **options):
-        super().__init__(size, interpolation=interpolation, **options)
-
-    def call(self, inputs):
-        _, *sides, _ = inputs.shape
-        rows, columns = (
-            ops.cast(shares_of(side, factor), self.compute_dtype)
-            for side, factor in zip(sides, self.size, strict=True)
-        )
-        return ops.einsum("bhwc,mh,nw->bmnc", inputs, rows, columns)
-
-
-def answer_of(
-    inputs: keras.KerasTensor, logits: keras.KerasTensor, factor: int
-) -> keras.KerasTensor:
-    """Class probabilities at the size of the pictures, from logits (B, H'/factor, W'/factor, C)."""
-    logits = EnlargeFromCorners(factor, name="segmentation_enlarge")(logits)
-    return probabilities_out(inputs, logits)
 
 
 def build_atrous_vgg16(
@@ -195,7 +157,7 @@ def build_deeplab_v1(
             for place, (each, strides) in enumerate(finer)
         ]
         x = layers.Concatenate(name="scales")([x, *beside])  # (B, H/8, W/8, 1664)
-    answer = answer_of(inputs, _score(x, n_classes), OUTPUT_STRIDE)
+    answer = probabilities_out(inputs, _score(x, n_classes), OUTPUT_STRIDE, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v1")
 
 
@@ -223,7 +185,8 @@ def build_deeplab_v2(
     backbone = build_resnet_v1(x.shape[1:], width=width, blocks=blocks, output_stride=OUTPUT_STRIDE)
     x = backbone(x)["P5"]  # (B, H/8, W/8, 2048)
     scores = [_score(x, n_classes, n, kernel=3, rate=rate) for n, rate in enumerate(rates, 1)]
-    answer = answer_of(inputs, layers.Add(name="scores_sum")(scores), OUTPUT_STRIDE)
+    scores = layers.Add(name="scores_sum")(scores)  # (B, H/8, W/8, C)
+    answer = probabilities_out(inputs, scores, OUTPUT_STRIDE, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v2")
 
 
@@ -257,5 +220,6 @@ def build_deeplab_v2_vgg16(
         branch = _fc(x, head, f"aspp{number}_fc6", kernel_size=3, dilation_rate=rate)
         branch = _fc(branch, head, f"aspp{number}_fc7", kernel_size=1)
         scores.append(_score(branch, n_classes, number))  # (B, H/8, W/8, C)
-    answer = answer_of(inputs, layers.Add(name="scores_sum")(scores), OUTPUT_STRIDE)
+    scores = layers.Add(name="scores_sum")(scores)  # (B, H/8, W/8, C)
+    answer = probabilities_out(inputs, scores, OUTPUT_STRIDE, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v2_vgg16")

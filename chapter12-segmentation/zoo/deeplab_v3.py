@@ -31,8 +31,7 @@ import keras
 from keras import layers, ops
 
 from fast.layers import BatchNormalization
-from zoo.deeplab_v1 import answer_of
-from zoo.parts import pictures_in
+from zoo.parts import pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 
 RATES = (6, 12, 18)  # at an output stride of 16
@@ -151,7 +150,7 @@ def build_deeplab_v3(
     )
     x = backbone(x)["P5"]  # (B, H/16, W/16, 2048)
     x = aspp(x, 4 * width, output_stride, image_pooling=image_pooling)  # (B, H/16, W/16, 256)
-    answer = answer_of(inputs, classify(x, n_classes), output_stride)
+    answer = probabilities_out(inputs, classify(x, n_classes), output_stride, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v3")
 
 
@@ -201,5 +200,5 @@ def build_deeplab_v3_cascade(
         for block in range(1, blocks[-1] + 1):
             grid = multi_grid[(block - 1) % len(multi_grid)]
             x = _unit(x, f"conv{stage}_block{block}", rate * grid)
-    answer = answer_of(inputs, classify(x, n_classes), output_stride)
+    answer = probabilities_out(inputs, classify(x, n_classes), output_stride, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v3_cascade")

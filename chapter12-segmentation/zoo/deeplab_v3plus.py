@@ -22,9 +22,8 @@ from functools import partial
 import keras
 from keras import layers
 
-from zoo.deeplab_v1 import EnlargeFromCorners, answer_of
 from zoo.deeplab_v3 import EPSILON, MULTI_GRID, aspp, classify, conv_bn_relu
-from zoo.parts import pictures_in
+from zoo.parts import EnlargeFromCorners, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 from zoo.xception import MIDDLE, build_xception, scaled, separable_conv
 
@@ -46,13 +45,14 @@ def _head(
     filters = 4 * width
     x = aspp(x, filters, output_stride, image_pooling=image_pooling, convolve=convolve)
     if not decoder:
-        return answer_of(inputs, classify(x, n_classes), output_stride)
+        logits = classify(x, n_classes)
+        return probabilities_out(inputs, logits, output_stride, from_corners=True)
     x = EnlargeFromCorners(output_stride // 4, name="decoder_enlarge")(x)  # (B, H/4, W/4, 256)
     low_level = conv_bn_relu(low_level, scaled(48, width), "decoder_low_level", kernel=1)
     x = layers.Concatenate(name="decoder_both")([x, low_level])  # (B, H/4, W/4, 304)
     for number in (1, 2):
         x = convolve(x, filters, f"decoder_{number}")
-    return answer_of(inputs, classify(x, n_classes), 4)
+    return probabilities_out(inputs, classify(x, n_classes), 4, from_corners=True)
 
 
 def build_deeplab_v3plus(

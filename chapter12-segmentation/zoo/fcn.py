@@ -14,8 +14,8 @@ Differs from the paper: convolutions are "same", on a picture padded to multiple
 authors have transposed convolutions with fixed bilinear kernels: the same numbers but for half a
 cell along the border, where theirs fade to zero. FCN-4s, -2s and those on a ResNet are not in it.
 
-A cell of a ResNet's map is centred on the first of its pixels, not on their middle, for which the
-resizing takes it: scores lie half a cell too far below and to the right, if nothing learns better.
+A cell of a ResNet's map is centred on the first of its pixels, one of VGG16's on their middle; maps
+are enlarged from there.
 
 Parameters, with C classes: 14,714,688 of VGG16 + fc6 7 * 7 * 512 * 4096 + 4096 + fc7 4096 * 4096
 + 4096 + scores 4096 C + C; and as many skips of 512 C + C, 256 C + C, 128 C + C, 64 C + C.
@@ -28,7 +28,7 @@ from keras import layers
 
 from fast.layers import Conv2D
 from utils.errors import UserError
-from zoo.parts import pictures_in, probabilities_out
+from zoo.parts import EnlargeFromCorners, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 from zoo.vgg import CONVOLUTIONS, build_vgg16
 
@@ -59,6 +59,7 @@ def _fuse(
     n_classes: int,
     skips: int,
     at_once: bool = False,
+    from_corners: bool = False,
 ) -> keras.KerasTensor:
     """Scores of finer maps added to the coarsest: (B, H/32, W/32, any) -> (B, H/s, W/s, C).
 
@@ -67,7 +68,8 @@ def _fuse(
     scores = _score(x, n_classes, "pre_activation")  # the paper's score_fr
     for place in SKIPS[:skips]:
         name = f"skip{place[1:]}"
-        scores = layers.UpSampling2D(2, interpolation="bilinear", name=f"{name}_enlarge")(scores)
+        enlarge = EnlargeFromCorners if from_corners else layers.UpSampling2D
+        scores = enlarge(2, interpolation="bilinear", name=f"{name}_enlarge")(scores)
         skip = maps[place]
         if at_once:
             skip = layers.Rescaling(AT_ONCE[place], name=f"{name}_scale")(skip)
@@ -146,6 +148,6 @@ def build_fcn_resnet(
     check_fcn(skips)
     inputs, x = pictures_in(input_shape, 32)
     maps = build_resnet_v1(x.shape[1:], width=width, blocks=blocks)(x)
-    scores = _fuse(maps["P5"], maps, n_classes, skips)
-    outputs = probabilities_out(inputs, scores, 32 >> skips)
+    scores = _fuse(maps["P5"], maps, n_classes, skips, from_corners=True)
+    outputs = probabilities_out(inputs, scores, 32 >> skips, from_corners=True)
     return keras.Model(inputs, outputs, name="fcn_resnet")

@@ -21,7 +21,7 @@ import keras
 from keras import layers
 
 from utils.errors import UserError
-from zoo.parts import pictures_in, probabilities_out
+from zoo.parts import EnlargeFromCorners, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 
 
@@ -96,7 +96,7 @@ def build_gcn(
     for level in (5, 4, 3, 2, 1, 0):
         stage = f"gcn{level}"
         if scores is not None:
-            enlarge = layers.UpSampling2D(2, interpolation="bilinear", name=f"{stage}_enlarge")
+            enlarge = EnlargeFromCorners(2, name=f"{stage}_enlarge")
             scores = enlarge(scores)  # (B, H/2^level, W/2^level, C)
         if level >= 2:
             finer = large_kernel(maps[f"P{level}"], n_classes, kernel, f"{stage}_kernel")

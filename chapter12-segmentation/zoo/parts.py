@@ -1,7 +1,8 @@
 """What the networks of the zoo begin and end with, and the block that most of them are made of."""
 
 import keras
-from keras import layers
+import numpy as np
+from keras import layers, ops
 
 from fast.layers import BatchNormalization
 
@@ -32,11 +33,42 @@ def pictures_in(
     return inputs, layers.ZeroPadding2D(((0, rows), (0, columns)), name="pad")(x)
 
 
+def shares_of(side: int, factor: int) -> np.ndarray:
+    """What each new value of a side takes of each old one: (side * factor, side) float32."""
+    places = np.arange(side * factor) / factor
+    shares = 1 - abs(places.clip(0, side - 1)[:, None] - np.arange(side))
+    return np.maximum(shares, 0).astype("float32")
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
+class EnlargeFromCorners(layers.UpSampling2D):
+    """Bilinear enlargement by s in which old value i lies at new place s i: (B, h, w, C) ->
+    (B, s h, s w, C).
+
+    For maps of convolutions and pools of stride 2 that are centred on the first of two values, as
+    those of a ResNet: on pictures of k s + 1 pixels "align_corners" is this. Keras' own takes old
+    values to lie in the middle of their s x s, for such maps half a cell too far below and to the
+    right.
+    """
+
+    def __init__(self, size, interpolation: str = "bilinear", **options):
+        super().__init__(size, interpolation=interpolation, **options)
+
+    def call(self, inputs):
+        _, *sides, _ = inputs.shape
+        rows, columns = (
+            ops.cast(shares_of(side, factor), self.compute_dtype)
+            for side, factor in zip(sides, self.size, strict=True)
+        )
+        return ops.einsum("bhwc,mh,nw->bmnc", inputs, rows, columns)
+
+
 def probabilities_out(
     inputs: keras.KerasTensor,
     logits: keras.KerasTensor,
     factor: int = 1,
     name: str = "segmentation",
+    from_corners: bool = False,
 ) -> keras.KerasTensor:
     """Class probabilities at the size of the pictures, from logits of the padded ones.
 
@@ -45,13 +77,15 @@ def probabilities_out(
         logits: (B, H'/factor, W'/factor, C).
         factor: by which they are enlarged, bilinearly between the centres of pixels.
         name: of the last layer; those before it are called `<name>_...`.
+        from_corners: enlarge as `EnlargeFromCorners`.
 
     Returns:
         (B, H, W, C) float32.
     """
     x = logits
     if factor > 1:
-        x = layers.UpSampling2D(factor, interpolation="bilinear", name=f"{name}_enlarge")(x)
+        enlarge = EnlargeFromCorners if from_corners else layers.UpSampling2D
+        x = enlarge(factor, interpolation="bilinear", name=f"{name}_enlarge")(x)
     below, right = x.shape[1] - inputs.shape[1], x.shape[2] - inputs.shape[2]
     x = layers.Cropping2D(((0, below), (0, right)), name=f"{name}_crop")(x)
     # In float32 whatever the precision: probabilities near 0 and 1 need the digits.

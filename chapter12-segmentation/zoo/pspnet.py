@@ -5,8 +5,8 @@ Hengshuang Zhao et al., "Pyramid Scene Parsing Network", 2017. Idea: a map is av
 for on water. A second head, on the stage before the last, is told what is right in training only;
 its loss counts 0.4.
 
-Differs from the paper: the ResNet begins with one 7x7 convolution, not with three of 3x3; resizing
-takes the centres of pixels for their places, not the corners of the map; "same" convolutions keep
+Differs from the paper: the ResNet begins with one 7x7 convolution, not with three of 3x3; bins are
+enlarged between their centres, not between the corners of the map; "same" convolutions keep
 pictures of any size.
 
 A bin of 1x1 is normalised over the pictures of a batch alone: with one picture nothing of it is
@@ -126,9 +126,10 @@ def build_pspnet(
 
     x = pyramid_pooling(maps["P5"])  # (B, H/8, W/8, 4096)
     logits = classify(x, 8 * width, "head", "pre_activation")
-    answer = probabilities_out(inputs, logits, OUTPUT_STRIDE)
+    answer = probabilities_out(inputs, logits, OUTPUT_STRIDE, from_corners=True)
     if not auxiliary:
         return keras.Model(inputs, answer, name="pspnet")
     logits = classify(maps["P4"], 4 * width, "auxiliary", "pre_activation_auxiliary")
-    second = probabilities_out(inputs, logits, OUTPUT_STRIDE, name="auxiliary_segmentation")
+    name = "auxiliary_segmentation"
+    second = probabilities_out(inputs, logits, OUTPUT_STRIDE, name, from_corners=True)
     return DeeplySupervised(inputs, [answer, second], name="pspnet", output_weights=[1, AUXILIARY])

@@ -9,8 +9,8 @@ Figure and published code disagree. This is the code's layout: four pools in a c
 units at the end of every block, where the figure has two and one, with two more units before the
 classifier. Its too are the 3x3 of the classifier, the dropout, and which convolutions have a bias.
 
-Differs from the paper: resizing takes the centres of pixels for their places, not the corners of
-the map, and has its own gradient, where the authors' code lets single values through.
+Differs from the paper: resizing has its own gradient, where the authors' code lets single values
+through.
 
 Parameters of the decoder, for C classes, with 18nn + n in a unit of n channels. At 1/32, n = 512:
 9 * 2048n + 5 (18nn + n) + 4 * 9nn = 42,469,888. At 1/16, 1/8 and 1/4, n = 256: 9n (1024, 512, 256)
@@ -22,7 +22,7 @@ import keras
 from keras import layers
 
 from fast.layers import Conv2D
-from zoo.parts import pictures_in, probabilities_out
+from zoo.parts import EnlargeFromCorners, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 
 ENTRY_UNITS, POOLS, EXIT_UNITS = 2, 4, 3  # of a block, as in the published code
@@ -64,7 +64,7 @@ def fuse(paths: list[keras.KerasTensor], name: str) -> keras.KerasTensor:
         path = _conv(path, filters, f"{name}{number}_conv")
         if factor > 1:
             at = f"{name}{number}_enlarge"
-            path = layers.UpSampling2D(factor, interpolation="bilinear", name=at)(path)
+            path = EnlargeFromCorners(factor, name=at)(path)
         fused.append(path)
     return layers.Add(name=f"{name}_sum")(fused) if len(fused) > 1 else fused[0]
 
@@ -123,4 +123,6 @@ def build_refinenet(
     logits = layers.Conv2D(
         n_classes, 3, padding="same", kernel_initializer=small, name="pre_activation"
     )(x)
-    return keras.Model(inputs, probabilities_out(inputs, logits, 4), name="refinenet")
+    return keras.Model(
+        inputs, probabilities_out(inputs, logits, 4, from_corners=True), name="refinenet"
+    )
