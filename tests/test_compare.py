@@ -150,7 +150,7 @@ def test_seeds_become_a_mean_and_half_their_range():
 
 def test_answers_behind_a_crf_are_scored_where_a_claim_asks(here, options, tmp_path, monkeypatch):
     def refined(answer, pictures, size=None):  # one class for another
-        return keras.ops.roll(answer(pictures, size), 1, -1)
+        return keras.ops.roll(answer(pictures, size), 2, -1)
 
     monkeypatch.setattr("tools.crf.refined", refined)
     monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})

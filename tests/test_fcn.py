@@ -330,6 +330,7 @@ def test_one_batch_can_be_learnt_by_heart(build, steps):
     # Of a ResNet's many small weights Adam's graph takes TensorFlow longer than all of the steps.
     by = adam(1e-2) if build is build_fcn_vgg16 else keras.optimizers.SGD(0.1, momentum=0.9)
     model.compile(by, PixelCrossEntropy(), jit_compile=JIT)
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
     batches = [np.tile(each, (steps, 1, 1, 1)[: each.ndim]) for each in (pictures, labels)]
     model.fit(*batches, batch_size=2, shuffle=False, verbose=0)
     predicted = np.argmax(keras.ops.convert_to_numpy(model(pictures, training=True)), -1)

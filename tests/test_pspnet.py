@@ -126,6 +126,7 @@ def test_it_learns_a_batch_by_heart():
         pictures[number][labels[number] == 2] = (30, 30, 200)
     # As in test_fcn: Adam's graph would take longer than all of the steps.
     model.compile(keras.optimizers.SGD(0.05, momentum=0.9), PixelCrossEntropy(), jit_compile=JIT)
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
     for _ in range(40):
         model.train_on_batch(pictures, labels)
     # With the statistics of the batch: those of prediction have not settled by then.

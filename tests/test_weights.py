@@ -245,7 +245,7 @@ def test_killed_while_saving(tmp_path):
             print(count, flush=True)
     """
     random = np.random.default_rng(0)
-    for _ in range(3):
+    for _ in range(2):
         process = subprocess.Popen(
             [sys.executable, "-c", textwrap.dedent(script)],
             stdout=subprocess.PIPE,
