@@ -55,7 +55,8 @@ class ImageNormalization(BatchNormalization):
         several = ops.shape(x)[0] > 1
         moving = self.moving_mean, self.moving_variance
         batch = ops.moments(x, axes=(0, 1, 2))
-        used = [ops.where(several, new, old) for new, old in zip(batch, moving, strict=True)]
+        pairs = zip(batch, moving, strict=True)
+        used = [ops.where(several, new, ops.convert_to_tensor(old)) for new, old in pairs]
         for old, new in zip(moving, used, strict=True):
             old.assign(old + (new - old) * (1.0 - self.momentum))
         gamma, beta = (ops.cast(each, "float32") for each in (self.gamma, self.beta))
