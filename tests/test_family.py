@@ -45,7 +45,7 @@ def unlike():
 def one_of_each_builder():
     """The first network of every builder."""
     rows = reversed(zoo.MODELS.items())
-    return {entry.builder: name for name, entry in rows}.values()
+    return set({entry.builder: name for name, entry in rows}.values())
 
 
 @pytest.fixture(scope="module", params=one_of_each_file() if ON_JAX else unlike())
@@ -61,15 +61,17 @@ def odd(name):
 
 @pytest.mark.parametrize("name", one_of_each_file() if ON_JAX else zoo.MODELS)
 def test_parameters_do_not_depend_on_the_size(name):
-    for size in (EVEN, ODD):
+    for size in (EVEN, ODD) if name in one_of_each_builder() else (ODD,):
         assert count(lambda size=size: zoo.build(name, (*size, 3), 4, {})) == (
             zoo.MODELS[name].parameters
         )
 
 
 def test_pictures_go_in_and_probabilities_come_out(name, odd):
-    even = tiny(name, EVEN)
-    for model, size in ((odd, ODD), (even, EVEN)):
+    models = [(odd, ODD)]
+    if name in one_of_each_builder() and not ON_JAX:
+        models.append((tiny(name, EVEN), EVEN))
+    for model, size in models:
         assert not model.compiled
         assert model.input_shape == (None, *size, 3)
         pictures, _ = random_batch(size, number=2)
