@@ -103,7 +103,8 @@ class Boundaries:
     def print(self) -> None:
         """Print the scores of the pictures that were seen."""
         f1, mious = boundary_scores(self._f1s, self._matrices)
-        print(f"boundary F1     {f1:.4f}  mean over {len(self._f1s)} pictures")
+        counted = int(np.isfinite(self._f1s).any(-1).sum())  # those that are not void all over
+        print(f"boundary F1     {f1:.4f}  mean over {counted} pictures")
         within = ", ".join(f"{miou:.4f} ({w})" for w, miou in zip(TRIMAPS, mious, strict=True))
         print(f"trimap mIoU     {within} pixels from a border")
 

@@ -166,3 +166,15 @@ def test_evaluation_prints_them(store, capsys):
     printed = capsys.readouterr().out.splitlines()
     assert printed[0] == "boundary F1     1.0000  mean over 7 pictures"
     assert printed[1].startswith("trimap mIoU     1.0000 (1), 1.0000 (2)")
+
+
+def test_pictures_that_are_void_are_not_among_those_of_the_mean(capsys):
+    from evaluation import Boundaries
+
+    labels = np.zeros((8, 8), np.uint8)
+    labels[2:6, 2:6] = 1
+    seen = Boundaries()
+    seen.see(labels, labels, 2)
+    seen.see(np.full((8, 8), 255, np.uint8), labels, 2)
+    seen.print()
+    assert "boundary F1     1.0000  mean over 1 pictures" in capsys.readouterr().out

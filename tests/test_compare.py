@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 
 import keras
 import numpy as np
@@ -174,6 +175,49 @@ def test_what_no_preset_narrows_is_narrow():
     assert compare.options_of("fcn8s-luc", 0, ["--x"]) == luc
     network, _, _ = settle(compare.training_arguments("fcn", compare.BUDGET.split(), "."))
     assert network.settings["filters"] == 256 // compare.NARROW
+
+
+def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
+    for name, time in (("x-run1-best-iou.weights.h5", 1), ("x-best-iou.weights.h5", 2)):
+        (tmp_path / name).touch()
+        os.utime(tmp_path / name, (time, time))
+    assert compare.best_of(tmp_path).name == "x-best-iou.weights.h5"
+
+
+def test_killed_while_it_is_timed_it_is_tried_again(here, options, tmp_path, monkeypatch):
+    time_steps = compare.time_steps
+    monkeypatch.setattr(compare, "time_steps", lambda *_: {"failed": "killed"})
+    [result] = compare.compare([("toy", 0)], options, tmp_path)
+    assert result["failed"] == "killed"
+    monkeypatch.setattr(compare, "time_steps", time_steps)
+    [result] = compare.compare([("toy", 0)], options, tmp_path)
+    assert "failed" not in result and result["seconds_a_step"] > 0
+
+
+def test_with_the_first_seed_failed_another_is_shown(here, options, tmp_path, monkeypatch):
+    train = compare.train
+    failing = {"toy": {"failed": "status 2: error: no memory."}}
+    monkeypatch.setattr(
+        compare,
+        "train",
+        lambda name, own, folder: failing.get(folder.name) or train(name, own, folder),
+    )
+    compare.compare([("toy", 0), ("toy", 1)], options, tmp_path)
+    assert (tmp_path / "compare-samples.png").exists()
+
+
+@pytest.mark.parametrize("words", [["--model", "fcn"], ["--seed=9"], ["--narrow", "8"]])
+def test_what_each_run_has_of_its_own_is_not_given(words, capsys):
+    with pytest.raises(SystemExit):
+        compare.parse(["toy", "--", *words])
+    assert f"{words[0].split('=')[0]} is not to be given behind --" in capsys.readouterr().err
+
+
+def test_results_go_into_a_folder(tmp_path, capsys):
+    (tmp_path / "x").touch()
+    with pytest.raises(SystemExit):
+        compare.parse(["toy", "--out", str(tmp_path / "x")])
+    assert "is a file; name a folder" in capsys.readouterr().err
 
 
 def test_the_command_line():

@@ -10,6 +10,7 @@ from conftest import make_store, run_script, tiny_fcn
 from PIL import Image
 from scipy.spatial.distance import cdist
 
+from engine.arguments import parse_arguments
 from engine.records import Network
 from engine.weights import save_weights
 from evaluation import answer, evaluate
@@ -244,3 +245,20 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.strip() == out
     page = np.array(Image.open(out).convert("RGB"))
     assert page.shape[1] == tool.MARGIN + 4 * (tool.SIDE + tool.MARGIN)
+
+
+def test_a_figure_takes_no_picture_s_place(tmp_path, monkeypatch):
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(picture)
+    before = picture.read_bytes()
+    monkeypatch.setattr("sys.argv", ["crf.py", str(picture), "w.h5", "--out", str(picture)])
+    with pytest.raises(UserError, match="--out"):
+        tool.main()
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize("option", ["--crf", "--tiles"])
+def test_it_goes_with_an_evaluation(option, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--train", option])
+    assert f"{option} goes with --evaluate" in capsys.readouterr().err

@@ -9,6 +9,7 @@ import zoo
 from evaluation import answer
 from fast.folding import fold
 from losses import PixelCrossEntropy
+from tools.memory import picture
 from tools.summary import stages
 
 EVEN, ODD = (64, 96), (33, 47)
@@ -129,3 +130,4 @@ def test_summary_counts_all_of_it(name, odd):
     rows = stages(odd)
     assert sum(row["parameters"] for row in rows) == odd.count_params()
     assert sum(row["gmac"] for row in rows) > 0
+    assert picture(odd, "float32") > 4 * 33 * 47 * CLASSES  # bytes in training

@@ -188,7 +188,7 @@ def test_batches_gathered_are_one_batch_of_as_many_pictures(name):
         keras.utils.set_random_seed(0)
         model = unnormalised(width=8)
         run = Run(optimizer=name, accumulate=accumulate, weight_decay=0.1)
-        optimizer = optimizer_of(run, model, 1e-2, 1)
+        optimizer = optimizer_of(run, model, 1e-2, accumulate)
         model.compile(optimizer, PixelCrossEntropy(), jit_compile=JIT)
         start = values_of(model)
         batch = 8 // accumulate
@@ -203,7 +203,7 @@ def test_batches_gathered_are_one_batch_of_as_many_pictures(name):
 def test_nothing_moves_before_all_batches_are_there():
     model = unnormalised()
     run = Run(optimizer="adam", accumulate=2, weight_decay=0.1)
-    model.compile(optimizer_of(run, model, 0.1, 1), PixelCrossEntropy(), jit_compile=JIT)
+    model.compile(optimizer_of(run, model, 0.1, 2), PixelCrossEntropy(), jit_compile=JIT)
     start = values_of(model)
     for moved in (False, True):
         model.train_on_batch(*random_batch(SIZE))
@@ -367,6 +367,13 @@ def test_a_network_in_groups_may_start_from_one_in_batches(tmp_path, capsys):
     assert "2 layers start from" in capsys.readouterr().out
 
 
+def test_no_more_batches_are_gathered_than_an_epoch_has():
+    model = build_toy((*SIZE, 3), 3)
+    with pytest.raises(UserError, match="an epoch has 4 batches; give --accumulate 4 or less"):
+        optimizer_of(Run(accumulate=5), model, 0.1, steps=4)
+    optimizer_of(Run(optimizer="adam", accumulate=4), model, 0.1, steps=4)
+
+
 # --- narrower networks ----------------------------------------------------------------------------
 
 
@@ -420,3 +427,17 @@ def test_a_narrow_network_is_restored_as_it_is(tmp_path):
         assert decide(*asked, *narrow)[0].settings["width"] == 8
     with pytest.raises(UserError, match="not as narrow as --narrow 2"):
         decide(*asked, "--narrow", 2)
+
+
+@pytest.mark.usefixtures("policy")
+def test_it_is_as_narrow_as_its_own_run_made_it(tmp_path):
+    """The head of fcn has 64 filters with one preset, 256 with another."""
+    small = {"backbone": "resnet8v1", "layers": 1, "filters": 64 // 8}
+    network = Network("fcn", (*SIZE, 3), CLASSES, small)
+    run = {"preset": "quick", "size": list(SIZE), "schedule_epochs": 1}
+    configuration = {"network": network.content(), "data": {}, "run": run}
+    save_weights(network.build(), tmp_path / "a.weights.h5", configuration)
+    asked = ["--evaluate", "--restore-weights", tmp_path / "a.weights.h5", "--narrow"]
+    assert decide(*asked, 8)[0].settings["filters"] == 8
+    with pytest.raises(UserError, match="not as narrow as --narrow 4"):
+        decide(*asked, 4)

@@ -54,6 +54,10 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--tta goes with --evaluate")
     if args.boundary and (args.image_file or not args.evaluate):
         parser.error("--boundary goes with --evaluate of the test pictures")
+    if args.crf and not args.evaluate:
+        parser.error("--crf goes with --evaluate")
+    if args.tiles and not args.evaluate:
+        parser.error("--tiles goes with --evaluate")
     if args.tiles and "scales" in (args.tta or ""):
         parser.error("--tiles has one size: leave out --tta scales")
     if args.narrow and args.filters:

@@ -462,6 +462,7 @@ class Run:
         "with --evaluate: the mean of the answers to a picture and its mirror image (flip), to "
         "other sizes of it (scales), or both; takes as many times as long",
         choices=("none", "flip", "scales", "flip,scales"),
+        metavar="{none,flip,scales,'flip,scales'}",
         default="none",
     )
     tiles: bool = flag(

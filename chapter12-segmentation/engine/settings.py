@@ -234,6 +234,8 @@ def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Net
         if option in said:
             settings[option] = said[option]
     if "narrow" in said:
+        if origin:  # of what its run began with
+            preset = zoo.find(name).presets.get(read_options(origin).get("preset"), {})
         narrow = zoo.narrowed(name, preset, said["narrow"])
         if origin and not narrow.items() <= settings.items():
             raise UserError(

@@ -18,6 +18,7 @@ from engine.transfer import restore, start_from
 from engine.weights import check_numbers
 from fast.adam import adam
 from fast.feed import feed
+from utils.errors import UserError
 from utils.plot_history import draw_curves
 
 OPTIMIZERS = {
@@ -42,7 +43,15 @@ def optimizer_of(
         model: to train, uncompiled.
         rate: of learning, in the first epoch.
         steps: batches of an epoch.
+
+    Raises:
+        UserError: more batches are to be gathered than an epoch has.
     """
+    if run.accumulate > steps:
+        raise UserError(
+            f"--accumulate {run.accumulate}, and an epoch has {steps} batches; give --accumulate "
+            f"{steps} or less."
+        )
     options = {"gradient_accumulation_steps": run.accumulate} if run.accumulate > 1 else {}
     if run.weight_decay:
         options["weight_decay"] = run.weight_decay

@@ -32,6 +32,7 @@ if __name__ == "__main__":  # in place of this folder
 import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
+from engine.records import whole_number  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
 from tools.claims import VARIANTS, named, verdicts, with_crf  # noqa: E402
 from utils.drawing import (  # noqa: E402
@@ -58,6 +59,7 @@ BUDGET = (
     "--batch-size 4 --optimizer adam --learning-rate 1e-3"
 )
 NARROW = 4  # --narrow of those that no preset makes narrower
+OURS = ("--model", "--narrow", "--seed", "--save-dir", "--resume")  # options that vary
 SEEDS = 3  # of the networks that a claim hangs on; the others have one
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
@@ -113,10 +115,10 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
                 "give the same behind --, or another --out."
             )
         own = options_of(name, seed, options)
+        result.pop("failed", None)  # is tried again
         if "dataset_miou" not in result:
             print(f"{folder.name}:", flush=True)
             result = {"name": name, "seed": seed, "options": options} | result
-            result.pop("failed", None)
             result |= train(name, own, folder) if "minutes" not in result else {}
             if "failed" not in result:
                 result |= apart(measure, name, own, folder)
@@ -226,7 +228,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from utils.boundaries import boundary_f1, count_in_trimaps
 
     _, data, _ = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
-    [best] = folder.glob(BEST)
+    best = best_of(folder)
     network = read_network(best)
     model = network.build()
     load_weights(model, best)
@@ -259,6 +261,11 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     return result
 
 
+def best_of(folder: Path) -> Path:
+    """The best weights of a run; older ones are those of a run that was killed early on."""
+    return max(folder.glob(BEST), key=lambda path: path.stat().st_mtime)
+
+
 def time_steps(name: str, options: list[str], folder: Path) -> dict:
     """Time steps of a training and answers: the median of those behind the first few.
 
@@ -266,6 +273,7 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
         "seconds_a_step", "seconds_a_picture", and "memory", the most that the process had, in GB.
     """
     import_keras()
+    from engine.adversarial import oppose
     from engine.settings import settle
     from engine.trainer import JIT, OPTIMIZERS
     from engine.weights import read_network
@@ -275,17 +283,19 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     from losses import LOSSES
 
     _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
-    [best] = folder.glob(BEST)
+    best = best_of(folder)
     network = read_network(best)
     model = network.build()
     shape = (data.batch_size, *network.input_shape)
+    if run.adversarial != "none":
+        model = oppose(model, run.adversarial, run.adversarial_weight, run.seed)
     batch = [np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)]
     if run.loss == "border":  # comes with weights of the pixels
         batch.append(np.ones(shape[:3], np.float32))
     optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
     model.compile(optimizer=optimizer, loss=LOSSES[run.loss](None), jit_compile=JIT)
     steps = median_time(lambda: model.train_on_batch(*batch))
-    ask = partial(answer_of, fold(answering(model)))
+    ask = partial(answer_of, fold(answering(network.build())))
     answers = median_time(lambda: segment_batch(ask, batch[0][:1]))
     return {"seconds_a_step": steps, "seconds_a_picture": answers} | peak_memory()
 
@@ -336,7 +346,7 @@ def draw_all(results: list[dict], options: list[str], out: Path) -> None:
     if done:
         one_each = means(done)
         draw_cost(one_each, out / "compare.png")
-        draw_samples([result for result in done if not result["seed"]], out)
+        draw_samples(one_each, out)
 
 
 def means(done: Iterable[dict]) -> list[dict]:
@@ -401,10 +411,9 @@ def draw_samples(done: list[dict], out: Path) -> None:
     """The same test pictures, their labels, and what each network says of them, a row each."""
     from engine.weights import read_network
 
-    folders = [out / result["name"] for result in done]
+    folders = [out / folder_of(result["name"], result["seed"]) for result in done]
     samples = [np.load(folder / "samples.npy", allow_pickle=False) for folder in folders]
-    [best] = folders[0].glob(BEST)
-    classes = read_network(best).classes
+    classes = read_network(best_of(folders[0])).classes
     rows = [("picture", samples[0][0]), ("labels", samples[0][1])]
     rows += [(result["name"], each[2]) for result, each in zip(done, samples, strict=True)]
     (height, width), pictures, texts = SAMPLE, [], []
@@ -428,7 +437,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of results")
     parser.add_argument(
         "--seeds",
-        type=int,
+        type=whole_number(1),
         default=SEEDS,
         help=f"runs of the networks that a claim hangs on ({SEEDS}); the others have one",
     )
@@ -436,6 +445,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     args = parser.parse_args(arguments[:cut])
     args.options = [*BUDGET.split(), *arguments[cut + 1 :]]
+    for option in OURS:
+        if any(word.split("=")[0] == option for word in args.options):
+            parser.error(f"{option} is not to be given behind --: each run has its own")
+    if args.out.exists() and not args.out.is_dir():
+        parser.error(f"--out {args.out} is a file; name a folder")
     return args
 
 

@@ -32,6 +32,7 @@ from utils.drawing import (  # noqa: E402
     write_page,
 )
 from utils.errors import run as run_main  # noqa: E402
+from utils.files import refuse_replacing  # noqa: E402
 from utils.pictures import read_picture, resize_labels, resize_picture  # noqa: E402
 
 MOST = 640 * 480  # pixels that hear of each other: more of them take too long, and 1 GB a million
@@ -107,6 +108,7 @@ def main() -> None:
     parser.add_argument("weights", type=Path, metavar="WEIGHTS")
     parser.add_argument("--out", type=Path, default=Path("crf.png"), help="the figure")
     args = parser.parse_args()
+    refuse_replacing([args.out], [args.picture, args.weights], "name another file with --out")
     import_keras()
     from engine.weights import load_weights, read_network, read_reading
     from evaluation import answer, answering, segment_batch

@@ -34,7 +34,9 @@ from engine.trainer import OPTIMIZERS
 from fast.devices import gpu_memory
 from tools.summary import Map, Step, walk
 from utils.errors import UserError
+from zoo.crf_rnn import MeanField
 from zoo.pooling import DilatedMaxPooling, MaxPoolingWithIndices, MaxUnpooling
+from zoo.pspnet import AverageBins
 
 SIZES = ((160, 192), (240, 320), (480, 640))  # (H, W) of which the table tells if none is asked
 CARDS = (8, 16, 24, 80)  # GiB
@@ -96,6 +98,7 @@ NEITHER = (
     layers.Resizing,
     layers.AveragePooling2D,
     layers.GlobalAveragePooling2D,
+    AverageBins,
 )
 IN_PLACE = (*INPUT_IN_PLACE, *OUTPUT_IN_PLACE, *NEITHER_IN_PLACE)
 BY_OUTPUT = ("relu", "relu6", "sigmoid", "tanh", "softmax")  # activations of this kind
@@ -123,6 +126,12 @@ def needs(step: Step) -> list[Map]:
         return step.after[1:]
     if isinstance(layer, MaxUnpooling):
         return step.before[1:]
+    if isinstance(layer, MeanField):
+        # Of each iteration the probabilities, and what both filters make of them; the shares of
+        # the lattice's corners.
+        logits, pictures = step.before
+        corners = Map((*pictures.shape[:-1], pictures.shape[-1] + 3))
+        return [corners, *(Map(logits.shape) for _ in range(3 * layer.training_iterations))]
     if isinstance(layer, BOTH):
         return [*step.before, *step.after]
     if isinstance(layer, NEITHER):

@@ -60,9 +60,10 @@ def numbering(
     strides = [0] + [math.prod(map(int, spans[1:axis])) for axis in range(1, d + 1)]
     each = math.prod(map(int, spans[1:]))
     if each * (d + 1) >= LARGEST_KEY:
+        cure = "give smaller pictures" if channels <= 3 else "give --channels 3 or 1"
         raise UserError(
             f"pictures of {channels} channels and {size[0]}x{size[1]} pixels have too many corners "
-            "for CRF-as-RNN; give --channels 3 or 1, or smaller pictures."
+            f"for CRF-as-RNN; {cure}."
         )
     return lowest, np.array(strides, "int32"), each
 
