@@ -34,7 +34,7 @@ JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 
 test: lint ## style and the whole test suite, and every kind of network on JAX
 	$(RUN) -m pytest -n 2 --dist loadfile --durations 15
-	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k 'not parameters and not summary and not folding' $(ON_JAX)
+	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k 'gradient or by_heart' $(ON_JAX)
 
 lint: $(VENV)/installed-dev ## style alone
 	$(RUN) -m ruff check .
