@@ -100,9 +100,13 @@ class Boundaries:
         self._f1s.append(boundary_f1(truth, predicted, n_classes))
         self._matrices.append(count_in_trimaps(truth, predicted, n_classes))
 
+    def scores(self) -> tuple[float, list[float]]:
+        """Boundary F1 and trimap mIoUs of the pictures that were seen."""
+        return boundary_scores(self._f1s, self._matrices)
+
     def print(self) -> None:
         """Print the scores of the pictures that were seen."""
-        f1, mious = boundary_scores(self._f1s, self._matrices)
+        f1, mious = self.scores()
         counted = int(np.isfinite(self._f1s).any(-1).sum())  # those that are not void all over
         print(f"boundary F1     {f1:.4f}  mean over {counted} pictures")
         within = ", ".join(f"{miou:.4f} ({w})" for w, miou in zip(TRIMAPS, mious, strict=True))

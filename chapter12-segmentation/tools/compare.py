@@ -220,12 +220,11 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from engine.session import open_labels
     from engine.settings import settle
     from engine.weights import load_weights, read_network
-    from evaluation import answer, answering, evaluate, segment_objects
+    from evaluation import Boundaries, answer, answering, evaluate, segment_objects
     from fast.folding import fold
-    from metrics import boundary_scores, scores
+    from metrics import scores
     from tools.crf import refined
     from tools.summary import stages
-    from utils.boundaries import boundary_f1, count_in_trimaps
 
     _, data, _ = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
     best = best_of(folder)
@@ -237,13 +236,9 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     answers = {"": ask} | ({"crf_": partial(refined, ask)} if name in with_crf() else {})
     result = {}
     for prefix, each in answers.items():
-        boundaries = []
-
-        def see(*maps, seen=boundaries):
-            seen.append((boundary_f1(*maps), count_in_trimaps(*maps)))
-
-        found = scores(evaluate(each, store, data.workers, channels, see))
-        f1, trimaps = boundary_scores(*zip(*boundaries, strict=True))
+        boundaries = Boundaries()
+        found = scores(evaluate(each, store, data.workers, channels, boundaries.see))
+        f1, trimaps = boundaries.scores()
         found |= {"boundary_f1": f1, "trimap_mious": trimaps}
         result |= {prefix + score: value for score, value in found.items()}
     entry, rows = zoo.find(network.name), stages(model)
@@ -295,9 +290,10 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
     model.compile(optimizer=optimizer, loss=LOSSES[run.loss](None), jit_compile=JIT)
     steps = median_time(lambda: model.train_on_batch(*batch))
+    memory = peak_memory()
     ask = partial(answer_of, fold(answering(network.build())))
     answers = median_time(lambda: segment_batch(ask, batch[0][:1]))
-    return {"seconds_a_step": steps, "seconds_a_picture": answers} | peak_memory()
+    return {"seconds_a_step": steps, "seconds_a_picture": answers} | memory
 
 
 def peak_memory() -> dict:
