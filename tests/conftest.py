@@ -127,6 +127,32 @@ def random_batch(size=(32, 48), number=2, n_classes=3, seed=0):
     return pictures, random.integers(0, n_classes, (number, *size), np.uint8)
 
 
+def learnt_by_heart(model, rate, steps):
+    """The share of right pixels behind `steps` of SGD on four pictures of 32x48 with a block each.
+
+    As training sees them: the statistics of prediction have not settled by then.
+    """
+    import keras
+
+    from losses import PixelCrossEntropy
+
+    pictures, _ = random_batch((32, 48), number=4)
+    labels = np.zeros((4, 32, 48), np.uint8)
+    for number in range(4):  # a block of each of two classes, elsewhere in each picture
+        labels[number, 8:24, 8 * number : 8 * number + 16] = 1 + number % 2
+        pictures[number][labels[number] == 1] = (200, 30, 30)
+        pictures[number][labels[number] == 2] = (30, 30, 200)
+    # Adam's graph would take longer than all of the steps; TensorFlow traces sooner than XLA.
+    jit = keras.backend.backend() == "jax"
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9), PixelCrossEntropy(), jit_compile=jit)
+    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
+    for _ in range(steps):
+        model.train_on_batch(pictures, labels)
+    outputs = model(pictures, training=True)
+    answer = keras.ops.convert_to_numpy(outputs[0] if isinstance(outputs, list) else outputs)
+    return (answer.argmax(-1) == labels).mean()
+
+
 def assert_same(one, other):
     """Two sequences hold the same arrays."""
     for left, right in zip(one, other, strict=True):

@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from conftest import count, hollow, predict, random_batch
+from conftest import count, hollow, learnt_by_heart, predict
 
 import zoo
-from engine.trainer import JIT
-from losses import PixelCrossEntropy
 from tools.summary import stages
 from zoo.fpn import build_fpn, feature_pyramid, semantic_head
 from zoo.resnet_v1 import RESNET50, RESNET101
@@ -180,17 +178,4 @@ def test_a_picture_alone_is_what_it_is_in_a_batch(training):
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_fpn((32, 48, 3), 3, **TINY)
-    pictures, _ = random_batch((32, 48), number=4)
-    labels = np.zeros((4, 32, 48), np.uint8)
-    for number in range(4):  # a block of each of two classes, elsewhere in each picture
-        labels[number, 8:24, 8 * number : 8 * number + 16] = 1 + number % 2
-        pictures[number][labels[number] == 1] = (200, 30, 30)
-        pictures[number][labels[number] == 2] = (30, 30, 200)
-    # As in test_fcn: Adam's graph would take longer than all of the steps.
-    model.compile(keras.optimizers.SGD(0.2, momentum=0.9), PixelCrossEntropy(), jit_compile=JIT)
-    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
-    for _ in range(60):
-        model.train_on_batch(pictures, labels)
-    # With the statistics of the batch: those of prediction have not settled by then.
-    found = keras.ops.convert_to_numpy(model(pictures, training=True))
-    assert (found.argmax(-1) == labels).mean() > 0.9
+    assert learnt_by_heart(model, rate=0.2, steps=60) > 0.9

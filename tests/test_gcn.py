@@ -3,11 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from conftest import count, from_corners, hollow, predict, random_batch
+from conftest import count, from_corners, hollow, learnt_by_heart, predict, random_batch
 
 import zoo
-from engine.trainer import JIT
-from losses import PixelCrossEntropy
 from tools.summary import stages, trace
 from utils.errors import UserError
 from zoo.gcn import build_gcn, large_kernel, refine_boundaries
@@ -207,17 +205,4 @@ def test_scores_of_a_map_are_enlarged_and_added(level):
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_gcn((32, 48, 3), 3, **TINY | {"width": 8})
-    pictures, _ = random_batch((32, 48), number=4)
-    labels = np.zeros((4, 32, 48), np.uint8)
-    for number in range(4):  # a block of each of two classes, elsewhere in each picture
-        labels[number, 8:24, 8 * number : 8 * number + 16] = 1 + number % 2
-        pictures[number][labels[number] == 1] = (200, 30, 30)
-        pictures[number][labels[number] == 2] = (30, 30, 200)
-    # As in test_fcn: Adam's graph would take longer than all of the steps.
-    model.compile(keras.optimizers.SGD(0.05, momentum=0.9), PixelCrossEntropy(), jit_compile=JIT)
-    model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
-    for _ in range(30):
-        model.train_on_batch(pictures, labels)
-    # With the statistics of the batch: those of prediction have not settled by then.
-    found = keras.ops.convert_to_numpy(model(pictures, training=True))
-    assert (found.argmax(-1) == labels).mean() > 0.9
+    assert learnt_by_heart(model, rate=0.05, steps=30) > 0.9

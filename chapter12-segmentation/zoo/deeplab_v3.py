@@ -32,7 +32,7 @@ from keras import layers, ops
 
 from fast.layers import BatchNormalization
 from zoo.parts import pictures_in, probabilities_out
-from zoo.resnet_v1 import RESNET50, build_resnet_v1
+from zoo.resnet_v1 import RESNET50, bottleneck, build_resnet_v1
 
 RATES = (6, 12, 18)  # at an output stride of 16
 MULTI_GRID = (1, 2, 4)
@@ -64,7 +64,16 @@ class ImageNormalization(BatchNormalization):
         return ops.cast(x, self.compute_dtype)
 
 
-def _conv_bn(x, filters: int, name: str, *, kernel: int = 3, rate: int = 1, bn=BatchNormalization):
+def conv_bn_relu(
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    *,
+    kernel: int = 3,
+    rate: int = 1,
+    bn: type[layers.Layer] = BatchNormalization,
+) -> keras.KerasTensor:
+    """As `zoo.parts`, with a rate and the heads' epsilon: (B, h, w, any) -> (B, h, w, filters)."""
     x = layers.Conv2D(
         filters,
         kernel,
@@ -74,12 +83,8 @@ def _conv_bn(x, filters: int, name: str, *, kernel: int = 3, rate: int = 1, bn=B
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    return bn(epsilon=EPSILON, name=f"{name}_bn")(x)
-
-
-def conv_bn_relu(x: keras.KerasTensor, filters: int, name: str, **options) -> keras.KerasTensor:
-    """As that of `zoo.parts`, of any `rate` and `kernel`: (B, h, w, any) -> (B, h, w, filters)."""
-    return layers.Activation("relu", name=f"{name}_relu")(_conv_bn(x, filters, name, **options))
+    x = bn(epsilon=EPSILON, name=f"{name}_bn")(x)
+    return layers.Activation("relu", name=f"{name}_relu")(x)
 
 
 def aspp(
@@ -155,15 +160,6 @@ def build_deeplab_v3(
     return keras.Model(inputs, answer, name="deeplab_v3")
 
 
-def _unit(x: keras.KerasTensor, name: str, rate: int) -> keras.KerasTensor:
-    """A bottleneck block of a ResNet without a stride: (B, h, w, C) -> (B, h, w, C)."""
-    channels = x.shape[-1]
-    y = conv_bn_relu(x, channels // 4, f"{name}_1", kernel=1)
-    y = conv_bn_relu(y, channels // 4, f"{name}_2", rate=rate)
-    y = _conv_bn(y, channels, f"{name}_3", kernel=1)
-    return layers.Activation("relu", name=f"{name}_out")(layers.Add(name=f"{name}_add")([x, y]))
-
-
 def build_deeplab_v3_cascade(
     input_shape: tuple[int, int, int],
     n_classes: int,
@@ -200,6 +196,6 @@ def build_deeplab_v3_cascade(
         rate *= 2
         for block in range(1, blocks[-1] + 1):
             grid = multi_grid[(block - 1) % len(multi_grid)]
-            x = _unit(x, f"conv{stage}_block{block}", rate * grid)
+            x = bottleneck(x, 8 * width, f"conv{stage}_block{block}", rate=rate * grid)
     answer = probabilities_out(inputs, classify(x, n_classes), output_stride, from_corners=True)
     return keras.Model(inputs, answer, name="deeplab_v3_cascade")

@@ -39,8 +39,25 @@ def _conv_bn(x, filters: int, name: str, *, kernel: int = 1, strides: int = 1, r
     return BatchNormalization(epsilon=EPSILON, name=f"{name}_bn")(x)
 
 
-def _block(x: keras.KerasTensor, width: int, name: str, strides: int, rate: int, project: bool):
-    """A bottleneck block: (B, h, w, C) -> (B, h/strides, w/strides, 4 width)."""
+def bottleneck(
+    x: keras.KerasTensor,
+    width: int,
+    name: str,
+    *,
+    strides: int = 1,
+    rate: int = 1,
+    project: bool = False,
+) -> keras.KerasTensor:
+    """A block: (B, h, w, C) -> (B, h/strides, w/strides, 4 width).
+
+    Args:
+        x: the map.
+        width: filters of its first two convolutions.
+        name: its layers are called `<name>_...`.
+        strides: of the first convolution, and of the shortcut.
+        rate: of the 3x3 convolution.
+        project: with a convolution in the shortcut; else C is 4 width.
+    """
     shortcut = _conv_bn(x, 4 * width, f"{name}_0", strides=strides) if project else x
     x = _conv_bn(x, width, f"{name}_1", strides=strides)
     x = layers.Activation("relu", name=f"{name}_1_relu")(x)
@@ -106,6 +123,6 @@ def build_resnet_v1(
             strides = enter if first else 1
             grid = multi_grid[(block - 1) % len(multi_grid)] if stage == 5 else 1
             at = f"conv{stage}_block{block}"
-            x = _block(x, filters, at, strides, rate * grid, project=first)
+            x = bottleneck(x, filters, at, strides=strides, rate=rate * grid, project=first)
         maps[f"P{stage}"] = x
     return keras.Model(inputs, maps, name=name)
