@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from utils.errors import UserError
-from utils.formats.via import Region
+from utils.formats.annotations import Region
 from utils.label_maps.polygons import draw_regions, fill, is_degenerate, outline
 
 # Rows of 24 pixels as numbers, drawn by cv2.fillPoly of OpenCV 5.0.0 into 20 x 24 pixels.
@@ -273,3 +273,70 @@ def test_coordinates_whose_squares_are_no_numbers():
     labels, notes = draw_regions([(rect(-1e308, -1e308, 1.7e308, 1.7e308), 1)], (40, 60))
     assert labels.all() and max(len(note.text) for note in notes) < 60
     draw_regions([(ellipse(1e308, 1e308, 1.7e308, 1.7e308, 0.3), 1)], (40, 60))
+
+
+def rings(*outlines):
+    return Region("rings", {"rings": outlines}, {})
+
+
+def test_rings_cover_the_pixels_whose_centres_they_hold():
+    square = ((2.4, 3.6), (6.6, 3.6), (6.6, 8.4), (2.4, 8.4))  # centres 2.5 to 5.5, 4.5 to 7.5
+    expected = np.zeros((12, 10), np.uint8)
+    expected[4:8, 2:6] = 1
+    expected[4:8, 6] = 1  # 6.5 lies within 6.6
+    np.testing.assert_array_equal(drawn(rings(square), (12, 10)), expected)
+    expected[5:7, 3:5] = 0
+    hole = ((3, 5), (5, 5), (5, 7), (3, 7))
+    np.testing.assert_array_equal(drawn(rings(square, hole), (12, 10)), expected)
+
+
+def test_outlines_between_centres_give_any_map_back():
+    from skimage.measure import find_contours
+
+    random = np.random.default_rng(3)
+    for _ in range(50):
+        mask = random.random((9, 14)) < random.random()
+        outlines = [c[:, ::-1] - 0.5 for c in find_contours(np.pad(mask, 1).astype(float), 0.5)]
+        labels, _ = draw_regions([(rings(*outlines), 1)], mask.shape)
+        np.testing.assert_array_equal(labels, mask)
+
+
+def test_rings_agree_with_a_naive_count_of_crossings():
+    random = np.random.default_rng(4)
+    for _ in range(20):
+        outline = random.uniform(-4, 20, (7, 2))
+        expected = np.zeros((12, 15), np.uint8)
+        for row in range(12):
+            for column in range(15):
+                for (x0, y0), (x1, y1) in zip(outline, np.roll(outline, -1, 0), strict=True):
+                    if (y0 <= row + 0.5) != (y1 <= row + 0.5):
+                        x = x0 + (row + 0.5 - y0) * (x1 - x0) / (y1 - y0)
+                        expected[row, column] ^= x <= column + 0.5
+        labels, _ = draw_regions([(rings(outline), 1)], (12, 15))
+        np.testing.assert_array_equal(labels, expected)
+
+
+@pytest.mark.parametrize("outlines", [(), (((1, 1), (5, 1)),), (((3.1, 3.1), (3.4, 3.1), (3, 3)),)])
+def test_rings_without_a_centre_are_reported_and_skipped(outlines):
+    labels, notes = draw_regions([(rings(*outlines), 1)], (8, 8))
+    assert not labels.any() and kinds(notes) == ["skipped"]
+
+
+def test_a_bitmap_lies_where_it_says_and_is_cut_at_the_border():
+    bitmap = np.array([[1, 0, 1], [0, 1, 1]], bool)
+    region = Region("bitmap", {"x": 4, "y": -1, "bitmap": bitmap}, {})
+    expected = np.zeros((4, 6), np.uint8)
+    expected[0, 5] = 1
+    np.testing.assert_array_equal(drawn(region, (4, 6)), expected)
+    labels, notes = draw_regions([(region, 1)], (4, 4))
+    assert not labels.any() and kinds(notes) == ["skipped"]
+
+
+def test_at_another_size_rings_and_bitmaps_keep_their_places():
+    square = ((2, 3), (7, 3), (7, 9), (2, 9))
+    bitmap = Region("bitmap", {"x": 2, "y": 3, "bitmap": np.ones((6, 5), bool)}, {})
+    for region in (rings(square), bitmap):
+        labels = drawn(region, (12, 10), (36, 20))
+        expected = np.zeros((36, 20), np.uint8)
+        expected[9:27, 4:14] = 1
+        np.testing.assert_array_equal(labels, expected)

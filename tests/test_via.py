@@ -7,15 +7,14 @@ import os
 import pytest
 
 from utils.errors import UserError
-from utils.formats.via import (
+from utils.formats.annotations import (
     Annotation,
     Region,
     class_value,
     filled_attributes,
     find_class_attribute,
-    read_annotations,
-    read_project,
 )
+from utils.formats.via import read_annotations, read_project
 
 POLYGON = {"name": "polygon", "all_points_x": [1, 5.5, 5], "all_points_y": [2, 2, 8]}
 CIRCLE = {"name": "circle", "cx": 4, "cy": 5, "r": 2.5}

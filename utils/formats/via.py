@@ -12,73 +12,17 @@ import csv
 import io
 import math
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from utils.errors import UserError
 from utils.files import open_ordinary
+from utils.formats.annotations import SHAPES, Annotation, Project, Region
 from utils.formats.foreign import refuse_foreign
 from utils.json_text import parse_json
 
-# The numbers that each shape needs, by VIA's names.
-SHAPES = {
-    "polygon": ("all_points_x", "all_points_y"),
-    "polyline": ("all_points_x", "all_points_y"),
-    "rect": ("x", "y", "width", "height"),
-    "circle": ("cx", "cy", "r"),
-    "ellipse": ("cx", "cy", "rx", "ry"),
-    "point": ("cx", "cy"),
-}
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
-CLASS_ATTRIBUTES = ("Name", "name", "class", "label", "type")
 LISTS = ("dropdown", "radio", "checkbox")  # types of attributes that have options
 EXPORT = "in VIA choose Annotation, Export Annotations"
-
-
-@dataclass(frozen=True)
-class Region:
-    """One region of a picture.
-
-    Attributes:
-        shape: a key of `SHAPES`.
-        numbers: coordinates in pixels by VIA's names, lists as tuples; an ellipse also has
-            `theta`, its rotation in radians, clockwise as seen on the screen.
-        attributes: what the annotator entered.
-    """
-
-    shape: str
-    numbers: dict[str, float | tuple[float, ...]]
-    attributes: dict[str, object]
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """The regions of one picture.
-
-    Attributes:
-        file: file name of the picture, with forward slashes.
-        size: bytes of the picture's file, or None when VIA did not know.
-        regions: in the order of drawing.
-    """
-
-    file: str
-    size: int | None
-    regions: tuple[Region, ...]
-
-
-@dataclass(frozen=True)
-class Project:
-    """What an annotation file holds.
-
-    Attributes:
-        annotations: in the order of the file; a picture may occur several times.
-        options: of each region attribute that is a list of choices, the names by the ids that VIA
-            saves with a region; "" for an option without a name. Only a VIA 2 project tells.
-    """
-
-    annotations: list[Annotation]
-    options: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
 def read_annotations(path: Path | str) -> list[Annotation]:
@@ -108,73 +52,6 @@ def read_project(path: Path | str) -> Project:
     except UserError:
         refuse_foreign(path, text)
         raise
-
-
-def filled_attributes(annotations: Iterable[Annotation]) -> list[str]:
-    """The names, sorted, of the region attributes that some region has a value for."""
-    regions = [region for annotation in annotations for region in annotation.regions]
-    present = sorted({name for region in regions for name in region.attributes})
-    return [name for name in present if any(class_value(r, name) is not None for r in regions)]
-
-
-def find_class_attribute(annotations: list[Annotation], wanted: str | None = None) -> str | None:
-    """The name of the region attribute that holds the class.
-
-    Args:
-        wanted: the name when the user gave one; else the first of Name, name, class, label,
-            type (in any letter case) that some region has a value for, else the only attribute.
-
-    Returns:
-        The name, or None when there are no regions.
-
-    Raises:
-        UserError: `wanted` does not occur, or none can be chosen; lists those that occur.
-    """
-    regions = [region for annotation in annotations for region in annotation.regions]
-    if not regions:
-        return None
-    present = sorted({name for region in regions for name in region.attributes})
-    filled = filled_attributes(annotations)
-    if wanted is not None:
-        if wanted in present:
-            return wanted
-        listed = ", ".join(present) or "none at all"
-        raise UserError(
-            f"no region has the attribute {wanted!r}; set --class-attribute to one of: {listed}."
-        )
-    for usual in CLASS_ATTRIBUTES:
-        for name in [n for n in filled if n == usual] or filled:
-            if name.casefold() == usual.casefold():
-                return name
-    if len(filled) == 1:
-        return filled[0]
-    if filled:
-        raise UserError(
-            f"the class could be in any of the attributes {', '.join(filled)}; "
-            "say which with --class-attribute."
-        )
-    raise UserError(
-        "no region names its class; in VIA add a region attribute such as Name and fill it in, or "
-        "say with --class-name of which class all regions are."
-    )
-
-
-def class_value(region: Region, attribute: str) -> str | None:
-    """The class that a region names, or None when it names none or several.
-
-    Text, radio buttons and drop-down lists give a text, check boxes an object such as
-    `{"bottle": true}`; VIA writes "undefined" for a list that was never opened.
-    """
-    value = region.attributes.get(attribute)
-    if isinstance(value, dict):
-        ticked = [name for name, on in value.items() if on in (True, "true")]
-        value = ticked[0] if len(ticked) == 1 else None
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    value = str(value).strip()
-    return value if value not in ("", "undefined") else None
 
 
 def _from_json(path: Path, text: str) -> Project:

@@ -1,7 +1,8 @@
 """Regions to label maps: the chapter's `cv2.fillPoly` without OpenCV, at any output size.
 
 Pixel centres have whole coordinates. A region covers what lies inside its outline by the even-odd
-rule, and the pixels of the outline itself, so a square from 5 to 14 covers 10 x 10 pixels.
+rule, and the pixels of the outline itself, so a square from 5 to 14 covers 10 x 10 pixels. The
+shape "rings" of other programs is another convention, see `utils.formats.annotations`.
 """
 
 import math
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from utils.errors import UserError
-from utils.formats.via import Region
+from utils.formats.annotations import Region
 
 FARTHEST = 1e9  # pixels; coordinates beyond it say nothing, and below it int64 cannot overflow
 OVERFLOWING = 1e100  # squares of larger coordinates, or theirs, are no float64
@@ -63,6 +64,15 @@ def draw_regions(
         name = f"region {number} ({region.shape})"
         if region.shape == "point":
             notes.append(Note("skipped", f"{name} has no area"))
+            continue
+        if region.shape in ("rings", "bitmap"):
+            draw = fill_rings if region.shape == "rings" else fill_bitmap
+            try:
+                drawn = draw(labels, region.numbers, class_id, scale)
+            except ValueError as error:
+                raise UserError(f"{name} {error}; draw it anew with fewer corners.") from error
+            if not drawn:
+                notes.append(Note("skipped", f"{name} holds the centre of no pixel"))
             continue
         with np.errstate(over="ignore"):
             points = np.clip(outline(region, picture_size), -OVERFLOWING, OVERFLOWING)
@@ -179,6 +189,71 @@ def fill(labels: np.ndarray, points: np.ndarray, class_id: int) -> None:
             x, y = _lines(start, end, band.shape)
             inside[y, x] = True
         band[inside] = class_id
+
+
+def fill_rings(labels: np.ndarray, numbers: dict, class_id: int, scale: np.ndarray) -> bool:
+    """Set the pixels of `labels` (H, W) whose centres lie in an odd number of outlines.
+
+    Args:
+        numbers: of a region "rings".
+        scale: (x, y) from the pixels of the outlines to those of `labels`.
+
+    Returns:
+        Whether there were any.
+
+    Raises:
+        ValueError: the outlines cross too many rows, see `MOST_STEPS`; nothing is drawn then.
+    """
+    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in numbers["rings"]]
+    start = np.concatenate([np.zeros((0, 2)), *rings])
+    end = np.concatenate([np.zeros((0, 2)), *(np.roll(ring, -1, axis=0) for ring in rings)])
+    start, end = (np.clip(each * scale - 0.5, -FARTHEST, FARTHEST) for each in (start, end))
+    if not len(start):
+        return False
+    height, width = labels.shape
+    left, top = np.maximum(np.floor(start.min(axis=0)), 0).astype(int)
+    right, bottom = np.minimum(np.ceil(start.max(axis=0)), (width - 1, height - 1)).astype(int)
+    if left > right or top > bottom:
+        return False
+    box = labels[top : bottom + 1, left : right + 1]
+    inside = _holds_centres(start - (left, top), end - (left, top), box.shape)
+    box[inside] = class_id
+    return bool(inside.any())
+
+
+def _holds_centres(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Which pixel centres have an odd number of edges on their left; (H, W) bool. See `_inside`."""
+    height, width = shape
+    upper = np.where(start[:, 1:] <= end[:, 1:], start, end)
+    lower = np.where(start[:, 1:] <= end[:, 1:], end, start)
+    first, behind = (np.clip(np.ceil(each[:, 1]), 0, height).astype(int) for each in (upper, lower))
+    if (behind - first).sum() > MOST_STEPS:
+        raise ValueError(f"has an outline of {(behind - first).sum():,} rows")
+    edge, y = _runs(first, behind - first)
+    step = lower - upper
+    x = upper[edge, 0] + (y - upper[edge, 1]) * step[edge, 0] / step[edge, 1]
+    x = np.clip(np.ceil(x), 0, width).astype(int)  # the first centre on the right of the edge
+    toggles = np.bincount(y * (width + 1) + x, minlength=height * (width + 1)) & 1
+    toggles = toggles.astype(np.uint8).reshape(height, width + 1)
+    return np.bitwise_xor.accumulate(toggles, axis=1)[:, :width].astype(bool)
+
+
+def fill_bitmap(labels: np.ndarray, numbers: dict, class_id: int, scale: np.ndarray) -> bool:
+    """Set the pixels of `labels` (H, W) that a region "bitmap" covers; arguments as `fill_rings`.
+
+    At another size each pixel of `labels` takes what its centre falls on.
+    """
+    bitmap = numbers["bitmap"]
+    places = []
+    for axis, first in ((0, numbers["y"]), (1, numbers["x"])):
+        centres = (np.arange(labels.shape[axis]) + 0.5) / scale[1 - axis]
+        index = np.floor(centres).astype(int) - int(first)
+        within = np.flatnonzero((index >= 0) & (index < bitmap.shape[axis]))
+        places.append((within, index[within]))
+    (rows, y), (columns, x) = places
+    covered = bitmap[np.ix_(y, x)]
+    labels[np.ix_(rows, columns)] = np.where(covered, class_id, labels[np.ix_(rows, columns)])
+    return bool(covered.any())
 
 
 def _near(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

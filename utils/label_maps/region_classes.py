@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, known_classes, named
 from utils.errors import UserError
-from utils.formats.via import (
+from utils.formats.annotations import (
     CLASS_ATTRIBUTES,
     Annotation,
     Project,
