@@ -8,7 +8,7 @@ from PIL import Image
 
 from utils.errors import UserError
 from utils.formats.foreign import FOREIGN, foreign_format, refuse_foreign_folder
-from utils.formats.via import read_annotations
+from utils.formats.projects import read_annotations
 from utils.label_maps.fresh import ensure_labels
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.store import open_labels

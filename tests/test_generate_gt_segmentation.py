@@ -395,7 +395,7 @@ def test_pictures_listed_by_their_web_address(tmp_path, capsys):
     assert store.keys == ["a.jpg", "b c.jpg"]
     assert (store["b c.jpg"] == 2).sum() == 25
     printed = capsys.readouterr().out
-    assert "taken from the folder): 1\n    b c.jpg is https://x.org/p/b%20c.jpg?size=3" in printed
+    assert "taken from this one): 1\n    b c.jpg is https://x.org/p/b%20c.jpg?size=3" in printed
     assert "missing (listed but not in the folder): 2\n    https://x.org/gone.jpg\n" in printed
     assert len(max(printed.splitlines(), key=len)) < 200
     made = path.with_suffix(".npy").stat().st_mtime_ns

@@ -15,7 +15,7 @@ from utils.classes import read_classes
 from utils.errors import UserError
 from utils.files import PROJECT
 from utils.formats.annotations import Region
-from utils.formats.via import read_annotations
+from utils.formats.projects import read_annotations
 from utils.label_maps.polygons import draw_regions
 from utils.render import annotate, camera, meshes, report
 

@@ -14,7 +14,7 @@ from utils.formats.annotations import (
     filled_attributes,
     find_class_attribute,
 )
-from utils.formats.via import read_annotations, read_project
+from utils.formats.projects import read_annotations, read_project
 
 POLYGON = {"name": "polygon", "all_points_x": [1, 5.5, 5], "all_points_y": [2, 2, 8]}
 CIRCLE = {"name": "circle", "cx": 4, "cy": 5, "r": 2.5}

@@ -5,7 +5,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import BinaryIO
@@ -216,17 +216,23 @@ def portable(value: object) -> object:
     return [portable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def fingerprint(path: Path) -> str:
-    """A text, 64 hexadecimal digits, that changes when a file or the masks of a folder change.
+def fingerprint(path: Path, files: Sequence[Path] | None = None) -> str:
+    """A text, 64 hexadecimal digits, that changes when a file or the files of a folder change.
 
-    Of a file the content counts (SHA-256); of masks, which may be many, names, sizes and times.
+    Of a file the content counts (SHA-256); of those of a folder, which may be many, names, sizes
+    and times.
+
+    Args:
+        path: a file or a folder.
+        files: those of the folder that count, sorted; its masks when none are given.
 
     Raises:
         OSError: `path` is missing or cannot be read.
     """
     if path.is_dir():
-        files = sorted(f for f in path.glob("*.*") if f.suffix.lower() in MASK_SUFFIXES)
-        marks = [(f.name, f.stat()) for f in files if f.is_file()]
+        if files is None:
+            files = sorted(f for f in path.glob("*.*") if f.suffix.lower() in MASK_SUFFIXES)
+        marks = [(f.relative_to(path).as_posix(), f.stat()) for f in files if f.is_file()]
         text = repr([(name, mark.st_size, mark.st_mtime_ns) for name, mark in marks]).encode()
         return hashlib.sha256(text).hexdigest()
     with open_ordinary(path) as file:

@@ -20,8 +20,10 @@ from utils.errors import UserError, run
 from utils.files import data_folder, fingerprint, relative
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.listed import (
+    beside_of,
     folder_of_pictures,
     is_address,
+    is_loose,
     key_of,
     listed_finder,
     listed_pictures,
@@ -44,7 +46,7 @@ def make_labels(
     classes_path: Path | str | None = None,
     most_listed: int | None = None,
 ) -> Path:
-    """Make a label store from an annotation file of VIA.
+    """Make a label store from annotations of VIA or another program that `projects.py` lists.
 
     Classes come from `classes.json` beside the annotations or one folder up. When there is none,
     it is written: into the data folder where the annotations lie in a folder of it, else beside
@@ -53,7 +55,7 @@ def make_labels(
     that is missing or unreadable gets no labels; a picture without regions is all background.
 
     Args:
-        annotation_path: any form that `via.read_annotations` reads.
+        annotation_path: a file or a folder that `projects.read_project` reads.
         out: the `.npy`; by default beside the annotations with their stem. A file there that is
             no label store, such as the chapter's pickled one, is kept under another name.
         reading: what is asked by options.
@@ -71,7 +73,7 @@ def make_labels(
     Raises:
         UserError: the annotations cannot be used; names file, place and cure.
     """
-    from utils.formats.via import read_project
+    from utils.formats.projects import files_of, read_project
     from utils.label_maps.index import refuse_losing
     from utils.label_maps.region_classes import classes_of_regions
     from utils.label_maps.scale_of_set import with_scale
@@ -80,24 +82,27 @@ def make_labels(
     from utils.progress import progress as bar
 
     source = Path(annotation_path)
-    out = Path(out) if out else source.with_suffix(".npy")
+    out = Path(out) if out else store_of(source)
     project = read_project(source)
     names = dict.fromkeys(annotation.file for annotation in project.annotations)
     folder = folder_of_pictures(names, source, data_path)
-    place = Path(classes_path) if classes_path else find_classes(source.parent)
+    place = Path(classes_path) if classes_path else find_classes(beside_of(source))
     report = Report()
+    for remark in project.remarks:
+        report.note("values", remark)
     found = classes_of_regions(project, source, reading or Reading(), place, report)
     classes = found.classes
-    pictures = _by_picture(project.annotations, found.ids, folder, report)
+    pictures = by_picture(project.annotations, found.ids, folder, report)
     _find_unlisted(pictures, folder, source, report)
-    listed = [path for path, _ in pictures.values() if path]
-    refuse_losing(out, [source, *([place] if place else []), *listed])
+    listed = [path for path, _, _ in pictures.values() if path]
+    own = files_of(source)
+    refuse_losing(out, [*own, *([place] if place else []), *listed])
     read_as = with_scale(found.reading, [*listed, *pictures_in(folder)], report)
 
     left_out = []  # names of pictures that are missing or unreadable: see `fresh.py`
     made_from = {
         "file": relative(source, out.parent),
-        "fingerprint": fingerprint(source),
+        "fingerprint": fingerprint(source, own),
         "size": size,
         "classes": relative(classes_path, out.parent) if classes_path else None,
         "left_out": left_out,
@@ -115,10 +120,20 @@ def make_labels(
     return out
 
 
+def store_of(source: Path) -> Path:
+    """The label store of an annotation file, or of a folder of them: beside it, of its name."""
+    if source.is_dir():
+        return source.parent / f"{source.resolve().name}.npy"
+    return source.with_suffix(".npy")
+
+
 def _new_place(source: Path, data_path: Path | str | None) -> Path:
     """Where a `classes.json` is written: into a data folder whose sub-folder has the annotations,
-    so that those in its other sub-folders find it, else beside them.
+    so that those in its other sub-folders find it, else beside them; of a folder of annotations
+    beside that.
     """
+    if source.is_dir():
+        return source.resolve().parent / FILE_NAME
     folder = source.resolve().parent
     if data_path and Path(data_path).resolve() == folder.parent:
         return Path(data_path) / FILE_NAME
@@ -132,29 +147,31 @@ def _keep(place: Path, classes: Classes, reading: Reading) -> None:
         write_decisions(place, classes, reading)
 
 
-def _by_picture(
+def by_picture(
     annotations: list, ids: list[list[int | None]], folder: Path, report: Report
-) -> dict[str, tuple[Path | None, list]]:
-    """The picture's file, or None, and (region, class id) pairs by its real or its listed name.
+) -> dict[str, tuple[Path | None, tuple[int, int] | None, list]]:
+    """The picture's file, or None, the size at which it was annotated, or None, and (region, class
+    id) pairs by its real or its listed name.
 
     See `listed_pictures` for what addresses of the web stand for.
     """
     paths = listed_pictures((annotation.file for annotation in annotations), folder)
-    pictures: dict[str, tuple[Path | None, list]] = {}
+    pictures: dict[str, tuple[Path | None, tuple[int, int] | None, list]] = {}
     for annotation, row in zip(annotations, ids, strict=True):
         name, path = annotation.file, paths[annotation.file]
         if path is None:
             key = name if is_address(name) else PurePosixPath(name).as_posix()  # drops "./"
         else:
             key = key_of(path, folder)
-            if is_address(name):
+            if is_loose(name, path, folder):
                 report.note("address", f"{key} is {shorten(name)}")
             if annotation.size and path.stat().st_size != annotation.size:
                 report.note("edited", f"{key} had {annotation.size} bytes")
         if key in pictures:
             report.note("merged", shorten(key))
         drawn = [pair for pair in zip(annotation.regions, row, strict=True) if pair[1] is not None]
-        pictures.setdefault(key, (path, []))[1].extend(drawn)
+        *_, regions = pictures.setdefault(key, (path, annotation.shape, []))
+        regions.extend(drawn)
     return pictures
 
 
@@ -164,7 +181,7 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
     Training and test pictures often share a folder, as the chapter's do; those that another
     annotation file beside `source` lists are only remarked on.
     """
-    from utils.formats.via import read_annotations
+    from utils.formats.projects import SUFFIXES, read_annotations
     from utils.pictures import pictures_in
 
     unlisted = []
@@ -176,7 +193,7 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
     elsewhere, find = {}, listed_finder(folder)
     for other in sorted(source.parent.glob("*.*")) if unlisted else []:
         ours = other.name == FILE_NAME or other.name.endswith(".index.json") or other == source
-        if other.suffix.lower() not in (".json", ".csv") or ours or not other.is_file():
+        if other.suffix.lower() not in SUFFIXES or ours or not other.is_file():
             continue
         try:
             for annotation in read_annotations(other):
@@ -193,7 +210,7 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
 
 
 def _drawn(
-    pictures: dict[str, tuple[Path | None, list]],
+    pictures: dict[str, tuple[Path | None, tuple[int, int] | None, list]],
     folder: Path,
     source: Path,
     reading: Reading,
@@ -210,7 +227,7 @@ def _drawn(
     from utils.pictures import picture_size, same_shape
 
     find = listed_finder(folder)
-    for key, (path, regions) in pictures.items():
+    for key, (path, annotated, regions) in pictures.items():
         if path is None:
             taken = is_address(key) and find(key)
             why = f": {taken.name} may be a picture of another list entry" if taken else ""
@@ -229,8 +246,16 @@ def _drawn(
                 f"{full_size[0]}x{full_size[1]}; choose a size of the same shape."
             )
         note_oddities(report, key, path, reading)
+        if annotated and annotated != full_size:
+            was, now = ("{1} x {0}".format(*shape) for shape in (annotated, full_size))
+            if not same_shape(annotated, full_size):
+                raise UserError(
+                    f"{source}: {shorten(key)} was annotated at {was}, but is {now}; was it turned "
+                    "or cut since? Try --turn raw, or put the picture that was annotated there."
+                )
+            report.note("scaled", f"{key} from {was} to {now}")
         try:
-            labels, notes = draw_regions(regions, full_size, size)
+            labels, notes = draw_regions(regions, annotated or full_size, size or full_size)
         except UserError as error:
             raise UserError(f"{source}, {shorten(key)}: {error}") from error
         for note in notes:
@@ -392,25 +417,26 @@ def _refuse_shared(sources: list[Path]) -> None:
     """
     made: dict[Path, Path] = {}
     for source in sources:
-        other = made.setdefault(source.resolve().with_suffix(".npy"), source)
+        other = made.setdefault(store_of(source.resolve()), source)
         if other.name != source.name:
             raise UserError(
-                f"{other} and {source} would both be made into {source.with_suffix('.npy').name}; "
+                f"{other} and {source} would both be made into {store_of(source).name}; "
                 "rename one of them."
             )
 
 
 def _find_file(name: str, folder: Path) -> Path:
-    """An annotation file in the data folder, or by its path.
+    """An annotation file, or a folder of them, in the data folder, or by its path.
 
     Raises:
-        UserError: it is not there, or is a folder.
+        UserError: it is not there, or is another folder.
     """
     from utils.formats.foreign import refuse_foreign_folder
+    from utils.formats.projects import is_annotations_folder
 
     places = (folder / name, Path(name))
     for source in places:
-        if source.is_file():
+        if source.is_file() or source.is_dir() and is_annotations_folder(source):
             return source
     for source in places:
         if source.is_dir():

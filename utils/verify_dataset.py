@@ -147,7 +147,7 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
         path: what `ensure_labels` was given.
     """
     from utils.formats.index_masks import mask_files, pair
-    from utils.formats.via import read_annotations
+    from utils.formats.projects import read_annotations
 
     source = _source(path)
     if source is None or not source.exists():

@@ -9,11 +9,13 @@ and has its centre at 0.5; a region covers the pixels whose centres it holds: th
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from utils.classes import Classes
 from utils.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 # The numbers that each shape needs: those of VIA by its names, and two of other programs.
 SHAPES = {
@@ -43,7 +45,7 @@ class Region:
     """
 
     shape: str
-    numbers: dict[str, float | tuple | np.ndarray]
+    numbers: dict[str, "float | tuple | np.ndarray"]
     attributes: dict[str, object]
     void: bool = False
 
@@ -73,14 +75,15 @@ class Project:
         annotations: in the order of the file; a picture may occur several times.
         options: of each region attribute that is a list of choices, the names by the ids that VIA
             saves with a region; "" for an option without a name. Only a VIA 2 project tells.
-        classes: those that the file lists, background first; None when it lists none. Regions name
-            them by the attribute "class".
+        classes: those that the file lists, background first; None when it lists none.
+        class_attribute: that regions name their class by; None where annotators choose it.
         remarks: sentences on what was read otherwise than it stands there.
     """
 
     annotations: list[Annotation]
     options: dict[str, dict[str, str]] = field(default_factory=dict)
     classes: Classes | None = None
+    class_attribute: str | None = None
     remarks: tuple[str, ...] = ()
 
 

@@ -15,9 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import open_ordinary
 from utils.formats.annotations import SHAPES, Annotation, Project, Region
-from utils.formats.foreign import refuse_foreign
 from utils.json_text import parse_json
 
 COLUMNS = ("filename", "file_size", "region_count", "region_shape_attributes", "region_attributes")
@@ -25,41 +23,23 @@ LISTS = ("dropdown", "radio", "checkbox")  # types of attributes that have optio
 EXPORT = "in VIA choose Annotation, Export Annotations"
 
 
-def read_annotations(path: Path | str) -> list[Annotation]:
-    """The annotations of `read_project`."""
-    return read_project(path).annotations
-
-
-def read_project(path: Path | str) -> Project:
+def read_via(path: Path, text: str, content: object) -> Project:
     """Read an annotation file of any of VIA's forms; the form is found from the content.
 
+    Args:
+        path: of the file, for messages.
+        text: that it holds.
+        content: of its JSON; None where it is no JSON.
+
     Raises:
-        UserError: the file is missing, is of none of the forms, or lacks something; names the
-            file, the place in it and what was expected, or the program that it is from.
+        UserError: it is of none of the forms, or lacks something; names the file, the place in it
+            and what was expected.
     """
-    path = Path(path)
-    try:
-        with open_ordinary(path) as file:
-            text = file.read().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; {EXPORT}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable as UTF-8 text ({error}); {EXPORT}.") from error
-    try:
-        if text.lstrip().startswith(("{", "[")):
-            return _from_json(path, text)
-        return Project(_from_csv(path, text))
-    except UserError:
-        refuse_foreign(path, text)
-        raise
+    return Project(_from_csv(path, text)) if content is None else _from_json(path, content)
 
 
-def _from_json(path: Path, text: str) -> Project:
+def _from_json(path: Path, content: object) -> Project:
     """What any of the JSON forms holds."""
-    try:
-        content = parse_json(text)
-    except ValueError as error:
-        raise UserError(f"{path} is not whole JSON ({error}); {EXPORT} again.") from error
     if isinstance(content, dict) and "_via_img_metadata" in content:
         entries, place = content["_via_img_metadata"], f"{path}: _via_img_metadata"
     else:

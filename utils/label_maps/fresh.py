@@ -12,7 +12,7 @@ from utils.files import fingerprint
 from utils.formats.foreign import refuse_foreign_folder
 from utils.generate_gt_segmentation import make_labels
 from utils.label_maps.from_masks import make_labels_from_masks
-from utils.label_maps.listed import listed_pictures
+from utils.label_maps.listed import beside_of, listed_pictures
 from utils.label_maps.report import LISTED
 from utils.label_maps.turns import making
 from utils.reading import Reading, agree, read_reading
@@ -50,6 +50,7 @@ def ensure_labels(
         UserError: there is nothing to open or to make it from, it cannot be used, or what is asked
             contradicts what was decided for the data folder.
     """
+    from utils.formats.projects import SUFFIXES
     from utils.label_maps.store import open_labels
 
     path, asked = Path(path), reading or Reading()
@@ -57,7 +58,7 @@ def ensure_labels(
     if os.path.isdir(path):
         source, out = path, path.resolve().with_name(path.resolve().name + ".npy")
     elif is_npy or not os.path.isfile(path):
-        named = path.suffix.lower() in (".json", ".csv")  # as annotations, though they are missing
+        named = path.suffix.lower() in SUFFIXES  # as annotations, though they are missing
         source = path if named else _source_of(path, pictures)
         out = path.with_suffix(".npy") if named else path
     else:
@@ -87,14 +88,23 @@ def is_there(path: Path) -> bool:
         return True
 
 
+def _is_of_masks(source: Path) -> bool:
+    """Whether labels are made from masks: from a folder that holds no annotations."""
+    from utils.formats.projects import is_annotations_folder
+
+    return os.path.isdir(source) and not is_annotations_folder(source)
+
+
 def _source_of(path: Path, pictures: Path | None = None) -> Path | None:
     """What a `.npy` was made from by its index, else what has its stem; None when neither is.
 
     Raises:
         UserError: what the index names lies elsewhere.
     """
+    from utils.formats.projects import SUFFIXES
+
     stem = path.with_suffix("")
-    candidates = [path.with_suffix(".json"), path.with_suffix(".csv"), stem]
+    candidates = [*(path.with_suffix(suffix) for suffix in SUFFIXES), stem]
     try:
         made_from = _made_from(path)
     except UserError:  # it is damaged
@@ -159,7 +169,8 @@ def _is_stale(out: Path, source: Path, asked: Reading, pictures: Path | None) ->
         return True
     current = agree(asked, read_reading(place), place or FILE_NAME)
     made = index.reading
-    if os.path.isdir(source):  # what was decided of annotations is nothing to masks
+    if _is_of_masks(source):
+        # What was decided of annotations is nothing to masks.
         return made is None or any(getattr(current, n) != getattr(made, n) for n in OF_MASKS)
     return current != made
 
@@ -178,8 +189,10 @@ def _refuse_other(out: Path, source: Path, other: Path) -> None:
 
 
 def _fingerprint(source: Path) -> str:
+    from utils.formats.projects import files_of
+
     try:
-        return fingerprint(source)
+        return fingerprint(source, None if _is_of_masks(source) else files_of(source))
     except OSError as error:
         raise UserError(
             f"{source} cannot be read ({error}); put an ordinary file there."
@@ -213,7 +226,8 @@ def _has_come(index: "Index", out: Path, source: Path, pictures: Path | None) ->
     folder = _place_of(out, index.folder, pictures)
     if not os.path.isdir(folder):
         return False
-    if os.path.isdir(source):  # of masks, which know the stems of their pictures only
+    if _is_of_masks(source):
+        # Of masks, which know the stems of their pictures only.
         masks = mask_files(source, folder)
         own = {path.resolve() for path in masks}  # which may lie among the pictures
         others = [path for path in pictures_in(folder) if path.resolve() not in own]
@@ -263,14 +277,14 @@ def _make_again(
         "classes_path": classes_path,
         "most_listed": LISTED,
     }
-    if os.path.isdir(source):
+    if _is_of_masks(source):
         try:
             make_labels_from_masks(source, out, data_path=folder, **common)
         except UserError:
             refuse_foreign_folder(source)
             raise
         return
-    if pictures and (folder is None or folder.resolve() == source.resolve().parent):
+    if pictures and (folder is None or folder.resolve() == beside_of(source).resolve()):
         folder = pictures  # beside the annotations they are found as well
     size = made_from.get("size")
     make_labels(source, out, data_path=folder, size=tuple(size) if size else None, **common)

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 from utils.errors import UserError
 
 # A scheme such as http: or data:, of two letters at least, as C: is a drive.
+IMAGES = ("images", "JPEGImages", "img")  # of COCO's and YOLO's exports, VOC, Supervisely
 ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+:")
 
 
@@ -27,7 +28,8 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
     Returns:
         A function of a name that returns the path of a file, found as `pictures.find_picture`
         finds it, or None. Of an address its file name counts, with %20 and the like replaced or
-        as it is. It raises `UserError` for a name that leaves the folder.
+        as it is; so does that of a path that does not lead to a picture, as it did where it was
+        annotated. It raises `UserError` for a name that leaves the folder to another picture.
     """
     from utils.pictures import picture_finder
 
@@ -35,7 +37,13 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
 
     def find_listed(name: str) -> Path | None:
         if not is_address(name):
-            return find(name)
+            last = re.split(r"[/\\]", name)[-1]
+            try:
+                return find(name) or (find(last) if last != name else None)
+            except UserError:
+                if last in ("", ".", "..") or not (path := find(last)):
+                    raise
+                return path
         for candidate in _file_names(name):
             path = find(candidate)
             if path:
@@ -48,8 +56,9 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
 def listed_pictures(names: Iterable[str], folder: Path | str) -> dict[str, Path | None]:
     """The pictures in `folder` that listed names stand for; None for those that are not there.
 
-    Where an address and another name would stand for one file it is not that of the address: it
-    may be another picture, of the same name on another server.
+    Where a name that is taken for its last part, as that of an address, and another name would
+    stand for one file it is not that of the former: it may be another picture, of the same name on
+    another server or in another folder.
 
     Raises:
         UserError: a name leaves the folder.
@@ -57,7 +66,18 @@ def listed_pictures(names: Iterable[str], folder: Path | str) -> dict[str, Path 
     find = listed_finder(folder)
     paths = {name: find(name) for name in names}
     count = Counter(path for path in paths.values() if path is not None)
-    return {n: None if is_address(n) and count[path] > 1 else path for n, path in paths.items()}
+    return {
+        name: None if count[path] > 1 and is_loose(name, path, folder) else path
+        for name, path in paths.items()
+    }
+
+
+def is_loose(name: str, path: Path | None, folder: Path | str) -> bool:
+    """Whether a picture was found by the last part of a listed name alone."""
+    if path is None or is_address(name):
+        return is_address(name)
+    parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
+    return len(parts) != len(Path(key_of(path, folder)).parts)
 
 
 def key_of(path: Path, folder: Path | str) -> str:
@@ -72,26 +92,35 @@ def folder_of_pictures(
 
     Where the annotations lie in the data folder, what is beside them goes first: `train/x.json`
     means `train/a.jpg`, should there be another `a.jpg` in the data folder. Annotations from
-    elsewhere go after it.
+    elsewhere go after it. Last come folders beside the annotations in which programs put pictures:
+    `images`, and for `annotations/instances_train2017.json` `images/train2017` or `train2017`.
 
     Args:
         names: as they are listed.
-        source: the annotation file.
+        source: the annotation file, or the folder of them.
         data_folder: that the user named.
 
     Returns:
-        The first that holds any of the pictures; the data folder when neither does.
+        The first that holds any of the pictures; when none does the data folder, or what is beside
+        the annotations.
     """
-    beside = source.parent
-    if data_folder is None or Path(data_folder).resolve() == beside.resolve():
-        return Path(data_folder or beside)
-    folder = Path(data_folder)
+    beside = beside_of(source)
+    folder = Path(data_folder or beside)
     within = beside.resolve().is_relative_to(folder.resolve())
     names = list(names)
-    for place in (beside, folder) if within else (folder, beside):
-        if place.is_dir() and _holds_any(place, names):
-            return place
-    return folder
+    part = source.stem.removeprefix("instances_")
+    images = [place / name for place in (beside, beside.parent) for name in IMAGES]
+    images += [place / part for place in (*images, beside, beside.parent)]
+    places = [*((beside, folder) if within else (folder, beside)), *images]
+    places = [place for place in places if place.is_dir()]
+    holding = [place for place in places if _holds_any(place, names, False)]
+    holding += [place for place in places if _holds_any(place, names, True)]
+    return holding[0] if holding else folder
+
+
+def beside_of(source: Path) -> Path:
+    """The folder of an annotation file; a folder of annotations is it itself."""
+    return source if source.is_dir() else source.parent
 
 
 def shorten(name: str) -> str:
@@ -99,12 +128,13 @@ def shorten(name: str) -> str:
     return name if len(name) <= 120 else f"{name[:100]}... ({len(name)} characters)"
 
 
-def _holds_any(folder: Path, names: list[str]) -> bool:
-    """Whether any of the names is that of a file in the folder."""
+def _holds_any(folder: Path, names: list[str], loosely: bool) -> bool:
+    """Whether any of the names is that of a file in the folder; or, loosely, its last part is."""
     find = listed_finder(folder)
     for name in names:
         try:
-            if find(name):
+            path = find(name)
+            if path and (loosely or is_address(name) or not is_loose(name, path, folder)):
                 return True
         except UserError:  # it leaves this folder, which is said when the folder is used
             pass

@@ -27,6 +27,7 @@ from utils.reading import Reading, agree, read_reading
 STRAY = 0.01  # share of regions without a known class up to which a data set is not refused
 LISTED = 8  # unknown classes that are named one by one
 NO_NAMES = {"skip": None, "void": VOID}  # what `Reading.unclassed` can be besides a class: ids
+VOID_REGION = "\0void"  # in place of what a region says that is void; no text from a file is so
 Values = list[list[str | None]]  # what each region of each annotation says its class is
 
 
@@ -87,7 +88,8 @@ def classes_of_regions(
     kept = read_reading(place)
     reading = agree(asked, kept, place)
     if reading.class_name is None:
-        attribute = _attribute(project.annotations, reading, kept, source, report)
+        fixed = None if reading.class_attribute else project.class_attribute
+        attribute = fixed or _attribute(project.annotations, reading, kept, source, report)
     else:
         _check_class_name(project.annotations, reading, kept, source, place, report)
         attribute = None
@@ -96,14 +98,17 @@ def classes_of_regions(
     titles = _titles_of_numbers(options, attribute, source)
     titles = {key: title for key, title in titles.items() if key not in void}
     values = [
-        [_value(region, attribute, reading) for region in annotation.regions]
+        [VOID_REGION if r.void else _value(r, attribute, reading) for r in annotation.regions]
         for annotation in project.annotations
     ]
+    void.add(VOID_REGION)
     occurring = {value for row in values for value in row if value is not None} - void
     otherwise = reading.unclassed if reading.unclassed not in (None, *NO_NAMES) else None
     if classes := known_classes(place):
         chosen = reading.options or _options_of(classes, titles)
         classes = classes if chosen else _without(classes, reading.void)
+    elif project.classes and project.classes.names != ("background",):
+        place, classes, chosen = None, project.classes, ()
     else:
         place = None
         classes, chosen = _made(occurring | {_plain(otherwise)} - {None}, titles, source)
@@ -121,8 +126,9 @@ def classes_of_regions(
     _note_options(ids, known, report)
     _note_unknown(values, ids, project.annotations, known, report, source)
     _count(values, ids, project.annotations, classes, report)
-    if attribute and attribute != CLASS_ATTRIBUTES[0] and not reading.class_attribute:
-        # Every set that has the first of these takes it anyway: that need not be kept.
+    usual = (CLASS_ATTRIBUTES[0], project.class_attribute)
+    if attribute and attribute not in usual and not reading.class_attribute:
+        # Every set that has one of these takes it anyway: that need not be kept.
         reading = replace(reading, class_attribute=attribute)
     reading = replace(reading, options=chosen)
     return RegionClasses(classes, [[ids.get(v, VOID) for v in row] for row in values], reading)
@@ -479,7 +485,8 @@ def _count(
     """Count regions by class; note what those are that name none, as it was asked."""
     void = Counter(value for row in values for value in row if value and ids.get(value) == VOID)
     for value, count in sorted(void.items()):
-        report.note("values", f"{value} means void, as was asked, in regions: {count}")
+        what = f"{value} means void, as was asked, in regions"
+        report.note("values", f"{'void regions' if value == VOID_REGION else what}: {count}")
     for annotation, row in zip(annotations, values, strict=True):
         for number, value in enumerate(row, 1):
             if value not in ids:

@@ -21,9 +21,10 @@ FAULTS = {
 REMARKS = {
     "elsewhere": "not listed here but in another annotation file",
     "merged": "listed several times, regions put together",
+    "scaled": "annotated at another size than the picture has",
     "edited": "changed since it was annotated",
     "empty": "without regions, all background",
-    "address": "listed by a web address, taken from the folder",
+    "address": "listed by an address or in another folder, taken from this one",
     "unclassed": "of no class, as was asked",
     "turned": "taken by a camera on its side or head",
     "pages": "of several pages or frames, the first is labelled",
