@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from conftest import count, disturbed, predict, random_batch, tiny_settings
+from conftest import assert_same, count, disturbed, predict, random_batch, tiny_settings
 
 import zoo
 from evaluation import answer
@@ -60,19 +60,20 @@ def odd(name):
     return disturbed(tiny(name, ODD), seed=1)
 
 
+@pytest.fixture(scope="module")
+def even(name):
+    """The network as it is made, at another size; the last of the tests trains it."""
+    return tiny(name, EVEN)
+
+
 @pytest.mark.parametrize("name", one_of_each_file() if ON_JAX else zoo.MODELS)
-def test_parameters_do_not_depend_on_the_size(name):
-    for size in (EVEN, ODD) if name in one_of_each_builder() else (ODD,):
-        assert count(lambda size=size: zoo.build(name, (*size, 3), 4, {})) == (
-            zoo.MODELS[name].parameters
-        )
+def test_parameters_at_full_width(name):
+    assert count(lambda: zoo.build(name, (*ODD, 3), 4, {})) == zoo.MODELS[name].parameters
 
 
-def test_pictures_go_in_and_probabilities_come_out(name, odd):
-    models = [(odd, ODD)]
-    if name in one_of_each_builder() and not ON_JAX:
-        models.append((tiny(name, EVEN), EVEN))
-    for model, size in models:
+def test_pictures_go_in_and_probabilities_come_out(name, odd, even):
+    assert even.count_params() == odd.count_params()  # they do not depend on the size
+    for model, size in ((odd, ODD), (even, EVEN)):
         assert not model.compiled
         assert model.input_shape == (None, *size, 3)
         pictures, _ = random_batch(size, number=2)
@@ -84,8 +85,31 @@ def test_pictures_go_in_and_probabilities_come_out(name, odd):
         assert heads and all(head.get_weights()[-1].shape == (CLASSES,) for head in heads)
 
 
-def test_every_weight_gets_a_gradient_and_the_first_loss_is_that_of_chance(name):
-    model = tiny(name, EVEN)
+def test_folding_and_saving_keep_every_number(name, odd, even, tmp_path):
+    pictures, _ = random_batch(ODD, number=1)
+    expected = predicted(odd, pictures)
+    assert np.ptp(expected) > 1e-4
+    np.testing.assert_allclose(predicted(fold(odd), pictures), expected, atol=2e-5)
+    if name in one_of_each_builder():
+        # As a graph, in which TensorFlow fuses a product and what is added to it: but for rounding.
+        np.testing.assert_allclose(np.array(answer(odd, list(pictures))), expected, atol=1e-6)
+    path = tmp_path / "x.weights.h5"
+    odd.save_weights(path)
+    before = even.get_weights()
+    even.load_weights(path)  # made at another size
+    assert_same(even.get_weights(), odd.get_weights())
+    even.set_weights(before)
+
+
+def test_summary_counts_all_of_it(name, odd):
+    rows = stages(odd)
+    assert sum(row["parameters"] for row in rows) == odd.count_params()
+    assert sum(row["gmac"] for row in rows) > 0
+    assert picture(odd, "float32") > 4 * 33 * 47 * CLASSES  # bytes in training
+
+
+def test_every_weight_gets_a_gradient_and_the_first_loss_is_that_of_chance(even):
+    model = even
     pictures, labels = random_batch(EVEN, n_classes=CLASSES)
     loss = float(PixelCrossEntropy()(labels, predicted(model, pictures)))
     assert np.log(CLASSES) - 0.1 < loss < np.log(CLASSES) + 1
@@ -109,25 +133,3 @@ def test_every_weight_gets_a_gradient_and_the_first_loss_is_that_of_chance(name)
         ends = ("/bias", "depthwise_bn/beta")
         redundant = weight.path.endswith(ends) and zoo.CLASSIFIER not in weight.path
         assert np.isfinite(moved) and (moved > 1e-6 or redundant), weight.path
-
-
-def test_folding_and_saving_keep_every_number(name, odd, tmp_path):
-    pictures, _ = random_batch(ODD, number=1)
-    expected = predicted(odd, pictures)
-    assert np.ptp(expected) > 1e-4
-    np.testing.assert_allclose(predicted(fold(odd), pictures), expected, atol=2e-5)
-    if name in one_of_each_builder():
-        # As a graph, in which TensorFlow fuses a product and what is added to it: but for rounding.
-        np.testing.assert_allclose(np.array(answer(odd, list(pictures))), expected, atol=1e-6)
-    path = tmp_path / "x.weights.h5"
-    odd.save_weights(path)
-    other = tiny(name, ODD, seed=5)
-    other.load_weights(path)
-    np.testing.assert_allclose(predicted(other, pictures), expected, atol=1e-6)
-
-
-def test_summary_counts_all_of_it(name, odd):
-    rows = stages(odd)
-    assert sum(row["parameters"] for row in rows) == odd.count_params()
-    assert sum(row["gmac"] for row in rows) > 0
-    assert picture(odd, "float32") > 4 * 33 * 47 * CLASSES  # bytes in training
