@@ -16,7 +16,7 @@ from PIL import Image
 from utils.classes import VOC_COLOURS, Classes, named, read_classes, write_classes
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.formats.index_masks import pair
+from utils.formats.mask_files import pair
 from utils.label_maps.fresh import ensure_labels
 from utils.label_maps.from_masks import make_labels_from_masks
 from utils.label_maps.store import open_labels, read_index

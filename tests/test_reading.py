@@ -1,6 +1,7 @@
 """What is decided of a data folder, and kept with its classes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -16,7 +17,9 @@ def test_what_is_decided_comes_back(tmp_path):
     write_decisions(tmp_path / "classes.json", CLASSES, reading)
     assert read_reading(tmp_path / "classes.json") == reading
     colours = Reading(palettes="colour", void_colours=("#000000", "#e0e0c0"))
-    assert reading_from(json.loads(json.dumps(colours.known()))) == colours
+    of_masks = Reading(ids=(0, 5, 9), threshold=128)
+    for values in (colours, of_masks):
+        assert reading_from(json.loads(json.dumps(values.known()))) == values
     assert read_classes(tmp_path / "classes.json") == CLASSES
     assert reading_from(json.loads(json.dumps(reading.known()))) == reading
 
@@ -53,6 +56,12 @@ def test_nothing_is_decided_at_first(tmp_path):
         {"void_colours": "#000000"},
         {"options": ["3", "", "3"]},
         {"options": "37"},
+        {"ids": 3},
+        {"ids": [0, 5, 0]},
+        {"ids": [0, "5"]},
+        {"ids": [0, 5], "void": [5]},
+        {"threshold": 0},
+        {"threshold": 1.5},
     ],
 )
 def test_what_is_damaged_is_named(tmp_path, content):
@@ -68,5 +77,8 @@ def test_what_is_asked_goes_with_what_was_decided():
         class_name="cat", masks="ids", void=(11,)
     )
     assert agree(Reading(void=(11,)), kept, "c.json") == kept
+    kept = replace(kept, void=(4, 11))
+    assert agree(Reading(void=(11,)), kept, "c.json") == kept, "those of a table stay"
+    kept = replace(kept, void=(11,))
     with pytest.raises(UserError, match=r'c.json has void \(11,\).*not \(12,\); delete "void"'):
         agree(Reading(void=(12,)), kept, "c.json")

@@ -9,7 +9,12 @@ import pytest
 from utils.errors import UserError
 from utils.files import PROJECT
 from utils.reading import Reading
-from utils.reading_options import READING_OPTIONS, add_reading_options, asked_reading
+from utils.reading_options import (
+    MASK_OPTIONS,
+    READING_OPTIONS,
+    add_reading_options,
+    asked_reading,
+)
 
 
 def parse(*words):
@@ -22,6 +27,8 @@ def test_what_is_said_is_asked():
     words = ["--class-attribute", "kind", "--unclassed", " void ", "--void", "12", "11", "12"]
     assert parse(*words) == Reading(class_attribute="kind", unclassed="void", void=(11, 12))
     assert parse("--class-name", "cat") == Reading(class_name="cat")
+    words = ["--ids", "0", "9", "5", "--threshold", "100"]
+    assert parse(*words) == Reading(ids=(0, 9, 5), threshold=100), "ids are in the classes' order"
     assert parse() == Reading()
 
 
@@ -36,7 +43,13 @@ def test_one_class_and_an_attribute_of_the_class_contradict_each_other():
         parse("--class-name", "cat", "--class-attribute", "kind")
 
 
-@pytest.mark.parametrize("words", [["--void", "256"], ["--void", "-1"], ["--class-name", " "]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *[["--void", "256"], ["--void", "-1"], ["--class-name", " "]],
+        *[["--threshold", "0"], ["--threshold", "256"], ["--ids", "0", "x"]],
+    ],
+)
 def test_values_that_cannot_be_meant(words, capsys):
     with pytest.raises(SystemExit):
         parse(*words)
@@ -44,8 +57,9 @@ def test_values_that_cannot_be_meant(words, capsys):
 
 
 def test_every_option_is_a_field_and_has_help():
-    assert READING_OPTIONS.keys() <= vars(Reading()).keys()
-    assert all(keywords["help"] for keywords in READING_OPTIONS.values())
+    options = READING_OPTIONS | MASK_OPTIONS
+    assert options.keys() <= vars(Reading()).keys()
+    assert all(keywords["help"] for keywords in options.values())
 
 
 def test_the_options_need_no_numpy():
@@ -61,5 +75,5 @@ def test_commands_that_read_annotations_have_them(script):
         text=True,
     )
     assert done.returncode == 0, done.stderr
-    for name in READING_OPTIONS:
+    for name in READING_OPTIONS | MASK_OPTIONS:
         assert "--" + name.replace("_", "-") in done.stdout

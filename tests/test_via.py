@@ -153,7 +153,7 @@ def shape_of(content):
         ('{"_via_img_metadata": ', "not whole JSON"),
         ("[1]", "not an object of pictures"),
         ({"_via_img_metadata": []}, "_via_img_metadata"),
-        ({"images": [], "annotations": [], "categories": []}, "COCO"),
+        ([{"image": "a.jpg", "annotations": [{"label": "cup"}]}], "CreateML"),
         ({"project": {}, "file": {}, "metadata": {}, "view": {}}, "VIA 3"),
         (broken(lambda c: c["a.jpg1234"].pop("regions")), "a.jpg1234.*'regions'"),
         (broken(lambda c: c["a.jpg1234"].pop("filename")), "'filename'"),

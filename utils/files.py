@@ -232,7 +232,7 @@ def fingerprint(path: Path, files: Sequence[Path] | None = None) -> str:
     if path.is_dir():
         if files is None:
             files = sorted(f for f in path.glob("*.*") if f.suffix.lower() in MASK_SUFFIXES)
-        marks = [(f.relative_to(path).as_posix(), f.stat()) for f in files if f.is_file()]
+        marks = [(os.path.relpath(f, path), f.stat()) for f in files if f.is_file()]
         text = repr([(name, mark.st_size, mark.st_mtime_ns) for name, mark in marks]).encode()
         return hashlib.sha256(text).hexdigest()
     with open_ordinary(path) as file:

@@ -7,10 +7,13 @@ masks, see `label_maps/store.py`. Training and evaluation do this themselves whe
 """
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -32,7 +35,15 @@ from utils.label_maps.listed import (
 from utils.label_maps.report import Report
 from utils.label_maps.turns import making
 from utils.reading import Reading, read_reading, write_decisions
-from utils.reading_options import add_reading_options, asked_reading
+from utils.reading_options import MASK_OPTIONS, add_reading_options, asked_reading
+
+if TYPE_CHECKING:
+    from utils.formats.annotations import Region
+    from utils.label_maps.region_classes import RegionClasses
+
+    # By name: the picture's file, or None; the (H, W) at which it was annotated, or None; and
+    # (region, class id) pairs.
+    Pictures = dict[str, tuple[Path | None, tuple[int, int] | None, list[tuple[Region, int]]]]
 
 
 def make_labels(
@@ -73,9 +84,8 @@ def make_labels(
     Raises:
         UserError: the annotations cannot be used; names file, place and cure.
     """
-    from utils.formats.projects import files_of, read_project
+    from utils.formats.projects import files_of
     from utils.label_maps.index import refuse_losing
-    from utils.label_maps.region_classes import classes_of_regions
     from utils.label_maps.scale_of_set import with_scale
     from utils.label_maps.store import keep_other, write_labels
     from utils.pictures import pictures_in
@@ -83,16 +93,10 @@ def make_labels(
 
     source = Path(annotation_path)
     out = Path(out) if out else store_of(source)
-    project = read_project(source)
-    names = dict.fromkeys(annotation.file for annotation in project.annotations)
-    folder = folder_of_pictures(names, source, data_path)
     place = Path(classes_path) if classes_path else find_classes(beside_of(source))
     report = Report()
-    for remark in project.remarks:
-        report.note("values", remark)
-    found = classes_of_regions(project, source, reading or Reading(), place, report)
+    found, pictures, folder = annotated(source, reading or Reading(), place, data_path, report)
     classes = found.classes
-    pictures = by_picture(project.annotations, found.ids, folder, report)
     _find_unlisted(pictures, folder, source, report)
     listed = [path for path, _, _ in pictures.values() if path]
     own = files_of(source)
@@ -120,9 +124,43 @@ def make_labels(
     return out
 
 
+def annotated(
+    source: Path, reading: Reading, place: Path | None, data_path: Path | str | None, report: Report
+) -> tuple["RegionClasses", "Pictures", Path]:
+    """Read annotations: their classes, the regions of each picture, and the pictures' folder.
+
+    Args:
+        source: a file or a folder that `projects.read_project` reads.
+        reading: what is asked by options.
+        place: the `classes.json` of the data folder, or None.
+        data_path: the data folder, where the pictures are unless they are beside `source`.
+        report: takes notes.
+
+    Raises:
+        UserError: as `make_labels`.
+    """
+    from utils.formats.projects import extract_pictures, read_project
+    from utils.label_maps.region_classes import classes_of_regions
+
+    project = read_project(source)
+    for remark in project.remarks:
+        report.note("values", remark)
+    names = dict.fromkeys(annotation.file for annotation in project.annotations)
+    folder = project.folder or folder_of_pictures(names, source, data_path)
+    found = classes_of_regions(project, source, reading, place, report)
+    try:
+        missing = None in listed_pictures(names, folder).values()
+    except UserError:  # a name leaves the folder
+        missing = True
+    if written := extract_pictures(source) if missing else []:
+        report.note("values", f"pictures written from the annotations: {len(written)}")
+        folder = project.folder or folder_of_pictures(names, source, data_path)
+    return found, _by_picture(project.annotations, found.ids, folder, report), folder
+
+
 def store_of(source: Path) -> Path:
     """The label store of an annotation file, or of a folder of them: beside it, of its name."""
-    if source.is_dir():
+    if os.path.isdir(source):
         return source.parent / f"{source.resolve().name}.npy"
     return source.with_suffix(".npy")
 
@@ -132,7 +170,7 @@ def _new_place(source: Path, data_path: Path | str | None) -> Path:
     so that those in its other sub-folders find it, else beside them; of a folder of annotations
     beside that.
     """
-    if source.is_dir():
+    if os.path.isdir(source):
         return source.resolve().parent / FILE_NAME
     folder = source.resolve().parent
     if data_path and Path(data_path).resolve() == folder.parent:
@@ -147,16 +185,15 @@ def _keep(place: Path, classes: Classes, reading: Reading) -> None:
         write_decisions(place, classes, reading)
 
 
-def by_picture(
+def _by_picture(
     annotations: list, ids: list[list[int | None]], folder: Path, report: Report
-) -> dict[str, tuple[Path | None, tuple[int, int] | None, list]]:
-    """The picture's file, or None, the size at which it was annotated, or None, and (region, class
-    id) pairs by its real or its listed name.
+) -> "Pictures":
+    """The regions of each picture by its real or its listed name.
 
     See `listed_pictures` for what addresses of the web stand for.
     """
     paths = listed_pictures((annotation.file for annotation in annotations), folder)
-    pictures: dict[str, tuple[Path | None, tuple[int, int] | None, list]] = {}
+    pictures: Pictures = {}
     for annotation, row in zip(annotations, ids, strict=True):
         name, path = annotation.file, paths[annotation.file]
         if path is None:
@@ -210,7 +247,7 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
 
 
 def _drawn(
-    pictures: dict[str, tuple[Path | None, tuple[int, int] | None, list]],
+    pictures: "Pictures",
     folder: Path,
     source: Path,
     reading: Reading,
@@ -305,43 +342,50 @@ def _size(text: str) -> tuple[int, int]:
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument(
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        usage="%(prog)s [FILE ...] [--data-path FOLDER] [options]",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=30),
+    )
+    data = parser.add_argument_group("the data")
+    data.add_argument(
         "annotations",
         nargs="*",
         metavar="FILE",
-        help="annotations of VIA, JSON or CSV, in the data folder or any path "
-        "(segmentation_train.json)",
+        help="annotations in the data folder or any path (segmentation_train.json)",
     )
-    parser.add_argument("-j", "--json", metavar="FILE", help="the same, a single one")
-    parser.add_argument(
+    data.add_argument("-j", "--json", metavar="FILE", help="the same, a single one")
+    data.add_argument(
+        "--masks",
+        metavar="FOLDER",
+        help="make labels from masks instead of annotations: a folder of PNGs, TIFFs, BMPs or "
+        "JPEGs, or ImageSets/Segmentation/train.txt of PASCAL VOC",
+    )
+    data.add_argument(
         "-p",
         "--data-path",
+        metavar="FOLDER",
         help="data folder, with the pictures unless they are beside the annotations (data/drinks, "
         "or where the annotations are found)",
     )
-    parser.add_argument(
+    data.add_argument(
+        "--classes", metavar="FILE", help=f"a {FILE_NAME} (found beside the annotations)"
+    )
+    add_reading_options(parser.add_argument_group("how the files are meant"))
+    labels = parser.add_argument_group("the labels")
+    labels.add_argument(
         "--save-filename",
         metavar="FILE",
         help="the .npy to write (the name of the annotations with .npy, beside them)",
     )
-    parser.add_argument(
-        "--show", action="store_true", help="also draw labels over pictures, into overlays/"
-    )
-    add_reading_options(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="write nothing when something was not as it should"
-    )
-    parser.add_argument(
+    labels.add_argument(
         "--size", type=_size, metavar="HxW", help="size of the label maps (that of each picture)"
     )
-    parser.add_argument(
-        "--masks",
-        metavar="FOLDER",
-        help="make labels from masks, PNGs or TIFFs, instead of annotations",
+    labels.add_argument(
+        "--strict", action="store_true", help="write nothing when something was not as it should"
     )
-    parser.add_argument(
-        "--classes", metavar="FILE", help=f"a {FILE_NAME} (found beside the annotations)"
+    labels.add_argument(
+        "--show", action="store_true", help="also draw labels over pictures, into overlays/"
     )
     args = parser.parse_intermixed_args()  # files may stand between options
     if args.masks:
@@ -350,6 +394,8 @@ def _parse_arguments() -> argparse.Namespace:
         if given:
             option = "the files" if given[0] == "annotations" else _flag(given[0])
             parser.error(f"{option} and --masks do not go together: it is for annotations")
+    elif given := [name for name in MASK_OPTIONS if getattr(args, name) is not None]:
+        parser.error(f"{_flag(given[0])} is for masks; name their folder with --masks")
     if args.json:
         args.annotations.insert(0, args.json)
     if len(args.annotations) > 1 and args.save_filename:
@@ -372,12 +418,15 @@ def main() -> None:
         out = out.with_name(out.name + ".npy")
     common = {"strict": args.strict, "classes_path": args.classes, "reading": asked}
     if args.masks:
+        from utils.label_maps.index import read_index
+
         folder = data_folder(args.data_path) if args.data_path else None
-        masks = data_folder(args.masks)
+        masks = Path(args.masks) if Path(args.masks).is_file() else data_folder(args.masks)
         if out and out.parent == Path("."):
             out = masks.parent / out
         with making(out or masks.resolve(), folder):
-            outs = [(make_labels_from_masks(masks, out, data_path=folder, **common), folder)]
+            made = make_labels_from_masks(masks, out, data_path=folder, **common)
+            outs = [(made, made.parent / read_index(made).folder)]  # which may lie elsewhere
     else:
         outs = []
         found = _find_annotations(args.annotations, args.data_path)
@@ -399,7 +448,7 @@ def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Pat
     Raises:
         UserError: a file is not found, or is a folder.
     """
-    if data_path is None and all(Path(name).is_file() for name in names):
+    if data_path is None and all(Path(name).exists() for name in names):
         sources = [Path(name) for name in names]
         parents = {source.resolve().parent for source in sources}
         above = {parent.parent for parent in parents}
@@ -436,10 +485,10 @@ def _find_file(name: str, folder: Path) -> Path:
 
     places = (folder / name, Path(name))
     for source in places:
-        if source.is_file() or source.is_dir() and is_annotations_folder(source):
+        if source.is_file() or os.path.isdir(source) and is_annotations_folder(source):
             return source
     for source in places:
-        if source.is_dir():
+        if os.path.isdir(source):
             refuse_foreign_folder(source)
             raise UserError(f"{source} is a folder; name a file, or give masks with --masks.")
     raise UserError(

@@ -38,6 +38,8 @@ class Reading:
             and 7 of two classes: what regions say for class 1, 2, ...; "" for nothing.
         palettes: what counts in masks with a palette, one of `PALETTES`.
         void_colours: colours that mean void in masks of colours, as "#e0e0c0".
+        ids: the value in masks of each class from 0 on, where it is not the class id, as (0, 5, 9).
+        threshold: the brightness, 1 to 255, from which on a pixel of a mask is of class 1.
     """
 
     class_attribute: str | None = None
@@ -50,6 +52,8 @@ class Reading:
     options: tuple[str, ...] = ()
     palettes: str | None = None
     void_colours: tuple[str, ...] = ()
+    ids: tuple[int, ...] = ()
+    threshold: int | None = None
 
     def __post_init__(self):
         """Raise `ValueError` when a value is none that the attributes allow."""
@@ -68,6 +72,14 @@ class Reading:
         )
         if not colours:
             raise ValueError(f'void_colours is {self.void_colours!r}, not texts as "#e0e0c0"')
+        whole = isinstance(self.ids, tuple) and all(type(v) is int and v >= 0 for v in self.ids)
+        if not whole or len(set(self.ids)) < len(self.ids):
+            raise ValueError(f"ids is {self.ids!r}, not different whole numbers")
+        if both := set(self.ids) & set(self.void):
+            raise ValueError(f"{min(both)} is both in ids and in void")
+        level = type(self.threshold) is int and 1 <= self.threshold <= 255
+        if self.threshold is not None and not level:
+            raise ValueError(f"threshold is {self.threshold!r}, not a whole number from 1 to 255")
         given = [option for option in self.options if option != ""]
         texts = isinstance(self.options, tuple) and all(isinstance(o, str) for o in given)
         if not texts or len(set(given)) < len(given):
@@ -138,9 +150,14 @@ def agree(asked: Reading, kept: Reading, source: Path | str) -> Reading:
         kept: of the data folder.
         source: the file that has `kept`.
 
+    Values of void that were decided together with others, as those of a table of classes, may be
+    asked again without these.
+
     Raises:
         UserError: they contradict each other.
     """
+    if set(asked.void) <= set(kept.void):
+        asked = replace(asked, void=())
     for name, value in asked.known().items():
         before = getattr(kept, name)
         if before not in (None, ()) and before != value:

@@ -17,6 +17,13 @@ def _grey_value(text: str) -> int:
     return int(text)
 
 
+def _level(text: str) -> int:
+    """Type of an option: a value of masks, 1 to 255."""
+    if _grey_value(text) == 0:
+        raise argparse.ArgumentTypeError("0 is not a whole number from 1 to 255")
+    return int(text)
+
+
 def _number(text: str) -> float:
     """Type of an option: a finite number."""
     try:
@@ -73,12 +80,27 @@ READING_OPTIONS: dict[str, dict] = {
     },
 }
 
+# The same of masks alone.
+MASK_OPTIONS: dict[str, dict] = {
+    "threshold": {
+        "type": _level,
+        "metavar": "N",
+        "help": "brightness of masks, 1 to 255, from which on a pixel is of the one class, as 128",
+    },
+    "ids": {
+        "type": _grey_value,
+        "nargs": "+",
+        "metavar": "VALUE",
+        "help": "values of masks that are the classes 0, 1, 2, ..., where they have gaps: 0 5 9",
+    },
+}
+
 
 def add_reading_options(parser: argparse._ActionsContainer) -> None:
-    """Give a parser, or a group of one, the options of `READING_OPTIONS`; what is left open is
-    None.
+    """Give a parser, or a group of one, the options of `READING_OPTIONS` and `MASK_OPTIONS`; what
+    is left open is None.
     """
-    for name, keywords in READING_OPTIONS.items():
+    for name, keywords in (READING_OPTIONS | MASK_OPTIONS).items():
         parser.add_argument("--" + name.replace("_", "-"), **keywords)
 
 
@@ -86,13 +108,14 @@ def asked_reading(options: argparse.Namespace | Mapping[str, object]) -> Reading
     """What options ask for; fields that they do not name are left open.
 
     Args:
-        options: what a parser returned, or values by the names of `READING_OPTIONS`.
+        options: what a parser returned, or values by the names of `READING_OPTIONS` and
+            `MASK_OPTIONS`.
 
     Raises:
         UserError: two of them contradict each other, or a value is none that can be meant.
     """
     values = options if isinstance(options, Mapping) else vars(options)
-    asked = {name: values.get(name) for name in READING_OPTIONS}
+    asked = {name: values.get(name) for name in (*READING_OPTIONS, *MASK_OPTIONS)}
     asked = {name: value for name, value in asked.items() if value is not None}
     if "class_name" in asked and "class_attribute" in asked:
         raise UserError(
@@ -101,6 +124,8 @@ def asked_reading(options: argparse.Namespace | Mapping[str, object]) -> Reading
         )
     if "scale" in asked:
         asked["scale"] = tuple(asked["scale"])
+    if "ids" in asked:
+        asked["ids"] = tuple(asked["ids"])
     if "void" in asked:
         asked["void"] = tuple(sorted(set(asked["void"])))
     try:

@@ -9,6 +9,7 @@ and has its centre at 0.5; a region covers the pixels whose centres it holds: th
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from utils.classes import Classes
@@ -77,6 +78,7 @@ class Project:
             saves with a region; "" for an option without a name. Only a VIA 2 project tells.
         classes: those that the file lists, background first; None when it lists none.
         class_attribute: that regions name their class by; None where annotators choose it.
+        folder: that pictures are named from, where the reader found them; else it is to be found.
         remarks: sentences on what was read otherwise than it stands there.
     """
 
@@ -84,6 +86,7 @@ class Project:
     options: dict[str, dict[str, str]] = field(default_factory=dict)
     classes: Classes | None = None
     class_attribute: str | None = None
+    folder: Path | None = None
     remarks: tuple[str, ...] = ()
 
 

@@ -1,7 +1,7 @@
 """Formats of other programs that are not read: how their files are known, and what to do instead.
 
-What holds outlines can be made into PNG masks by the program that wrote it, or by one that reads
-its format, and these are read. The content tells the format, not the name of a file.
+What holds outlines can be made into PNG masks, or into a format that is read (`projects.py`), by
+the program that wrote it or by one that reads its format. The content tells, not a file's name.
 """
 
 import json
@@ -16,11 +16,6 @@ from utils.files import open_ordinary
 MASKS = "give their folder as --masks of utils/generate_gt_segmentation.py"
 PAIR = f"{MASKS} and the photographs' as --data-path"
 COLOURS = f"{PAIR}, with a classes.json that has the name and the colour of each class"
-# CVAT's own export and import: docs.cvat.ai, "Segmentation Mask"; labelmap.txt lists the colours.
-CVAT = (
-    "export 'Segmentation mask 1.1', which has masks in SegmentationClass and their colours in "
-    f"labelmap.txt; {COLOURS}"
-)
 BOXES = "boxes say nothing of outlines; trace the objects, in VIA for example"
 LARGEST_LOOK = 200_000  # characters of a file that is no JSON
 
@@ -55,7 +50,7 @@ def _list_of(*keys: str) -> Callable[[str, object], bool]:
 
 def _xml(root: str, *within: str) -> Callable[[str, object], bool]:
     """A test for XML with this outermost element and all of these texts; nothing is parsed."""
-    head = re.compile(rf"\s*(<\?xml[^>]*>\s*)?(<!--.*?-->\s*)*<{root}[\s>]", re.DOTALL)
+    head = re.compile(rf"\s*(<\?xml[^>]*>\s*)?(?><!--.*?-->\s*)*+<{root}[\s>]", re.DOTALL)
     return lambda text, content: bool(head.match(text)) and all(part in text for part in within)
 
 
@@ -90,32 +85,6 @@ def _yolo(least: int, most: int) -> Callable[[str, object], bool]:
 # The first whose test holds counts.
 FOREIGN = (
     Foreign(
-        "a project of VIA 3",
-        _has(metadata=dict, file=dict),
-        "draw the regions in VIA 2, which is made for photographs, or export COCO there, import it "
-        f"into CVAT as 'COCO 1.0' and {CVAT}",
-    ),
-    Foreign(
-        "a LabelMe file",
-        lambda text, content: (
-            _has(shapes=list)(text, content)
-            and bool({"imagePath", "imageData", "lineColor"} & set(content))
-        ),
-        "make masks with labelme2voc.py from LabelMe's examples/semantic_segmentation; "
-        "give its SegmentationClass (SegmentationClassPNG in old versions) as --masks of "
-        "utils/generate_gt_segmentation.py and its JPEGImages as --data-path",
-    ),
-    Foreign(
-        "in COCO's format",
-        lambda text, content: (
-            isinstance(content, dict)
-            and isinstance(content.get("images"), list)
-            and bool({"annotations", "categories"} & content.keys())
-        ),
-        f"export PNG masks from the program that wrote it, or import it into CVAT as 'COCO 1.0' "
-        f"and {CVAT}",
-    ),
-    Foreign(
         "an export of Label Studio",
         lambda text, content: (
             _list_of("data", "annotations")(text, content)
@@ -123,21 +92,7 @@ FOREIGN = (
             or _list_of("image", "annotator")(text, content)
             or _list_of("image", "annotation_id")(text, content)
         ),
-        f"export brush labels as PNG and {PAIR}, or polygons as COCO, import these into CVAT as "
-        f"'COCO 1.0' and {CVAT}",
-    ),
-    Foreign(
-        "a Supervisely annotation",
-        lambda text, content: (
-            _has(objects=list, size=dict)(text, content)
-            or _has(classes=list, projectType=str)(text, content)
-        ),
-        f"run Supervisely's 'Export as masks'; of its masks_machine {PAIR}",
-    ),
-    Foreign(
-        "a Cityscapes annotation",
-        _has(objects=list, imgHeight=int),
-        f"the masks of Cityscapes end in labelTrainIds.png or labelIds.png; {MASKS}",
+        f"export polygons as COCO, which is read, or brush labels as PNG and {PAIR}",
     ),
     Foreign(
         "an export of Labelbox",
@@ -172,12 +127,10 @@ FOREIGN = (
         f"export label images from the program that wrote it (in QuPath by its script that exports "
         f"labelled images) and {PAIR}",
     ),
-    Foreign("an export of CVAT", _xml("annotations", "<image "), f"in CVAT {CVAT}"),
-    Foreign("an export of CVAT", _xml("annotations", "<track "), f"in CVAT {CVAT}"),
     Foreign(
         "in the XML of the online LabelMe",
         _xml("annotation", "<object>", "<polygon>"),
-        f"import it into CVAT as 'LabelMe 3.0' and {CVAT}",
+        "import it into CVAT as 'LabelMe 3.0' and export 'CVAT for images 1.1', which is read",
     ),
     Foreign(
         "in PASCAL VOC's XML",
@@ -188,8 +141,7 @@ FOREIGN = (
     Foreign(
         "of outlines in YOLO's format",
         _yolo(6, 100_000),
-        "export PNG masks from the program that wrote it, or import it into CVAT as 'Ultralytics "
-        f"YOLO Segmentation 1.0' and {CVAT}",
+        "name the folder of these files, which is read together with its pictures",
     ),
     Foreign("a table of boxes", _columns("xmin", "ymin", "xmax", "ymax"), BOXES),
     Foreign(

@@ -1,25 +1,20 @@
-"""Masks that exist as pictures: their files, their pictures, and what their pixels are.
+"""Masks that exist as pictures: what their pixels are.
 
-A mask belongs to the picture of the same stem, as in CamVid and PASCAL VOC. Class ids, palettes,
-black and white, colours, transparency: what pixels mean is decided in `mask_meaning.py`.
+Whose they are is found in `mask_files.py`. Class ids, palettes, black and white, colours,
+transparency: what pixels mean is decided in `mask_meaning.py`.
 """
 
-import unicodedata
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from utils.errors import UserError
-from utils.files import MASK_SUFFIXES
-from utils.pictures import opened, pages_of, pictures_in
+from utils.pictures import opened, pages_of
 
-PICTURE_ENDINGS = ("_masks", "_labels", "annot")  # the last is CamVid's `train`, `trainannot`
 MOST_COLOURS = 4096  # in a mask; with more it is a photograph and its colours are not told apart
 
 # TIFFs of one channel, in Pillow's words: 1 to 16 bits, or a palette.
@@ -61,6 +56,9 @@ class Look:
         palette: (red, green, blue, alpha) of each index.
         alpha: whether the file knows transparency.
         page: of a file with several, from 0; None in a file with one.
+        lossy: whether the file is a JPEG.
+        meant: colours of which each pixel is read as the nearest; () for those that it has.
+        bright: whether only brightness is read, and transparent pixels as black.
     """
 
     path: Path
@@ -73,6 +71,9 @@ class Look:
     palette: tuple[tuple[int, int, int, int], ...] = field(default=(), repr=False)
     alpha: bool = False
     page: int | None = None
+    lossy: bool = False
+    meant: tuple[Colour, ...] = ()
+    bright: bool = False
 
     def __str__(self) -> str:
         """The file, and the number of the page, as `pictures.page_keys` has it."""
@@ -98,107 +99,26 @@ class Look:
         return Pixel(self.kind, value, colour, alpha if self.alpha else None)
 
 
-def mask_files(folder: Path | str, pictures: Path | str) -> list[Path]:
-    """The PNGs and TIFFs of a folder, sorted by name.
+def look_at(path: Path, bright: bool = False) -> list[Look]:
+    """What a mask holds, one of each page; pixels are counted, not kept.
 
     Args:
-        folder: of the masks.
-        pictures: the folder of their pictures. Where that is the same and holds PNGs, its TIFFs are
-            pictures.
-
-    Raises:
-        UserError: there are none.
-    """
-    folder = Path(folder)
-    files = sorted(p for p in folder.glob("*") if _is_mask(p) and p.name[0] != "." and p.is_file())
-    if not files:
-        raise UserError(f"{folder} is no folder of PNG masks; name one that holds them.")
-    pngs = [path for path in files if path.suffix.lower() == ".png"]
-    return pngs if pngs and folder.resolve() == Path(pictures).resolve() else files
-
-
-def _is_mask(path: Path) -> bool:
-    return path.suffix.lower() in MASK_SUFFIXES
-
-
-def pictures_beside(folder: Path | str) -> Path:
-    """The folder with the pictures of a folder of masks: `val` for `val_masks`, `val_labels` and
-    `valannot`, otherwise `images` beside it, otherwise the folder itself when it holds pictures
-    that are no masks, or PNGs and others.
-
-    Raises:
-        UserError: there is no such folder.
-    """
-    folder = Path(folder).resolve()
-    for ending in PICTURE_ENDINGS:
-        pictures = folder.with_name(folder.name.removesuffix(ending) or "images")
-        if folder.name.endswith(ending) and pictures.is_dir():
-            return pictures
-    pictures = folder.with_name("images")
-    if pictures.is_dir() and pictures != folder:
-        return pictures
-    found = pictures_in(folder)
-    if not all(map(_is_mask, found)) or 1 < len({p.suffix.lower() == ".png" for p in found}):
-        return folder
-    raise UserError(
-        f"the pictures of the masks in {folder} are not beside it; name both folders with "
-        "utils/generate_gt_segmentation.py --masks and --data-path."
-    )
-
-
-def pair(
-    masks: Iterable[Path], pictures: Iterable[Path]
-) -> tuple[dict[Path, Path], list[Path], list[Path]]:
-    """Which picture belongs to which mask: the one of its stem, letter by letter; else in Unicode's
-    composed form (a Mac writes a u with two dots as two characters); else but for letter case.
-
-    Returns:
-        The picture of each mask that has one; the masks without; the pictures without.
-
-    Raises:
-        UserError: two pictures have the stem of one mask, or two masks that of one picture.
-    """
-    found, masks, pictures = {}, list(masks), list(pictures)
-    for form in (str, _composed, _caseless):
-        by_stem: dict[str, list[Path]] = {}
-        for path in pictures:
-            by_stem.setdefault(form(path.stem), []).append(path)
-        stems = Counter(form(mask.stem) for mask in masks)
-        for mask in masks:
-            candidates = by_stem.get(form(mask.stem), [])
-            if len(candidates) > 1:
-                raise UserError(
-                    f"{candidates[0]} and {candidates[1].name} are both pictures of the mask "
-                    f"{mask.name}; keep one of them."
-                )
-            if candidates and stems[form(mask.stem)] == 1:
-                found[mask] = candidates[0]
-            elif candidates and form is str:
-                other = next(m for m in masks if m.stem == mask.stem and m != mask)
-                raise UserError(
-                    f"{mask} and {other.name} are both masks of {candidates[0].name}; keep one of "
-                    "them."
-                )
-        taken = set(found.values())
-        masks = [mask for mask in masks if mask not in found]
-        pictures = [path for path in pictures if path not in taken]
-    return found, masks, pictures
-
-
-def look_at(path: Path) -> list[Look]:
-    """What a mask holds, one of each page; pixels are counted, not kept.
+        path: of the file.
+        bright: as of `Look`.
 
     Raises:
         UserError: the file is missing, is no picture, is damaged, is a TIFF of several channels, or
             has colours of 16 bits, of which Pillow reads the upper 8 alone.
     """
     count = pages_of(path)
-    return [_look_at(path, page) for page in (range(count) if count > 1 else [None])]
+    nothing = Look(path, "grey", np.zeros(0, np.int64), np.zeros(0, np.int64), bright=bright)
+    pages = range(count) if count > 1 else [None]
+    return [look_again(replace(nothing, page=page)) for page in pages]
 
 
-def _look_at(path: Path, page: int | None) -> Look:
-    """What a mask, or a page of it, holds; errors as `look_at`."""
-    with _opened(path, page) as image:
+def look_again(look: Look) -> Look:
+    """What a mask holds, read as `meant` and `bright` of a look at it say; errors as `look_at`."""
+    with _opened(look.path, look.page) as image:
         white, clear, palette = _white(image), None, ()
         alpha = "A" in image.mode or "transparency" in image.info
         kind = "palette" if image.mode == "P" else "colour"
@@ -207,23 +127,73 @@ def _look_at(path: Path, page: int | None) -> Look:
         if image.mode in ("1", "L") and alpha:
             clear = image.info["transparency"] // (255 if image.mode == "1" else 1)
         alpha = alpha and image.mode[0] != "I"
-        codes = _codes(image)
+        codes = _codes(image, look)
         if image.mode == "P":
             image.apply_transparency()
             entries = np.array(image.getpalette("RGBA")).reshape(-1, 4)
             palette = tuple(map(tuple, entries.tolist()))
-        many = False
-        if codes.dtype == np.uint8:
-            counts = np.bincount(codes.ravel(), minlength=256)
-            values = np.flatnonzero(counts)
-            counts = counts[values]
-        else:
-            values, counts = np.unique(codes, return_counts=True)
-            if many := codes.dtype == np.uint32 and len(values) > MOST_COLOURS:
-                kind = "colour"
-                values, counts = np.unique(codes & 255, return_counts=True)
-    values = values.astype(np.int64)
-    return Look(path, kind, values, counts, many, white, clear, palette, alpha, page)
+        lossy = image.format == "JPEG"
+    if look.bright:
+        kind, white, clear, alpha = "grey", 255, None, False
+    elif look.meant:
+        kind = "colour"
+    many = False
+    if codes.dtype == np.uint8:
+        counts = np.bincount(codes.ravel(), minlength=256)
+        values = np.flatnonzero(counts)
+        counts = counts[values]
+    else:
+        values, counts = np.unique(codes, return_counts=True)
+        if many := codes.dtype == np.uint32 and len(values) > MOST_COLOURS:
+            kind = "colour"
+            values, counts = np.unique(codes & 255, return_counts=True)
+    return replace(
+        look,
+        kind=kind,
+        codes=values.astype(np.int64),
+        counts=counts,
+        many=many,
+        white=white,
+        clear=clear,
+        palette=palette,
+        alpha=alpha,
+        lossy=lossy,
+    )
+
+
+def colours_of(look: Look) -> np.ndarray:
+    """The colours that a mask has, (H, W, 3) uint8; errors as `look_at`."""
+    with _opened(look.path, look.page) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def nearest(
+    values: np.ndarray, colours: tuple[Colour, ...], half: float, far: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which of some colours is the nearest to each pixel.
+
+    Args:
+        values: (n, 3) uint8.
+        colours: at least one.
+        half: of the way from the nearest to the next, from which on a pixel may be of either.
+        far: from the nearest, from which on it may be of neither.
+
+    Returns:
+        The number of the nearest, (n,) int64; the distance to it, (n,) float; whether the pixel
+        may be of another, (n,) bool.
+    """
+    packed = values.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    packed, places = np.unique(packed, return_inverse=True)
+    different = np.stack([packed >> 16, packed >> 8 & 255, packed & 255], 1).astype(float)
+    which = np.zeros(len(packed), np.int64)
+    least, second = np.full((2, len(packed)), np.inf)
+    for number, colour in enumerate(colours):
+        apart = np.sqrt(((different - colour) ** 2).sum(1))
+        closer = apart < least
+        second = np.where(closer, least, np.minimum(second, apart))
+        which[closer], least = number, np.minimum(least, apart)
+    unsure = (least > far) | (least > half * (least + second))
+    return which[places], least[places], unsure[places]
 
 
 def _opened(path: Path, page: int | None) -> AbstractContextManager[Image.Image]:
@@ -241,7 +211,7 @@ def labels_of(look: Look, label: Callable[[Pixel], int]) -> np.ndarray:
         UserError: as `look_at`.
     """
     with _opened(look.path, look.page) as image:
-        codes = _codes(image)
+        codes = _codes(image, look)
     labels = np.array([label(pixel) for pixel, _ in look.pixels()], np.uint8)
     if look.many:
         codes = codes & 255
@@ -269,15 +239,25 @@ def _white(image: Image.Image) -> int:
     return {"1": 1, "L;2": 3, "L;4": 15}.get(stored, 255)
 
 
-def _codes(image: Image.Image) -> np.ndarray:
+def _codes(image: Image.Image, look: Look) -> np.ndarray:
     """A number for each pixel, (H, W): in masks of one channel its value, uint8 or int64, else
-    red, green, blue and alpha in this order in a uint32.
+    red, green, blue and alpha in this order in a uint32; as `look` says, its brightness or one of
+    the colours that were meant.
 
     Values of 2 and 4 bits, which Pillow spreads over 0 to 255, are those of the file. Of 16 bits,
     65535 becomes 255, which is void or white too; all values are divided by 257 when that makes
     whole numbers of them, as where 8 bits were spread over 16.
     """
+    if look.meant:
+        values = np.asarray(image.convert("RGB"))
+        which, _, _ = nearest(values.reshape(-1, 3), look.meant, 1, np.inf)
+        codes = [int.from_bytes(bytes((*colour, 255))) for colour in look.meant]
+        return np.array(codes, np.uint32)[which].reshape(values.shape[:2])
     white = _white(image)
+    if look.bright and not image.mode.startswith(("I", "F")):
+        colours = image.convert("RGBA")
+        visible = np.asarray(colours.getchannel("A")) >= 128
+        return np.where(visible, np.asarray(colours.convert("L")), np.uint8(0))
     if image.mode in ("1", "P"):
         return np.asarray(image).astype(np.uint8)
     if image.mode == "L":
@@ -290,13 +270,3 @@ def _codes(image: Image.Image) -> np.ndarray:
     if image.mode == "F":
         raise ValueError("its values are no whole numbers")
     return np.asarray(image.convert("RGBA")).view(">u4")[..., 0].astype(np.uint32)
-
-
-def _composed(text: str) -> str:
-    """Unicode's normal form C: a letter and its accents as one character where there is one."""
-    return unicodedata.normalize("NFC", text)
-
-
-def _caseless(text: str) -> str:
-    """A text without the difference of small and capital letters, in normal form C."""
-    return _composed(_composed(text).casefold())

@@ -145,7 +145,7 @@ class Masks:
         if self.in_alpha and pixel.alpha is not None:
             return 0 if clear else 1
         if pixel.kind == "palette" and not self.by_colour:
-            return VOID if self.is_void(pixel.value) else pixel.value
+            return self.label_of_value(pixel.value)
         if pixel.kind == "grey" and self.grey != "colours":
             return self.label_of_grey(pixel)
         label = self.class_of(pixel.colour)
@@ -159,7 +159,17 @@ class Masks:
         if self.is_void(pixel.value):
             return VOID
         if self.grey == "black and white":
-            return int(not clear and pixel.colour[0] >= 128)
+            return int(not clear and pixel.colour[0] >= (self.reading.threshold or 128))
         if clear and not (pixel.value == VOID and self.reading.masks == "ids"):
             return 0
-        return pixel.value
+        return self.label_of_value(pixel.value)
+
+    def label_of_value(self, value: int) -> int:
+        """The class id, or void, of a value of masks of ids; -1 where values of classes are given
+        and this is none of them.
+        """
+        if self.is_void(value):
+            return VOID
+        if not self.reading.ids or value == VOID:
+            return value
+        return self.reading.ids.index(value) if value in self.reading.ids else -1

@@ -11,15 +11,30 @@ from pathlib import Path
 from utils.classes import FILE_NAME
 from utils.errors import UserError
 from utils.files import open_ordinary
-from utils.formats import via
+from utils.formats import cityscapes, coco, cvat, labelme, supervisely, via, via3, yolo
 from utils.formats.annotations import Annotation, Project
 from utils.formats.foreign import refuse_foreign
 from utils.json_text import parse_json
 
 # Of each format: whether a text, with its JSON content or None, is of it, and what it holds.
-FILES = ()
-FOLDERS = ()  # the same of folders
+FILES = (
+    (coco.is_coco, coco.read_coco),
+    (labelme.is_labelme, labelme.read_labelme),
+    (cvat.is_cvat, cvat.read_cvat),
+    (supervisely.is_supervisely, supervisely.read_supervisely),
+    (cityscapes.is_cityscapes, cityscapes.read_cityscapes),
+)
+# Files of these do not name their pictures: the readers find them.
+FINDING = (supervisely.read_supervisely, cityscapes.read_cityscapes)
+OF_VIA = (via3.is_via3, via3.read_via3)  # where annotators choose what names the class
+FOLDERS = (  # the same of folders
+    (labelme.is_labelme_folder, labelme.read_labelme_folder),
+    (yolo.is_yolo_folder, yolo.read_yolo_folder),
+    (supervisely.is_supervisely_folder, supervisely.read_supervisely_folder),
+    (cityscapes.is_cityscapes_folder, cityscapes.read_cityscapes_folder),
+)
 SUFFIXES = (".json", ".csv", ".xml")  # of files that may hold annotations
+TABLES = ("*.yaml", "*.yml", "classes.txt", "meta.json")  # of classes
 OF_FOLDERS = (".json", ".txt", ".yaml", ".yml")  # of files in folders of them
 
 
@@ -40,7 +55,9 @@ def read_project(path: Path | str) -> Project:
         reader = next((read for test, read in FOLDERS if test(path)), None)
         if reader is None:
             raise UserError(f"{path} is no folder of annotations; name one, or a file of them.")
-        return _of_class(reader(path))
+        project = _of_class(reader(path))
+        # LabelMe's files name pictures themselves, and need not be obeyed where they lead out.
+        return project if reader is labelme.read_labelme_folder else _rebased(project, path)
     try:
         with open_ordinary(path) as file:
             text = file.read().decode("utf-8-sig")
@@ -54,8 +71,10 @@ def read_project(path: Path | str) -> Project:
             content = parse_json(text)
         for test, read in FILES:
             if test(text, content):
-                return _of_class(read(path, text, content))
-        return via.read_via(path, text, content)
+                project = _of_class(read(path, text, content))
+                return _rebased(project, path.parent) if read in FINDING else project
+        test, read = OF_VIA
+        return (read if test(text, content) else via.read_via)(path, text, content)
     except ValueError as error:
         refuse_foreign(path, text)  # as JSON lines
         raise UserError(f"{path} is not whole JSON ({error}); {via.EXPORT} again.") from error
@@ -65,13 +84,18 @@ def read_project(path: Path | str) -> Project:
 
 
 def files_of(source: Path) -> list[Path]:
-    """The annotation file itself, or those of a folder, sorted; a `classes.json` is none."""
-    if not source.is_dir():
+    """The annotation file itself, or those of a folder, sorted; a `classes.json` is none.
+
+    What names the classes of YOLO and Supervisely may lie up to three folders above.
+    """
+    if not os.path.isdir(source):
         return [source]
+    above = list(Path(os.path.abspath(source)).parents)[:3]
+    found = [path for folder in above for name in TABLES for path in folder.glob(name)]
     ours = (FILE_NAME, ".index.json")
     return sorted(
         path
-        for path in source.rglob("*")
+        for path in [*source.rglob("*"), *found]
         if path.suffix.lower() in OF_FOLDERS and not path.name.endswith(ours) and path.is_file()
     )
 
@@ -84,3 +108,33 @@ def is_annotations_folder(folder: Path) -> bool:
 def _of_class(project: Project) -> Project:
     """A project of a format in which it is fixed what names the class: our attribute "class"."""
     return replace(project, class_attribute="class")
+
+
+def extract_pictures(source: Path) -> list[Path]:
+    """Write pictures that are missing and that LabelMe's files hold; returns those written.
+
+    Raises:
+        UserError: as `labelme.extract_pictures`.
+    """
+    if os.path.isdir(source):
+        return labelme.extract_pictures(source) if labelme.is_labelme_folder(source) else []
+    with open_ordinary(source) as file:
+        text = file.read().decode("utf-8-sig")
+    if not text.lstrip().startswith("{") or not labelme.is_labelme(text, parse_json(text)):
+        return []
+    return labelme.extract_pictures(source)
+
+
+def _rebased(project: Project, folder: Path) -> Project:
+    """A project whose pictures, that the reader found, are named from what holds all of them."""
+    names = [annotation.file for annotation in project.annotations]
+    up = max((name.split("/").count("..") for name in names), default=0)
+    start = os.path.abspath(folder)
+    base = Path(start).parents[up - 1] if up else Path(start)
+    annotations = [  # a picture may be a link to elsewhere
+        replace(
+            each, file=Path(os.path.normpath(f"{start}/{each.file}")).relative_to(base).as_posix()
+        )
+        for each in project.annotations
+    ]
+    return replace(project, annotations=annotations, folder=base)

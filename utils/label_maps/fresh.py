@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from utils.label_maps.store import LabelStore
 
 # Fields of `Reading` that labels from masks and their pictures depend on.
-OF_MASKS = ("masks", "palettes", "void", "void_colours", "scale", "turn")
+OF_MASKS = ("masks", "palettes", "void", "void_colours", "ids", "threshold", "scale", "turn")
 
 
 def ensure_labels(
@@ -88,11 +88,16 @@ def is_there(path: Path) -> bool:
         return True
 
 
-def _is_of_masks(source: Path) -> bool:
-    """Whether labels are made from masks: from a folder that holds no annotations."""
+def is_of_masks(source: Path) -> bool:
+    """Whether labels are made from masks: from a folder that holds no annotations, from one of
+    Cityscapes, which has masks beside them, or from a list of PASCAL VOC.
+    """
+    from utils.formats.mask_layouts import cityscapes, data_root
     from utils.formats.projects import is_annotations_folder
 
-    return os.path.isdir(source) and not is_annotations_folder(source)
+    if not os.path.isdir(source):
+        return data_root(source) is not None
+    return bool(cityscapes(Path(source))) or not is_annotations_folder(source)
 
 
 def _source_of(path: Path, pictures: Path | None = None) -> Path | None:
@@ -101,10 +106,12 @@ def _source_of(path: Path, pictures: Path | None = None) -> Path | None:
     Raises:
         UserError: what the index names lies elsewhere.
     """
+    from utils.formats.mask_layouts import data_root
     from utils.formats.projects import SUFFIXES
 
     stem = path.with_suffix("")
     candidates = [*(path.with_suffix(suffix) for suffix in SUFFIXES), stem]
+    candidates += filter(data_root, [path.with_suffix(".txt")])
     try:
         made_from = _made_from(path)
     except UserError:  # it is damaged
@@ -132,8 +139,12 @@ def _classes_file(
     out: Path, source: Path, made_from: dict, pictures: Path | None = None
 ) -> Path | None:
     """The `classes.json` of a store: the one that was named when it was made, else as found."""
+    from utils.formats.mask_layouts import home_of
+
     if made_from.get("classes"):
         return _place_of(out, made_from["classes"], pictures)
+    if is_of_masks(source):
+        return find_classes(home_of(source))
     return find_classes(source if os.path.isdir(source) else source.parent)
 
 
@@ -169,7 +180,7 @@ def _is_stale(out: Path, source: Path, asked: Reading, pictures: Path | None) ->
         return True
     current = agree(asked, read_reading(place), place or FILE_NAME)
     made = index.reading
-    if _is_of_masks(source):
+    if is_of_masks(source):
         # What was decided of annotations is nothing to masks.
         return made is None or any(getattr(current, n) != getattr(made, n) for n in OF_MASKS)
     return current != made
@@ -189,10 +200,13 @@ def _refuse_other(out: Path, source: Path, other: Path) -> None:
 
 
 def _fingerprint(source: Path) -> str:
+    from utils.formats.mask_layouts import fingerprint_of
     from utils.formats.projects import files_of
 
     try:
-        return fingerprint(source, None if _is_of_masks(source) else files_of(source))
+        if is_of_masks(source):
+            return fingerprint_of(source)
+        return fingerprint(source, files_of(source))
     except OSError as error:
         raise UserError(
             f"{source} cannot be read ({error}); put an ordinary file there."
@@ -210,7 +224,8 @@ def _check_made_so(out: Path, asked: Reading) -> None:
     index = read_index(out)
     made = index and index.reading or Reading()
     for name, value in asked.known().items():
-        if getattr(made, name) != value:
+        known = name == "void" and set(value) <= set(made.void)  # as of `agree`
+        if not known and getattr(made, name) != value:
             raise UserError(
                 f"what {out} was made from is gone, so that --{name.replace('_', '-')} changes "
                 "nothing; put it back, or leave the option out."
@@ -219,23 +234,20 @@ def _check_made_so(out: Path, asked: Reading) -> None:
 
 def _has_come(index: "Index", out: Path, source: Path, pictures: Path | None) -> bool:
     """Whether a picture that was missing or unreadable when labels were made can be read now."""
-    from utils.formats.index_masks import mask_files, pair
-    from utils.pictures import picture_size, pictures_in
+    from utils.formats.mask_files import find_masks, key_of_mask
+    from utils.pictures import picture_size
 
     left_out = index.made_from["left_out"]
     folder = _place_of(out, index.folder, pictures)
     if not os.path.isdir(folder):
         return False
-    if _is_of_masks(source):
-        # Of masks, which know the stems of their pictures only.
-        masks = mask_files(source, folder)
-        own = {path.resolve() for path in masks}  # which may lie among the pictures
-        others = [path for path in pictures_in(folder) if path.resolve() not in own]
+    if is_of_masks(source):
         try:
-            found, _, _ = pair(masks, others)
+            found = find_masks(source, folder)
         except UserError:  # two pictures of one mask, which making labels tells
             return True
-        return bool({mask.stem for mask in found} & set(left_out))
+        parts = [part for parts in found.masks.values() for part in parts]
+        return any(key_of_mask(part.path, source) in left_out for part in parts)
     paths = listed_pictures([*index.keys, *left_out], folder)
     for name in left_out:
         try:
@@ -277,7 +289,7 @@ def _make_again(
         "classes_path": classes_path,
         "most_listed": LISTED,
     }
-    if _is_of_masks(source):
+    if is_of_masks(source):
         try:
             make_labels_from_masks(source, out, data_path=folder, **common)
         except UserError:

@@ -1,5 +1,6 @@
 """Which file the name of a picture in an annotation file stands for, and in which folder it is."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -29,7 +30,7 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
         A function of a name that returns the path of a file, found as `pictures.find_picture`
         finds it, or None. Of an address its file name counts, with %20 and the like replaced or
         as it is; so does that of a path that does not lead to a picture, as it did where it was
-        annotated. It raises `UserError` for a name that leaves the folder to another picture.
+        annotated. It raises `UserError` for a name that leaves the folder.
     """
     from utils.pictures import picture_finder
 
@@ -38,12 +39,7 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
     def find_listed(name: str) -> Path | None:
         if not is_address(name):
             last = re.split(r"[/\\]", name)[-1]
-            try:
-                return find(name) or (find(last) if last != name else None)
-            except UserError:
-                if last in ("", ".", "..") or not (path := find(last)):
-                    raise
-                return path
+            return find(name) or (find(last) if last else None)
         for candidate in _file_names(name):
             path = find(candidate)
             if path:
@@ -120,7 +116,7 @@ def folder_of_pictures(
 
 def beside_of(source: Path) -> Path:
     """The folder of an annotation file; a folder of annotations is it itself."""
-    return source if source.is_dir() else source.parent
+    return source if os.path.isdir(source) else source.parent
 
 
 def shorten(name: str) -> str:

@@ -6,6 +6,7 @@ What options ask for and what was decided before, see `utils.reading`, goes toge
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -97,10 +98,15 @@ def classes_of_regions(
     void = {str(value) for value in reading.void}
     titles = _titles_of_numbers(options, attribute, source)
     titles = {key: title for key, title in titles.items() if key not in void}
-    values = [
-        [VOID_REGION if r.void else _value(r, attribute, reading) for r in annotation.regions]
-        for annotation in project.annotations
-    ]
+    by_name = project.classes is not None and attribute == project.class_attribute
+
+    def value_of(region: Region) -> str | None:
+        if region.void:
+            return VOID_REGION
+        # What stands in the file's own list of classes is a name, whatever it looks like.
+        return region.attributes[attribute] if by_name else _value(region, attribute, reading)
+
+    values = [[value_of(r) for r in annotation.regions] for annotation in project.annotations]
     void.add(VOID_REGION)
     occurring = {value for row in values for value in row if value is not None} - void
     otherwise = reading.unclassed if reading.unclassed not in (None, *NO_NAMES) else None
@@ -117,7 +123,8 @@ def classes_of_regions(
     known = _Known(classes, chosen, options, titles, place, source)
 
     ids: dict[str | None, int | None] = dict.fromkeys(void, VOID)
-    ids |= {value: _id_of(value, known) for value in sorted(occurring)}
+    find = partial(_id_by_name, classes) if by_name else partial(_id_of, known=known)
+    ids |= {value: find(value) for value in sorted(occurring)}
     ids = {value: index for value, index in ids.items() if index is not None}
     if otherwise:
         ids[None] = _id_of_unclassed(otherwise, known)

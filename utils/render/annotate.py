@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.files import replace_whole
+from utils.formats.writing import via_project
 from utils.label_maps.polygons import fill, is_degenerate
 
 SMALLEST_PIECE = 12  # pixels; what is smaller nobody would trace
@@ -132,45 +133,6 @@ def write_project(path: Path, entries: Sequence[dict], names: Sequence[str]) -> 
     """
     metadata = {f"{e['filename']}{e['size']}": e for e in entries}
     choices = {str(index): name for index, name in enumerate(names) if index}
-    project = {
-        "_via_settings": {
-            "ui": {
-                "annotation_editor_height": 25,
-                "annotation_editor_fontsize": 0.8,
-                "leftsidebar_width": 18,
-                "image_grid": {
-                    "img_height": 80,
-                    "rshape_fill": "none",
-                    "rshape_fill_opacity": 0.3,
-                    "rshape_stroke": "yellow",
-                    "rshape_stroke_width": 2,
-                    "show_region_shape": True,
-                    "show_image_policy": "all",
-                },
-                "image": {
-                    "region_label": "Name",
-                    "region_color": "Name",
-                    "region_label_font": "10px Sans",
-                    "on_image_annotation_editor_placement": "NEAR_REGION",
-                },
-            },
-            "core": {"buffer_size": 18, "filepath": {}, "default_filepath": ""},
-            "project": {"name": path.stem},
-        },
-        "_via_img_metadata": metadata,
-        "_via_attributes": {
-            "region": {
-                "Name": {
-                    "type": "dropdown",
-                    "description": "class",
-                    "options": choices,
-                    "default_options": {},
-                }
-            },
-            "file": {},
-        },
-        "_via_data_format_version": "2.0.10",
-        "_via_image_id_list": list(metadata),
-    }
+    project = via_project(path.stem, metadata, choices)
     with replace_whole(path) as unfinished:
         unfinished.write_text(json.dumps(project, separators=(",", ":")), encoding="utf-8")

@@ -1,0 +1,213 @@
+"""Convert annotations or masks of any format that is read into another one.
+
+    python3 utils/convert.py instances.json via_project.json --format via
+    python3 utils/convert.py train_masks annotations.xml --format cvat --data-path train
+    python3 utils/convert.py via_project.json masks --format masks
+
+Corners stay where they are as long as the other format can hold a region, else it is traced anew.
+What was written is read again and compared; what could not be kept is said.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if __package__ in (None, ""):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from utils.classes import FILE_NAME, VOID, Classes, find_classes, read_classes
+from utils.errors import UserError, run
+from utils.files import data_folder
+from utils.label_maps.listed import beside_of
+from utils.label_maps.report import Report
+from utils.reading import Reading, agree, read_reading, write_decisions
+from utils.reading_options import add_reading_options, asked_reading
+
+if TYPE_CHECKING:
+    from utils.formats.writing import Drawn
+    from utils.label_maps.store import LabelStore
+
+# NumPy takes long to import, `--help` is to answer at once: functions import what needs it.
+
+FORMATS = ("via", "coco", "labelme", "cvat", "masks")
+VOID_COLOUR = (224, 224, 192)  # of PASCAL VOC
+PLACES = 10  # pictures that are named where pixels could not be kept
+
+
+def convert(
+    source: Path, target: Path, form: str, reading: Reading, data_path: Path | None = None
+) -> None:
+    """Convert annotations, masks or label maps, and tell what could not be kept.
+
+    Beside what is written goes a `classes.json` with names, ids and colours, which most formats
+    have no place for; into the folder of masks itself.
+
+    Args:
+        source: an annotation file, a folder of them, a folder of masks, or a `.npy` of label maps.
+        target: the file or the folder to write; it must not be there.
+        form: one of `FORMATS`.
+        reading: what is asked by options, as for `generate_gt_segmentation.make_labels`.
+        data_path: the folder of the pictures, where they are not beside `source`.
+
+    Raises:
+        UserError: `source` cannot be read, or `target` cannot be written, or is there.
+    """
+    from utils.drawing import write_index_png
+    from utils.formats import writing
+    from utils.progress import progress
+
+    if target.exists():
+        raise UserError(f"{target} is there already; delete it, or name another.")
+    place = (target if form == "masks" else target.parent) / FILE_NAME
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "labels.npy"
+        store, regions = _read(source, out, reading, data_path)
+        drawn = list(progress(_drawn(store, regions, form), len(store), "reading regions"))
+        void = any(label == VOID for picture in drawn for _, label in picture.pairs)
+        classes = store.classes
+        if form == "cvat" and void:
+            print('CVAT has no void: it is a class "void" there')
+            classes = Classes((*classes.names, "void"), (*classes.colours, VOID_COLOUR))
+        _tell_losses(drawn, form, classes)
+        decided = _decisions(place, classes, void and form == "via")
+        if form == "masks":
+            for key in progress(store.keys, len(store), "writing masks"):
+                path = (target / key).with_suffix(".png")
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_index_png(path, store[key], classes)
+        else:
+            (target if form == "labelme" else target.parent).mkdir(parents=True, exist_ok=True)
+            getattr(writing, f"write_{form}")(target, drawn, classes)
+        write_decisions(place, classes, decided)
+        _compare(store, target, Path(scratch) / "again.npy")
+    if store.folder.resolve() != target.parent.resolve():
+        print(f"the pictures are in {store.folder}: give it as --data-path, or put them together")
+
+
+def _read(
+    source: Path, out: Path, reading: Reading, data_path: Path | None
+) -> tuple["LabelStore", dict[str, list]]:
+    """Label maps of whatever was given, and of annotations the regions of each picture."""
+    from utils.generate_gt_segmentation import annotated, make_labels
+    from utils.label_maps.fresh import ensure_labels, is_of_masks
+    from utils.label_maps.from_masks import make_labels_from_masks
+
+    if source.suffix == ".npy":
+        return ensure_labels(source, pictures=data_path, reading=reading), {}
+    common = {"reading": reading, "data_path": data_path}
+    if is_of_masks(source):
+        return _opened(make_labels_from_masks(source, out, **common)), {}
+    store = _opened(make_labels(source, out, **common))
+    place = find_classes(beside_of(source))
+    _, pictures, _ = annotated(source, reading, place, data_path, Report())
+    return store, {key: (shape, pairs) for key, (_, shape, pairs) in pictures.items()}
+
+
+def _opened(out: Path) -> "LabelStore":
+    """Label maps that were made a moment ago: their pictures may lie anywhere."""
+    from utils.label_maps.index import read_index
+    from utils.label_maps.store import open_labels
+
+    return open_labels(out, (out.parent / read_index(out).folder).resolve())
+
+
+def _drawn(store: "LabelStore", regions: dict[str, list], form: str) -> Iterator["Drawn"]:
+    """The pictures of a store with their regions; masks are outlined as `form` has it."""
+    from utils.formats.writing import Drawn
+    from utils.label_maps.outlines import ringed, traced
+
+    trace = traced if form in ("via", "labelme") else ringed
+    for key in store.keys:
+        labels = store[key]
+        shape, pairs = regions.get(key, (None, None))
+        # What was annotated at another size than the picture has now is traced at its own.
+        if pairs is None or shape not in (None, labels.shape):
+            pairs = trace(labels)
+        yield Drawn(key, store.picture_path(key).stat().st_size, labels.shape, pairs)
+
+
+def _tell_losses(drawn: list["Drawn"], form: str, classes: Classes) -> None:
+    """Say what a format has no place for, and what stands in its place."""
+    import numpy as np
+
+    from utils.label_maps.polygons import draw_regions
+
+    if form in ("via", "labelme"):
+        name = classes.names[0]
+        count = sum(label == 0 for picture in drawn for _, label in picture.pairs)
+        if count:
+            print(f"{form} has no holes: {count} are regions of the class {name}, drawn on top")
+    if form == "coco":
+        overlapping = 0
+        for picture in drawn:
+            times = np.zeros(picture.shape, np.int32)
+            for region, _ in picture.pairs:
+                times += draw_regions([(region, 1)], picture.shape)[0]
+            overlapping += bool((times > 1).any())
+        if overlapping:
+            print(
+                f"in {overlapping} pictures regions overlap, where COCO does not say which lies on "
+                "top: they are written in the order of drawing"
+            )
+
+
+def _decisions(place: Path, classes: Classes, void: bool) -> Reading:
+    """What is to be kept in the `classes.json` beside what is written.
+
+    Args:
+        void: whether regions that name no class are to be void.
+
+    Raises:
+        UserError: there is one of other classes, or decisions.
+    """
+    if place.exists() and read_classes(place) != classes:
+        raise UserError(f"{place} has other classes; name a target in another folder.")
+    return agree(Reading(unclassed="void" if void else None), read_reading(place), place)
+
+
+def _compare(store: "LabelStore", target: Path, out: Path) -> None:
+    """Read what was written again, and say of each picture how many pixels are not as they were."""
+    from utils.generate_gt_segmentation import make_labels
+    from utils.label_maps.fresh import is_of_masks
+    from utils.label_maps.from_masks import make_labels_from_masks
+
+    make = make_labels_from_masks if is_of_masks(target) else make_labels
+    again = _opened(make(target, out, progress=False, data_path=store.folder))
+    lost = {key: 0 for key in store.keys}
+    for key in store.keys:
+        other = again[key] if key in again else 0
+        lost[key] = int((store[key] != other).sum())
+    total = sum(height * width for height, width in store.sizes)
+    lost = {key: count for key, count in lost.items() if count}
+    print(f"{target}: {len(store)} pictures, {len(store) - len(lost)} of them pixel for pixel")
+    for key, count in sorted(lost.items(), key=lambda each: -each[1])[:PLACES]:
+        print(f"    {key}: {count} pixels of another class")
+    if lost:
+        print(f"    {sum(lost.values())} pixels in all, {sum(lost.values()) / total:.3%}")
+
+
+def _parse_arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "source", metavar="FROM", type=Path, help="annotations, a folder of masks, or a .npy"
+    )
+    parser.add_argument("target", metavar="TO", type=Path, help="the file or folder to write")
+    parser.add_argument("--format", choices=FORMATS, required=True, help="of TO")
+    parser.add_argument("-p", "--data-path", help="folder of the pictures (beside FROM)")
+    add_reading_options(parser)
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Read the command line and convert."""
+    args = _parse_arguments()
+    folder = data_folder(args.data_path) if args.data_path else None
+    convert(args.source, args.target, args.format, asked_reading(args), folder)
+
+
+if __name__ == "__main__":
+    run(main)
