@@ -6,6 +6,7 @@ python3 fcn-12.3.1.py --evaluate --restore-weights=... --image-file photograph.j
 """
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -132,6 +133,7 @@ def main():
     args = parse_arguments()
     import_keras()
     from engine.runs import run_files
+    from engine.session import classes_of
     from engine.settings import settle
     from engine.weights import read_network
     from tools.memory import SIZES, check_memory, print_memory
@@ -144,9 +146,11 @@ def main():
     network, data, run = settle(args)
     if run.summary:
         inputs = [data.data_path, *(run.image_file or ())]
-        print_summary(network.build(), run.prediction_dir, inputs)
+        described = replace(network, classes=network.classes or classes_of(data))
+        print("# of classes", len(described.classes))
+        print_summary(described.build(), run.prediction_dir, inputs, layers=run.verbose > 1)
         sizes = [network.size] if args.height or args.width else SIZES
-        print_memory(network, sizes, run.optimizer, run.precision, run.accumulate)
+        print_memory(described, sizes, run.optimizer, run.precision, run.accumulate)
     if run.train:
         check_memory(network, data.batch_size, run.optimizer, run.precision, run.accumulate)
         files = run_files(network, data, run)

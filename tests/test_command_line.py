@@ -5,6 +5,7 @@ Six tests train; the others look at what was decided, or at a run whose steps ar
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -22,7 +23,7 @@ import fast
 import zoo
 from callbacks import AccuracyCallback
 from engine.arguments import build_parser, parse_arguments
-from engine.records import OPTIONS, PRESETS
+from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
 from engine.settings import choose_preset, settle
 from engine.weights import read_configuration, read_network
@@ -153,7 +154,33 @@ def test_the_chapters_options_are_all_there():
 def test_every_row_of_the_table_is_an_option():
     known = {action.dest for action in build_parser()._actions} - {"help"}
     assert known == set(OPTIONS)
+    assert {about["task"] for about in OPTIONS.values()} - {None} <= set(TASKS)
     assert all(about["help"] for about in OPTIONS.values())
+
+
+def flags_in(page):
+    return set(re.findall(r"^ +(?:-\w, )?(--[a-z-]+)", page, re.MULTILINE))
+
+
+def test_help_fits_a_screen_and_every_option_is_listed_somewhere(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "100")
+    pages = {}
+    for option in ("-h", "--help", "--help-all"):
+        with pytest.raises(SystemExit) as stop:
+            parse_arguments([option])
+        assert not stop.value.code
+        pages[option] = capsys.readouterr().out
+    brief, whole = pages["--help"], pages["--help-all"]
+    assert pages["-h"] == brief and len(brief.splitlines()) <= 45
+    assert max(map(len, brief.splitlines())) <= 100
+    every = {"--" + name.replace("_", "-") for name in OPTIONS} | {"--help", "--help-all"}
+    assert flags_in(whole) == every > flags_in(brief)
+    assert {"--train", "--data-path", "--preset", "--image-file", "--help-all"} <= flags_in(brief)
+    assert [f"{task}:" in whole for task in TASKS] == [True] * len(TASKS)
+
+
+def test_what_help_leaves_out_is_heard():
+    assert parse_arguments(["--train", "--accumulate", "3"]).accumulate == 3
 
 
 def test_the_chapters_defaults():
@@ -299,11 +326,33 @@ def test_a_folder_after_an_equals_sign_may_begin_at_home():
     assert args.image_file == [Path("~nobody.jpg")]
 
 
-def test_a_summary_is_that_of_the_preset_asked_for():
-    for asked, taken in (([], "book"), (["--preset", "quick"], "quick")):
-        network, _, _ = decide("--summary", *asked)
-        assert network.settings["filters"] == {"book": 256, "quick": 64}[taken]
-        assert network.size == (PRESETS[taken]["height"], PRESETS[taken]["width"])
+def test_a_summary_is_of_the_network_that_would_be_trained(data, capsys):
+    for asked in ([], ["--preset", "book"], ["--model", "unet-same", "--narrow", "8"]):
+        asked = [*asked, "--data-path", data]
+        described, trained = decide("--summary", *asked)[0], decide("--train", *asked)[0]
+        assert described == trained
+    printed = capsys.readouterr().out.splitlines()
+    first, second = [line for line in printed if line.startswith("preset ")][:2]
+    assert first == second and first.startswith("preset few")
+    assert decide("--summary", "--preset", "book")[0].settings["filters"] == 256
+
+
+def test_a_summary_counts_the_classes_of_the_data(tmp_path, capsys):
+    """For another number of them the last layer is another."""
+    via_project(tmp_path, "train", 2, 1)
+    text = (tmp_path / "segmentation_train.json").read_text()
+    (tmp_path / "segmentation_train.json").write_text(text.replace('"Name": "1"', '"Name": "cat"'))
+    options = ["--summary", *TINY, "--data-path", tmp_path, "--prediction-dir", tmp_path / "drawn"]
+    run_script(*options)
+    printed = capsys.readouterr().out
+    assert "# of classes 2" in printed and "Output Shape" not in printed
+    (tmp_path / "classes.json").write_text(json.dumps(["background", *"abcde"]))
+    run_script(*options, "--verbose", "2")
+    layers = capsys.readouterr().out
+    assert "# of classes 6" in layers and "Output Shape" in layers
+    assert "32x48x6" in layers and "32x48x2" in printed
+    with pytest.raises(UserError, match="the data folder nowhere"):
+        run_script("--summary", "--data-path", "nowhere")
 
 
 # --- from annotations to pictures -----------------------------------------------------------------
@@ -415,6 +464,74 @@ def test_both_sets_are_checked_before_the_first_step(tmp_path, stepless):
     assert not stepless
     run_script(*options, "--test-labels", "none.npy")  # who only trains needs none
     assert len(stepless) == 1
+
+
+@pytest.fixture
+def parts(tmp_path):
+    """A folder with an export in each of train/, val/ and test/."""
+    for part, number, first in (("train", 5, 1), ("val", 3, 101), ("test", 2, 201)):
+        (tmp_path / part).mkdir()
+        via_project(tmp_path / part, part, number, first)
+        export = tmp_path / part / f"segmentation_{part}.json"
+        export.rename(tmp_path / part / "via_project.json")
+    (tmp_path / "classes.json").write_text(json.dumps(["background", "square"]))
+    return tmp_path
+
+
+def test_parts_in_folders_are_found_and_val_chooses(parts, tmp_path, stepless, capsys):
+    options = ["--data-path", parts, "--save-dir", tmp_path / "run", "--epochs", "1"]
+    run_script("--train", "--evaluate", *TINY, *options)
+    printed = capsys.readouterr().out
+    assert "5 of train/via_project.json to train on" in printed
+    assert "3 of val/via_project.json choose the best weights" in printed
+    assert "mean over 2 pictures" in printed, "test/ was scored"
+    (weights,) = (tmp_path / "run").glob("*-best-iou.weights.h5")
+    run_script("--evaluate", "--restore-weights", weights, "--data-path", parts)
+    assert "mean over 2 pictures" in capsys.readouterr().out
+    resume = ["--train", "--resume", *NAMED, *options[:4], "--epochs", "2"]
+    _, again, _ = decide(*resume)
+    assert again.val_labels == "val/via_project.json"
+    with pytest.raises(UserError, match="--val-labels val/via_project.json, not x.json"):
+        decide(*resume, "--val-labels", "x.json")
+
+
+def test_without_tests_val_is_scored_and_a_part_of_train_chooses(parts, tmp_path, stepless, capsys):
+    shutil.rmtree(parts / "test")
+    options = ["--data-path", parts, "--save-dir", tmp_path / "run", "--epochs", "1"]
+    run_script("--train", "--evaluate", *TINY, *options)
+    printed = capsys.readouterr().out
+    assert "4 of train/via_project.json to train on, 1 of it choose the best weights" in printed
+    assert "--evaluate scores val/via_project.json" in printed
+    assert "mean over 3 pictures" in printed
+
+
+def test_who_says_what_chooses_is_heard(parts, tmp_path, stepless, capsys):
+    assert (
+        decide("--train", "--data-path", parts, "--validation-split", "0.2")[1].val_labels is None
+    )
+    with pytest.raises(SystemExit):
+        parse_arguments(["--train", "--val-labels", "x.json", "--validation-split", "0.2"])
+    assert "--val-labels takes the place of --validation-split" in capsys.readouterr().err
+    for path in (parts / "val").glob("*.jpg"):
+        shutil.copy(path, parts)
+    labels = shutil.copy(parts / "val" / "via_project.json", parts / "chooses.json")
+    run_script("--train", *TINY, "--data-path", parts, "--val-labels", labels.name, "--epochs", "1",
+               "--save-dir", tmp_path / "run")  # fmt: skip
+    assert "3 of chooses.json choose the best weights" in capsys.readouterr().out
+    (parts / "val" / "another.json").write_text("{}")
+    (parts / "train" / "another.json").write_text("{}")
+    (parts / "test" / "another.json").write_text("{}")
+    with pytest.raises(UserError, match="another.json.*say which is meant with --train-labels"):
+        decide("--train", "--data-path", parts)
+    decide("--evaluate", "--restore-weights", next((tmp_path / "run").glob("*-best*")),
+           "--image-file", parts / "0000101.jpg", "--data-path", parts)  # fmt: skip
+
+
+def test_what_chooses_has_the_classes_of_training(parts, tmp_path, stepless):
+    (parts / "val" / "classes.json").write_text(json.dumps(["background", "cat"]))
+    options = ["--data-path", parts, "--save-dir", tmp_path / "run", "--epochs", "1"]
+    with pytest.raises(UserError, match="'square'.*'cat'"):
+        run_script("--train", *TINY, *options)
 
 
 def test_edited_colours_and_the_scale_of_training_are_those_of_prediction(
@@ -668,7 +785,7 @@ def test_a_variant_keeps_its_own_settings(monkeypatch):
     """What a preset changes of the chapter's network it changes of no other row."""
     narrow = replace(zoo.MODELS["fcn"], settings={"filters": 32, "layers": 2}, presets={})
     monkeypatch.setitem(zoo.MODELS, "narrow", narrow)
-    for preset in PRESETS:
+    for preset in PRESETS.keys() - {"few"}:
         network, _, _ = decide("--train", "--model", "narrow", "--preset", preset)
         assert network.settings == {"backbone": "resnet56v2", "layers": 2, "filters": 32}
     assert decide("--train", "--model", "narrow", "--filters", 5)[0].settings["filters"] == 5

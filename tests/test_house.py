@@ -1,6 +1,7 @@
 """Rules of the house that a machine can check."""
 
 import ast
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,52 @@ def test_importing_prints_nothing_and_leaves_nothing(tmp_path):
     )
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_is_run_says_so():
+    """In place of a traceback: `python3 utils/classes.py` does not see the package."""
+    paths = [
+        str(path)
+        for path in MODULES
+        if place(path) == "utils" and '"__main__":' not in path.read_text(encoding="utf-8")
+    ]
+    code = f"""
+import runpy, sys
+from pathlib import Path
+for path in {paths!r}:
+    sys.path[0], sys.argv = str(Path(path).parent), [path]
+    sys.modules.pop("utils", None)
+    try:
+        runpy.run_path(path, run_name="__main__")
+        print("nothing", path)
+    except SystemExit as stop:
+        print(stop.code, path)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    codes = [line.split()[0] for line in result.stdout.splitlines()]
+    said = [line for line in result.stderr.splitlines() if " is a library" in line]
+    assert len(said) == codes.count("2") > len(paths) / 2 and set(codes) <= {"2", "nothing"}
+    assert any(line.startswith("error: polygons.py is a library, ") for line in said)
+    assert "show_dataset.py, split.py, verify_dataset.py." in said[0]
+
+
+COMMANDS = ("generate_gt_segmentation", "show_dataset", "split", "verify_dataset")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_fits_a_screen(name):
+    """Of those with many options, in groups."""
+    result = subprocess.run(
+        [sys.executable, str(PROJECT / "utils" / f"{name}.py"), "--help"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=os.environ | {"COLUMNS": "100"},
+    )
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
+    assert len(lines) <= 45 and max(map(len, lines)) <= 100
+    assert "how the files are meant:" in lines and "--void" in result.stdout

@@ -189,6 +189,62 @@ def test_a_sky_is_called_so_and_a_white_class_is_seen(errors, tmp_path, capsys, 
         assert np.ravel(marks.get_linewidth())[0] > 0
 
 
+LONG = ["background", "water bottle of clear plastic, 0.5 l, still", "carton of apple juice"]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        LONG,
+        ["background", *(f"a class with a rather long name, number {n}" for n in range(7))],
+        ["the first of many long names", *(f"class with a long name {n}" for n in range(15))],
+        ["background", *(f"one of very many classes {n} with names" for n in range(30))],
+    ],
+    ids=len,
+)
+def test_long_names_do_not_overlap(names, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    seen = []
+
+    def saved(figure, *_, **__):
+        figure.draw_without_rendering()
+        page = figure.bbox
+        for axes in figure.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                low, high = sorted(axis.get_view_interval())
+                ticks = zip(axis.get_ticklocs(), axis.get_ticklabels(), strict=True)
+                labels = [label for place, label in ticks if low <= place <= high]
+                boxes = [label.get_window_extent() for label in labels]
+                seen.extend(label.get_text() for label in labels)
+                for index, box in enumerate(boxes):
+                    assert page.x0 <= box.x0 and box.x1 <= page.x1, labels[index].get_text()
+                    assert page.y0 <= box.y0 and box.y1 <= page.y1, labels[index].get_text()
+                    assert not any(box.overlaps(other) for other in boxes[:index])
+            title = axes.title.get_window_extent()
+            assert page.x0 <= title.x0 and title.x1 <= page.x1, axes.get_title()
+        matrix = figure.axes[0]
+        cell = matrix.get_window_extent().width / len(names)
+        assert all(text.get_window_extent().width < cell for text in matrix.texts)
+
+    monkeypatch.setattr(Figure, "savefig", saved)
+    count = len(names)
+    matrices = np.random.default_rng(0).integers(0, 10**9, (4, count, count))
+    bands = np.full((len(BANDS), 2), (10**6, 1234))
+    portrait.draw_charts(
+        tmp_path / "x.png", portrait.Errors(list("abcd"), matrices, bands), named(names)
+    )
+    assert len(set(seen)) >= count, "every class has a name of its own"
+
+
+@pytest.mark.parametrize(
+    ("count", "written"),
+    [(0, "0"), (99_999, "99,999"), (100_000, "100 k"), (1_234_567, "1.2 M"), (2 * 10**9, "2.0 G")],
+)
+def test_counts_that_fit_into_a_cell(count, written):
+    assert portrait._brief(count) == written
+
+
 @pytest.mark.parametrize(
     ("pairs", "classes"),
     [

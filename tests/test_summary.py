@@ -415,7 +415,11 @@ def test_a_network_that_is_not_functional_is_an_error():
 
 
 def test_printing_draws_a_diagram_or_says_why_not(tmp_path, capsys):
-    print_summary(chapter((64, 64, 3), n=1, n_layers=1, filters=4), tmp_path)
+    model = chapter((64, 64, 3), n=1, n_layers=1, filters=4)
+    print_summary(model, tmp_path)
+    table = capsys.readouterr().out
+    assert "GMAC" in table and "Output Shape" not in table, "layers are for those who ask"
+    print_summary(model, tmp_path, layers=True)
     printed = capsys.readouterr().out
     assert "ResNet11v2" in printed and "segmentation" in printed and "GMAC" in printed
     assert printed.startswith("stage ")  # the table comes first

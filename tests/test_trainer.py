@@ -63,7 +63,7 @@ def open_ledger(folder):
     """Of a run in `folder`, whose files are called "tiny"."""
     files = RunFiles(folder, "tiny", "toys")
     network = the_network()
-    return Ledger(files, network, describe_run(network, DATA, Run(size=(32, 32))))
+    return Ledger(files, network, describe_run(network, DATA, Run(size=(32, 32), epochs=100)))
 
 
 def run(

@@ -219,7 +219,7 @@ def test_annotated_pictures_that_are_missing_are_found(tmp_path):
     assert done.returncode == 1, done.stdout + done.stderr
     assert "fault: train: gone.png is annotated" in done.stdout
     assert "fault: train: class 2 can is never used" in done.stdout
-    assert "a2.png is in neither set" in done.stdout
+    assert "a2.png is in no set" in done.stdout
     again = tool(tmp_path / "data", "--train-labels", "own.npy")
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1] == "2 faults, 1 remark"
 

@@ -198,7 +198,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser.add_argument("target", metavar="TO", type=Path, help="the file or folder to write")
     parser.add_argument("--format", choices=FORMATS, required=True, help="of TO")
     parser.add_argument("-p", "--data-path", help="folder of the pictures (beside FROM)")
-    add_reading_options(parser)
+    add_reading_options(parser.add_argument_group("how the files are meant"))
     return parser.parse_args()
 
 

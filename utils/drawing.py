@@ -9,7 +9,7 @@ it clear. Pictures may have any number of channels: what the first three look li
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -410,12 +410,23 @@ def legend(
     if len(classes) > LARGEST_LEGEND:
         ids = [i for i in ids if i in values]
     colours = palette(classes)
-    names = [classes.names[i] for i in ids]
-    if len({shorten(name, _room(width)) for name in names}) < len(names):
-        names = [f"{i} {name}" for i, name in zip(ids, names, strict=True)]
+    names = short_names({i: classes.names[i] for i in ids}, _room(width))
     names += ["void"] if VOID in values else []
     ids = [*ids, *([VOID] if VOID in values else [])]
     return _key(names, [tuple(map(int, colours[value])) for value in ids], top, width)
+
+
+def short_names(names: Mapping[int, str], width: float, size: int = 15) -> list[str]:
+    """Names of classes cut to `width` pixels, with their ids before them where they read alike.
+
+    Args:
+        names: by the ids of the classes.
+        width, size: see `shorten`.
+    """
+    short = [shorten(name, width, size) for name in names.values()]
+    if len(set(short)) < len(short):
+        short = [shorten(f"{i} {name}", width, size) for i, name in names.items()]
+    return short
 
 
 def _key(

@@ -5,6 +5,7 @@ python3 utils/show_dataset.py --data-path data/drinks --labels segmentation_test
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,19 +189,27 @@ def _png(text: str) -> Path:
 
 def main() -> None:
     """Read the command line and draw the sheet."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-path", default="data/drinks", help="data folder (%(default)s)")
-    parser.add_argument(
-        "--labels",
-        default="segmentation_train.npy",
-        metavar="FILE",
-        help="labels or annotations in the data folder (%(default)s)",
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        usage="%(prog)s [--data-path FOLDER] [options]",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=30),
     )
-    add_reading_options(parser)
-    parser.add_argument("--count", type=_positive, default=24, help="pictures (%(default)s)")
-    parser.add_argument("--columns", type=_positive, default=6, help="side by side (%(default)s)")
-    parser.add_argument("--seed", type=_positive, default=1, help="of the choice (%(default)s)")
-    parser.add_argument(
+    data = parser.add_argument_group("the data")
+    data.add_argument(
+        "--data-path", default="data/drinks", metavar="FOLDER", help="data folder (%(default)s)"
+    )
+    data.add_argument(
+        "--labels",
+        metavar="FILE",
+        help="labels or annotations in the data folder (segmentation_train.npy, or the export in "
+        "train/)",
+    )
+    add_reading_options(parser.add_argument_group("how the files are meant"))
+    sheet = parser.add_argument_group("the sheet")
+    sheet.add_argument("--count", type=_positive, default=24, help="pictures (%(default)s)")
+    sheet.add_argument("--columns", type=_positive, default=6, help="side by side (%(default)s)")
+    sheet.add_argument("--seed", type=_positive, default=1, help="of the choice (%(default)s)")
+    sheet.add_argument(
         "--output",
         type=_png,
         help="PNG to write (default: <labels>-sheet.png in this folder, train-x-sheet.png for "
@@ -208,13 +217,15 @@ def main() -> None:
     )
     args = parser.parse_args()
 
+    from utils.data_parts import find_parts
     from utils.label_maps.fresh import ensure_labels
 
     folder = data_folder(args.data_path)
-    source = folder / args.labels
-    output = args.output or default_output(folder, args.labels)
+    labels = args.labels or find_parts(folder).train
+    source = folder / labels
+    output = args.output or default_output(folder, labels)
     store = ensure_labels(source, pictures=folder, reading=asked_reading(args))
-    shown = contact_sheet(store, output, args.count, args.columns, args.seed, args.labels, source)
+    shown = contact_sheet(store, output, args.count, args.columns, args.seed, labels, source)
     print(f"{len(shown)} of {len(store)} pictures: {output}")
 
 

@@ -11,6 +11,8 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ if __package__ in (None, ""):
 
 from utils.class_weights import median_frequency
 from utils.classes import VOID, Classes
+from utils.data_parts import find_parts
 from utils.errors import UserError, run
 from utils.files import data_folder
 from utils.label_maps.listed import key_of, listed_pictures, shorten
@@ -87,8 +90,8 @@ def survey(name: str, store: LabelStore) -> Survey:
         )
     for index, class_name in enumerate(store.classes.names):
         if len(store) and not found.pixels[index]:
-            # The background may be absent by intention, and a test set may lack a class.
-            fault = index > 0 and name != "test"
+            # The background may be absent by intention, and the other sets may lack a class.
+            fault = index > 0 and name == "train"
             found.report("unused class", f"class {index} {class_name} is never used", fault)
     return found
 
@@ -120,19 +123,18 @@ def duplicates(one: Survey, other: Survey) -> Iterator[tuple[str, str, bool]]:
                 yield one.keys[index], other.keys[match], bool(same[match])
 
 
-def compare(train: Survey, test: Survey) -> list[Finding]:
-    """What is wrong between two sets: different classes, shared pictures; copies within each."""
+def compare(*surveys: Survey) -> list[Finding]:
+    """What is wrong between sets: different classes, shared pictures; copies within each."""
     findings = []
-    if train.classes.names != test.classes.names:
-        names = [", ".join(part.classes.names) for part in (train, test)]
-        findings.append(
-            Finding("classes", f"the classes of train ({names[0]}) and test ({names[1]}) differ")
-        )
-    for key, match, exact in duplicates(train, test):
-        how = "the same picture as" if exact else "nearly the same picture as"
-        words = f"test: {match} is {how} {key} of train; take it out of one of them"
-        findings.append(Finding("shared pictures", words))
-    for part in (train, test):
+    for one, other in combinations(surveys, 2):
+        if one.classes.names != other.classes.names:
+            names = [f"{part.name} ({', '.join(part.classes.names)})" for part in (one, other)]
+            findings.append(Finding("classes", f"the classes of {' and '.join(names)} differ"))
+        for key, match, exact in duplicates(one, other):
+            how = "the same picture as" if exact else "nearly the same picture as"
+            words = f"{match} is {how} {key} of {one.name}; take it out of one of them"
+            findings.append(Finding("shared pictures", f"{other.name}: {words}"))
+    for part in surveys:
         for key, match, exact in duplicates(part, part):
             how = "the same picture" if exact else "nearly the same picture"
             findings.append(Finding("copies", f"{part.name}: {key} and {match} are {how}", False))
@@ -146,16 +148,16 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
         name: of the set, for the report.
         path: what `ensure_labels` was given.
     """
-    from utils.formats.index_masks import mask_files, pair
+    from utils.formats.mask_files import find_masks
     from utils.formats.projects import read_annotations
+    from utils.label_maps.fresh import is_of_masks
 
     source = _source(path)
     if source is None or not source.exists():
         return []
-    if source.is_dir():
-        pictures = dict.fromkeys(store.picture_path(key) for key in store.keys)
-        _, lost, _ = pair(mask_files(source, store.folder), pictures)
+    if is_of_masks(source):
         words = f"{name}: there is no picture for the mask"
+        lost = find_masks(source, store.folder).lost
         return [Finding("pictures", f"{words} {mask.name}") for mask in lost]
     paths = listed_pictures((entry.file for entry in read_annotations(source)), store.folder)
     lost = [n for n, path in paths.items() if not path or key_of(path, store.folder) not in store]
@@ -169,7 +171,7 @@ def unlisted(stores: list[LabelStore]) -> list[Finding]:
     folders = sorted({path.parent for path in known if path.parent.is_dir()})
     pictures = [picture for folder in folders for picture in pictures_in(folder)]
     return [
-        Finding("unlisted", f"{picture} is in neither set", fault=False)
+        Finding("unlisted", f"{picture} is in no set", fault=False)
         for picture in pictures
         if picture not in known
     ]
@@ -278,24 +280,37 @@ def _print_findings(findings: list[Finding], strict: bool) -> None:
 
 def main() -> None:
     """Read the command line, check the folder, print the report, exit with 1 on faults."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-path", default="data/drinks", help="data folder (%(default)s)")
-    for name in ("train", "test"):
-        parser.add_argument(
-            f"--{name}-labels",
-            default=f"segmentation_{name}.npy",
-            metavar="FILE",
-            help="labels or annotations in the data folder (%(default)s)",
-        )
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0],
+        usage="%(prog)s [--data-path FOLDER] [options]",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=30),
+    )
     parser.add_argument("--strict", action="store_true", help="count remarks as faults")
-    add_reading_options(parser)
+    data = parser.add_argument_group("the data")
+    data.add_argument(
+        "--data-path", default="data/drinks", metavar="FOLDER", help="data folder (%(default)s)"
+    )
+    for part, place in (
+        ("train", "the export in train/"),
+        ("val", "val/ where there is test/ too; else there is none"),
+        ("test", "test/, val/"),
+    ):
+        data.add_argument(
+            f"--{part}-labels",
+            metavar="FILE",
+            help=f"labels or annotations in the data folder (segmentation_{part}.npy; {place})",
+        )
+    add_reading_options(parser.add_argument_group("how the files are meant"))
     args = parser.parse_args()
 
     from utils.label_maps.fresh import ensure_labels
 
     folder, asked = data_folder(args.data_path), asked_reading(args)
     stores, surveys, findings = [], [], []
-    for name, labels in (("train", args.train_labels), ("test", args.test_labels)):
+    parts = find_parts(folder, args.train_labels, args.val_labels, args.test_labels)
+    for name, labels in parts._asdict().items():
+        if labels is None:
+            continue
         path = folder / labels
         stores.append(ensure_labels(path, pictures=folder, reading=asked))
         surveys.append(survey(name, stores[-1]))

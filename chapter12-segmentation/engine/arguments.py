@@ -4,8 +4,13 @@ Nothing heavy is imported here, so that `--help` answers at once.
 """
 
 import argparse
+from functools import partial
 
-from engine.records import GROUPS, options
+from engine.records import DO, RECORDS, TASKS, options
+
+USAGE = """
+  fcn-12.3.1.py --train [--data-path FOLDER] [options]
+  fcn-12.3.1.py --evaluate --restore-weights FILE [--image-file FILE ...] [options]"""
 
 
 class OneLineParser(argparse.ArgumentParser):
@@ -15,22 +20,48 @@ class OneLineParser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: error: {message} (see --help)\n")
 
 
-def build_parser() -> OneLineParser:
-    """The parser of fcn-12.3.1.py: what the command line leaves open is None, a flag False."""
+class AllHelp(argparse.Action):
+    """Prints every option with its whole help, and ends the program."""
+
+    def __init__(self, *args, **more):
+        super().__init__(*args, default=argparse.SUPPRESS, **more)
+
+    def __call__(self, parser, *_):
+        build_parser(whole=True).print_help()
+        parser.exit()
+
+
+def build_parser(whole: bool = False) -> OneLineParser:
+    """The parser of fcn-12.3.1.py: what the command line leaves open is None, a flag False.
+
+    Args:
+        whole: whether its help lists every option, or those that most people need.
+    """
     # Spelt out: abbreviations would let a misspelt option pass for another.
     parser = OneLineParser(
         prog="fcn-12.3.1.py",
+        usage=USAGE,
         description="Semantic segmentation with a fully convolutional network: chapter 12.",
+        formatter_class=partial(argparse.HelpFormatter, max_help_position=34),
         allow_abbrev=False,
+        add_help=False,
     )
-    for title, record in GROUPS.items():
-        group = parser.add_argument_group(title)
+    groups = {task: parser.add_argument_group(task) for task in TASKS}
+    for own, record in RECORDS.items():
         for name, about in options(record).items():
             flags = ["--" + name.replace("_", "-")]
             if about["short"]:
                 flags.insert(0, "-" + about["short"])
-            default = {} if about["parser"].get("action") == "store_true" else {"default": None}
-            group.add_argument(*flags, help=about["help"], **default, **about["parser"])
+            words = about["help"] if whole else about["brief"]
+            more = {"help": argparse.SUPPRESS if words is None else words}
+            if about["parser"].get("action") != "store_true":
+                more |= {"default": None}
+            if not (about["parser"].get("action") or whole and about["parser"].get("choices")):
+                more |= {"metavar": name.rpartition("_")[2].upper()}
+            groups[about["task"] or own].add_argument(*flags, **more | dict(about["parser"]))
+    groups[DO].add_argument("-h", "--help", action="help", help="what most people need")
+    words = "every option, at length"
+    groups[DO].add_argument("--help-all", action=AllHelp, nargs=0, dest="help", help=words)
     return parser
 
 
@@ -68,6 +99,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             "--normalisation frozen keeps what was learnt: give --restore-weights, --start-from "
             "or --pretrained"
         )
+    if args.val_labels and args.validation_split is not None:
+        parser.error("--val-labels takes the place of --validation-split: give one of the two")
     if args.resume and not args.train:
         parser.error("--resume goes with --train")
     if args.resume and (args.restore_weights or args.start_from):

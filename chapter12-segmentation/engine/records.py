@@ -16,13 +16,14 @@ from utils.classes import Classes, as_content, classes_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home
 from utils.reading import Reading
-from utils.reading_options import READING_OPTIONS, asked_reading
+from utils.reading_options import MASK_OPTIONS, READING_OPTIONS, asked_reading
 
 LARGEST = 2**31 - 1
 LEAST_SIDE = 32  # pixels
 MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
-PRESET_NAMES = ("book", "quick", "full")
+FEW = 200  # pictures below which a training on a CPU begins with the weights that ship
+PRESET_NAMES = ("book", "quick", "few", "full")
 AUGMENTATIONS = ("none", "mild", "close", "strong")
 IMAGENET = "imagenet"  # what --pretrained means when it names no file
 # What an opponent counts. Luc: 0.1 for VOC, 2 for Stanford; Hung; Souly: the plain sum.
@@ -30,6 +31,12 @@ ADVERSARIES = {"luc": 0.1, "luc-basic": 0.1, "luc-scaled": 0.1, "hung": 0.01, "s
 # The chapter's; see "How the quick preset was chosen"; PSPNet's and DeconvNet's.
 RATES = {"adam": 1e-3, "muon": 6e-3, "sgd": 1e-2}
 NORMALISATIONS = ("batch", "frozen", "group")
+
+# What options are listed under, in this order.
+DO, DATA, READING = "what to do", "your data", "how annotations and masks are meant"
+NETWORK, TRAINING, OPPONENT = "the network", "training", "training against an opponent"
+EVALUATING, MACHINE = "evaluating and segmenting", "the machine"
+TASKS = (DO, DATA, READING, NETWORK, TRAINING, OPPONENT, EVALUATING, MACHINE)
 
 
 def whole_number(least: int, most: int = LARGEST):
@@ -99,18 +106,29 @@ def plain_name(text: str) -> str:
 
 
 def option(
-    help: str, *, default=None, presets=None, fixed=False, kept=False, short=None, **parser
+    help: str,
+    *,
+    default=None,
+    presets=None,
+    fixed=False,
+    kept=False,
+    short=None,
+    task=None,
+    brief=None,
+    **parser,
 ) -> Field:
     """A field that is an option of the command line, named after the field.
 
     Args:
-        help: its line of `--help`; values of the presets are added.
+        help: its line of `--help-all`; values of the presets are added.
         default: its value when nothing is said and no preset sets it.
         presets: its values in the presets, in the order of `PRESET_NAMES`.
         fixed: whether a resumed run cannot change it without becoming another run.
         kept: whether a resumed run has the value that it began with when nothing is said; what is
             fixed is kept.
         short: its letter.
+        task: under what it is listed, one of `TASKS`; None for what its record is, see `RECORDS`.
+        brief: its line of `--help`, which lists what most people need; None where it is not there.
         parser: more for `add_argument`: type, choices, nargs, metavar, action.
     """
     if presets:
@@ -118,6 +136,7 @@ def option(
         help += " (" + ", ".join(map(" ".join, zip(PRESET_NAMES, words, strict=True))) + ")"
     about = {"help": help, "default": default, "presets": presets, "short": short}
     about |= {"fixed": fixed, "kept": kept or fixed, "parser": parser}
+    about |= {"task": task, "brief": brief}
     return field(default=default, metadata=about)
 
 
@@ -231,6 +250,7 @@ class Asked:
         "name of the network (fcn, the chapter's); --list-models prints them",
         default="fcn",
         fixed=True,
+        brief="name of the network (fcn, the chapter's)",
     )
     backbone: str = option(
         "of fcn: resnet<depth>v<version> (resnet56v2)", type=str.lower, fixed=True
@@ -255,15 +275,25 @@ class Asked:
     height: int = option(
         "of the pictures that go in",
         type=whole_number(LEAST_SIDE),
-        presets=(480, 160, 480),
+        presets=(480, 160, 128, 480),
         fixed=True,
+        task=DATA,
+        brief="of the pictures that go in (by the preset)",
     )
-    width: int = option("", type=whole_number(LEAST_SIDE), presets=(640, 192, 640), fixed=True)
+    width: int = option(
+        "",
+        type=whole_number(LEAST_SIDE),
+        presets=(640, 192, 160, 640),
+        fixed=True,
+        task=DATA,
+        brief="",
+    )
     channels: int = option(
         "channels of the pictures: 3 for colours, 1 for grey, or as many as the files have (3)",
         default=3,
         type=whole_number(1, MOST_CHANNELS),
         fixed=True,
+        task=DATA,
     )
 
 
@@ -275,14 +305,26 @@ class Data:
         "folder of pictures and labels (data/drinks beside this program)",
         type=at_home,
         default=PROJECT / "data" / "drinks",
+        brief="folder of pictures and labels (data/drinks)",
     )
     train_labels: str = option(
-        "in the data folder: label maps, VIA annotations or a folder of masks "
-        "(segmentation_train.npy, made from segmentation_train.json)",
+        "in the data folder: label maps, annotations or a folder of masks (segmentation_train.npy, "
+        "made from segmentation_train.json; or the export in train/)",
         default="segmentation_train.npy",
         fixed=True,
+        brief="in that folder, where they are not found by their names",
     )
-    test_labels: str = option("(segmentation_test.npy)", default="segmentation_test.npy", kept=True)
+    val_labels: str | None = option(
+        "those that choose the best weights (segmentation_val.npy, or the export in val/ where "
+        "there is test/ too; else a tenth of the training set)",
+        fixed=True,
+    )
+    test_labels: str = option(
+        "those that are scored (segmentation_test.npy, or the export in test/, else in val/)",
+        default="segmentation_test.npy",
+        kept=True,
+        brief="those that are scored",
+    )
     dataset: str = option(
         "name of the data in the names of the weights (that of the data folder)", type=plain_name
     )
@@ -293,12 +335,20 @@ class Data:
         default=0.1,
         fixed=True,
     )
-    batch_size: int = option("pictures a step", type=whole_number(1), presets=(4, 8, 8), fixed=True)
+    batch_size: int = option(
+        "pictures a step",
+        type=whole_number(1),
+        presets=(4, 8, 8, 8),
+        fixed=True,
+        task=TRAINING,
+        brief="pictures a step (by the preset)",
+    )
     pictures_per_epoch: int | None = option(
         "training pictures in one epoch",
         type=whole_number(1),
-        presets=(None, 800, None),
+        presets=(None, 800, 320, None),
         fixed=True,
+        task=TRAINING,
     )
     augment: str = option(
         "vary the training pictures: mild; close shows a part of every fifth 1.4 to 2.8 times as "
@@ -306,47 +356,76 @@ class Data:
         "a pipeline of albumentations, a .json or .yaml FILE",
         type=augmentation,
         metavar="NAME",
-        presets=("none", "mild", "close"),
+        presets=("none", "mild", "mild", "close"),
         fixed=True,
+        task=TRAINING,
+        brief="vary the pictures: none, mild, close or strong",
     )
     unlabelled: Path | None = option(
         "with --adversarial hung or souly: a folder of pictures without labels, to learn from",
         type=at_home,
         metavar="FOLDER",
+        task=OPPONENT,
     )
     workers: int = option(
         "threads that read pictures (as many as there are processors, 4 to 16)",
         type=whole_number(1),
         default=min(max(os.cpu_count() or 4, 4), 16),
+        task=MACHINE,
     )
-    class_attribute: str | None = option(**READING_OPTIONS["class_attribute"])
-    class_name: str | None = option(**READING_OPTIONS["class_name"])
-    unclassed: str | None = option(**READING_OPTIONS["unclassed"])
-    void: tuple[int, ...] | None = option(**READING_OPTIONS["void"])
-    scale: tuple[float, float] | None = option(**READING_OPTIONS["scale"])
-    turn: str | None = option(**READING_OPTIONS["turn"])
+    class_attribute: str | None = option(**READING_OPTIONS["class_attribute"], task=READING)
+    class_name: str | None = option(**READING_OPTIONS["class_name"], task=READING)
+    unclassed: str | None = option(**READING_OPTIONS["unclassed"], task=READING)
+    void: tuple[int, ...] | None = option(**READING_OPTIONS["void"], task=READING)
+    scale: tuple[float, float] | None = option(**READING_OPTIONS["scale"], task=READING)
+    turn: str | None = option(**READING_OPTIONS["turn"], task=READING)
+    threshold: int | None = option(**MASK_OPTIONS["threshold"], task=READING)
+    ids: tuple[int, ...] | None = option(**MASK_OPTIONS["ids"], task=READING)
 
     def asked(self) -> Reading:
         """How the options say that the files are meant; the data folder keeps what is decided."""
-        return asked_reading({name: getattr(self, name) for name in READING_OPTIONS})
+        names = (*READING_OPTIONS, *MASK_OPTIONS)
+        return asked_reading({name: getattr(self, name) for name in names})
 
 
 @dataclass(frozen=True)
 class Run:
     """What to do: train, evaluate, and how."""
 
-    train: bool = flag("train the network", short="t")
-    evaluate: bool = flag("score the test pictures, with --train after it", short="e")
-    summary: bool = flag("print the network: layers, parameters, GMAC, receptive field; draw it")
-    list_models: bool = flag("print the networks that --model takes")
+    train: bool = flag("train the network", short="t", task=DO, brief="train the network")
+    evaluate: bool = flag(
+        "score the test pictures, with --train after it",
+        short="e",
+        task=DO,
+        brief="score the test pictures, or segment those of --image-file",
+    )
+    summary: bool = flag(
+        "print the network that --train would train: stages, parameters, GMAC, receptive field and "
+        "memory, with --verbose 2 its layers too; draw it",
+        task=DO,
+        brief="print the network that --train would train, and its memory",
+    )
+    list_models: bool = flag(
+        "print the networks that --model takes",
+        task=DO,
+        brief="print the networks that --model takes",
+    )
 
     preset: str = option(
-        "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; full: minutes on a "
-        "GPU, the best network; auto: full with a GPU, else quick",
+        "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; few: the same for 20 "
+        f"to {FEW} photographs, from the weights that ship; full: minutes on a GPU, the best "
+        f"network; auto: full with a GPU, else few below {FEW} pictures, else quick",
         choices=("auto", *PRESET_NAMES),
         fixed=True,
+        brief="quick, few (pictures): minutes on a laptop; full: on a GPU; book; or auto",
     )
-    epochs: int = option("epochs in all", type=whole_number(1), presets=(100, 13, 100), kept=True)
+    epochs: int = option(
+        "epochs in all",
+        type=whole_number(1),
+        presets=(100, 13, 8, 100),
+        kept=True,
+        brief="epochs in all (by the preset)",
+    )
     seed: int = option(
         "of weights, order and augmentation (0)",
         type=whole_number(0, 2**32 - 1),
@@ -358,23 +437,25 @@ class Run:
         choices=("auto", "float32", "bfloat16", "float16"),
         default="auto",
         fixed=True,
+        task=MACHINE,
     )
     grow: bool = option(
         "begin with pictures of 2/5 of the height and width, then 3/5, then whole",
         action=argparse.BooleanOptionalAction,
-        presets=(False, True, True),
+        presets=(False, True, False, True),
         fixed=True,
     )
     optimizer: str = option(
         "Muon learns more from as many pictures; sgd has momentum 0.9",
         choices=("adam", "muon", "sgd"),
-        presets=("adam", "muon", "muon"),
+        presets=("adam", "muon", "muon", "muon"),
         fixed=True,
     )
     learning_rate: float = option(
         f"the highest (Adam {RATES['adam']:g}, Muon {RATES['muon']:g}, SGD {RATES['sgd']:g})",
         type=positive,
         fixed=True,
+        brief="the highest (by the optimiser)",
     )
     weight_decay: float = option(
         "of kernels: L2 with SGD, decoupled with the others (0)",
@@ -393,7 +474,7 @@ class Run:
         "how the learning rate falls until --epochs: in the book's steps, along a line, or as the "
         "0.9th power of one (poly)",
         choices=("book", "linear", "poly"),
-        presets=("book", "linear", "linear"),
+        presets=("book", "linear", "linear", "linear"),
         fixed=True,
     )
     loss: str = option(
@@ -401,14 +482,16 @@ class Run:
         "bce-dice: of UNet++; focal: sure pixels count less; border: of U-Net, pixels between "
         "objects that nearly touch count more",
         choices=("entropy", "iou", "dice", "bce-dice", "focal", "border"),
-        presets=("entropy", "iou", "iou"),
+        presets=("entropy", "iou", "iou", "iou"),
         fixed=True,
+        brief="entropy, iou, dice, bce-dice, focal or border (by the preset)",
     )
     class_weights: str = option(
         "none (the default), or median: rare classes count more (median frequency balancing)",
         choices=("none", "median"),
         default="none",
         fixed=True,
+        brief="median: rare classes count more",
     )
     adversarial: str = option(
         "train against an opponent that tells answers from labels: luc, whole maps by what they "
@@ -417,11 +500,13 @@ class Run:
         choices=("none", *ADVERSARIES),
         default="none",
         fixed=True,
+        task=OPPONENT,
     )
     adversarial_weight: float | None = option(
         "what the opponent counts (luc 0.1, hung 0.01, souly 1); 0: as without",
         type=share,
         fixed=True,
+        task=OPPONENT,
     )
     patience: int | None = option(
         "stop after so many epochs without a better one, of those at the whole size",
@@ -429,7 +514,8 @@ class Run:
         kept=True,
     )
     plain: bool = flag(
-        "stock Keras layers and updates instead of the fast ones, which give the same numbers"
+        "stock Keras layers and updates instead of the fast ones, which give the same numbers",
+        task=MACHINE,
     )
     tensorboard: bool = flag("write logs for TensorBoard into --save-dir")
 
@@ -437,11 +523,18 @@ class Run:
         "folder of weights, history and curves (weights/ beside this program)",
         type=at_home,
         default=PROJECT / "weights",
+        brief="folder of weights, history and curves (weights/)",
     )
-    restore_weights: Path | None = option("in the folder of weights, or any path", metavar="FILE")
+    restore_weights: Path | None = option(
+        "in the folder of weights, or any path",
+        metavar="FILE",
+        task=EVALUATING,
+        brief="in the folder of weights, or any path",
+    )
     start_from: Path | None = option(
         "train from weights of other classes: what fits is taken, the rest begins anew",
         metavar="FILE",
+        brief="train from weights of other classes",
     )
     pretrained: Path | str | None = option(
         "train from a VGG16 or ResNet that has learnt ImageNet: fetched once, or FILE, as "
@@ -450,39 +543,60 @@ class Run:
         const=IMAGENET,
         metavar="FILE",
     )
-    resume: bool = flag("go on with the run that was interrupted")
+    resume: bool = flag(
+        "go on with the run that was interrupted", brief="go on with the run that was interrupted"
+    )
 
     image_file: tuple[Path, ...] | None = option(
         "with --evaluate: segment these pictures, or those of a folder, instead",
         type=at_home,
         nargs="+",
         metavar="FILE",
+        task=EVALUATING,
+        brief="segment these pictures, or those of a folder",
     )
     tta: str = option(
         "with --evaluate: the mean of the answers to a picture and its mirror image (flip), to "
-        "other sizes of it (scales), or both; takes as many times as long",
+        "other sizes of it (scales), or both (flip,scales); takes as many times as long",
         choices=("none", "flip", "scales", "flip,scales"),
-        metavar="{none,flip,scales,'flip,scales'}",
+        metavar="VIEWS",
         default="none",
+        task=EVALUATING,
+        brief="flip, scales or flip,scales: mirror image, other sizes, or both",
     )
     tiles: bool = flag(
         "with --evaluate, of unet: pictures of any size as they are, in overlapping tiles of "
-        "--height x --width, without a seam; for networks that were trained at that scale"
+        "--height x --width, without a seam; for networks that were trained at that scale",
+        task=EVALUATING,
     )
-    crf: bool = flag("with --evaluate: refine answers by a dense CRF; scores before and after it")
-    plot: bool = flag("with --evaluate: draw every test picture")
-    boundary: bool = flag("with --evaluate: scores of the borders, boundary F1 and trimap mIoU")
+    crf: bool = flag(
+        "with --evaluate: refine answers by a dense CRF; scores before and after it",
+        task=EVALUATING,
+    )
+    plot: bool = flag(
+        "with --evaluate: draw every test picture", task=EVALUATING, brief="draw every test picture"
+    )
+    boundary: bool = flag(
+        "with --evaluate: scores of the borders, boundary F1 and trimap mIoU", task=EVALUATING
+    )
     portrait: bool = flag(
         "with --evaluate: the errors on the test pictures by class, place and size, with the "
-        "best, median and worst pictures, printed and drawn into --prediction-dir"
+        "best, median and worst pictures, printed and drawn into --prediction-dir",
+        task=EVALUATING,
+        brief="errors by class, place and size, and the worst pictures",
     )
     prediction_dir: Path = option(
         "folder for segmented pictures (prediction/ in the current folder)",
         type=at_home,
         default=Path("prediction"),
+        task=EVALUATING,
+        brief="folder for segmented pictures (prediction/)",
     )
     verbose: int = option(
-        "0 prints no progress and no line per picture (1)", type=whole_number(0), default=1
+        "0 prints no progress and no line per picture; 2 the layers, with --summary (1)",
+        type=whole_number(0),
+        default=1,
+        task=MACHINE,
     )
 
     # No options: what `settings` finds out.
@@ -490,7 +604,8 @@ class Run:
     schedule_epochs: int = 100  # over which the rate falls: `epochs`, until a resumed run has more
 
 
-GROUPS = {"the network": Asked, "the data": Data, "the run": Run}
+# What an option is listed under unless it says otherwise; those of one task come in this order.
+RECORDS = {TRAINING: Run, DATA: Data, NETWORK: Asked}
 # What is asked of a network beyond its name and the pictures that go in: keywords of its builder.
 NO_SETTINGS = ("model", "narrow", "normalisation", "height", "width", "channels")
 SETTINGS = tuple(name for name in options(Asked) if name not in NO_SETTINGS)

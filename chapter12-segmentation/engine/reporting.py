@@ -6,9 +6,11 @@ import statistics
 import sys
 import time
 from itertools import pairwise
+from math import prod
 
 import keras
 
+from engine.growth import stages
 from engine.runs import Ledger, RunFiles
 from utils.errors import UserError
 
@@ -71,11 +73,16 @@ class Progress(keras.callbacks.Callback):
         self.times.append(time.perf_counter())
         if len(self.times) == FIRST_STEPS:
             seconds = statistics.median(after - before for before, after in pairwise(self.times))
-            epochs = self.params["epochs"] - self.initial_epoch
+            run, done = self.ledger.configuration["run"], self.initial_epoch
+            plan = stages(run["size"], run["epochs"], run["schedule_epochs"], run["grow"])
+            plan = [stage for stage in plan if stage.end > done]
+            # Epochs of this size that take as long as those of all sizes to come.
+            epochs = sum((each.end - max(each.start, done)) * prod(each.size) for each in plan)
+            epochs /= prod(plan[0].size)
             whole = seconds * self.params["steps"] * epochs
             print(
-                f"\r{seconds:.2f} s a step of training: about {duration(whole)} for {epochs} "
-                "epochs of this size, scoring not counted."
+                f"\r{seconds:.2f} s a step of training: about {duration(whole)} to the end"
+                f"{', at all sizes' if len(plan) > 1 else ''}, scoring not counted."
             )
 
     def on_epoch_end(self, epoch, logs=None):

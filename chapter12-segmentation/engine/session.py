@@ -18,7 +18,7 @@ from fast.feed import read_ahead
 from losses import LOSSES, median_frequency_weights
 from metrics import scores
 from utils.border_weights import border_weights
-from utils.classes import check_classes
+from utils.classes import Classes, check_classes, find_classes, known_classes
 from utils.errors import UserError
 from utils.files import data_folder
 from utils.label_maps.fresh import ensure_labels, is_there
@@ -30,6 +30,17 @@ def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     """The label store of the training or the test set, made from its annotations when needed."""
     folder = data_folder(data.data_path)
     return ensure_labels(folder / labels, verbose, folder, data.asked())
+
+
+def classes_of(data: Data) -> Classes:
+    """The classes that training would find; where none are decided yet, labels are made.
+
+    Raises:
+        UserError: there are no labels, or they cannot be used.
+    """
+    folder = data_folder(data.data_path)
+    place = find_classes((folder / data.train_labels).parent)
+    return known_classes(place) or open_labels(data, data.train_labels, False).classes
 
 
 @dataclass(frozen=True)
@@ -133,22 +144,29 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     store = open_labels(data, data.train_labels, run.verbose > 0)
     if not len(store):
         raise UserError(f"{data.train_labels} lists no picture; annotate some first.")
-    train_keys, validation_keys = split_keys(store.keys, data.validation_split)
-    if data.validation_split and not validation_keys:
+    share = 0 if data.val_labels else data.validation_split
+    train_keys, validation_keys = split_keys(store.keys, share)
+    if share and not validation_keys:
         raise UserError(
             f"{data.train_labels} holds one picture, which cannot be divided into training and "
             "validation; annotate more, or give --validation-split 0."
         )
-    validation = store
+    validation, chooses = store, data.train_labels
     if not validation_keys:
-        print("The test pictures pick the best weights, as in the book: scores on them flatter.")
-        validation = open_labels(data, data.test_labels, run.verbose > 0)
+        if not data.val_labels:
+            print(
+                "The test pictures pick the best weights, as in the book: scores on them flatter."
+            )
+        chooses = data.val_labels or data.test_labels
+        validation = open_labels(data, chooses, run.verbose > 0)
         validation_keys = validation.keys
-        check_classes(store.classes, data.train_labels, validation.classes, data.test_labels)
+        if not validation_keys:
+            raise UserError(f"{chooses} lists no picture; annotate some first.")
+        check_classes(store.classes, data.train_labels, validation.classes, chooses)
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{data.train_labels} holds no class but the background; annotate objects.")
-    if validation is store and (
+    if chooses != data.test_labels and (
         run.evaluate or is_there(data_folder(data.data_path) / data.test_labels)
     ):
         # Now, as what is wrong with them is not to be found after hours of training.
@@ -173,6 +191,11 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     if run.verbose:
         print("# of classes", n_classes)
         print("Batch size: ", data.batch_size)
+        print(
+            f"Pictures: {len(train_keys)} of {data.train_labels} to train on, "
+            f"{len(validation_keys)} of {'it' if validation is store else chooses} choose the best "
+            f"weights; --evaluate scores {data.test_labels}."
+        )
         sizes = ("{}x{} to epoch {}".format(*stage.size, stage.end) for stage in plan)
         print(f"Sizes: {', '.join(sizes)}; the rate falls over {run.schedule_epochs} epochs.")
     return Session(

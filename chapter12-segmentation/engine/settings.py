@@ -11,7 +11,7 @@ import fast
 import zoo
 from engine.backends import NAMES, advise, find_packages, has_nvidia, named_backend
 from engine.pretrained import find_pretrained
-from engine.records import ADVERSARIES, OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
+from engine.records import ADVERSARIES, FEW, OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
 from engine.runs import RunFiles
 from engine.weights import (
     brief,
@@ -22,8 +22,15 @@ from engine.weights import (
     read_run,
 )
 from fast.devices import fast_precision, gpu_name
+from utils.data_parts import Parts, find_parts
 from utils.errors import UserError
-from utils.files import OUTSIDE, PROJECT, portable
+from utils.files import OUTSIDE, PROJECT, data_folder, portable
+from utils.label_maps.fresh import ensure_labels
+from utils.reading_options import MASK_OPTIONS, READING_OPTIONS, asked_reading
+
+ORIGINS = ("restore_weights", "start_from", "pretrained", "resume")  # of a network's weights
+SHIPPED = PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5"
+FEW_RATE = 3e-3  # of learning with Muon from there; see "Few photographs" in notes.md
 
 
 def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
@@ -62,8 +69,12 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         files = zoo.files(values["model"], named)
         origin = RunFiles(values["save_dir"], files, values["dataset"]).last
         fill_resumed(values, said, origin)
+    elif "image_file" not in said:
+        fill_parts(values, said)
     gpu = gpu_name()
     preset = choose_preset(values, gpu)
+    if values["preset"] == "few":
+        begin_few(values)
     fill(values, PRESETS[values["preset"]])
     fill(values, {name: about["default"] for name, about in OPTIONS.items()})
     fill(values, {"schedule_epochs": values["epochs"]})
@@ -80,7 +91,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     data = Data(**{f.name: values[f.name] for f in fields(Data)})
     run = Run(**{f.name: values[f.name] for f in fields(Run)})
 
-    if run.train and run.verbose:
+    if (run.train or run.summary) and run.verbose:
         backend, nvidia = keras.backend.backend(), gpu is None and has_nvidia()
         advice = advise(backend, gpu is not None, nvidia, find_packages(), named_backend())
         if advice:
@@ -116,6 +127,19 @@ def settle_adversary(values: dict) -> None:
 def fill(values: dict, more: Mapping) -> None:
     """Set in `values` what is still open there."""
     values.update({name: value for name, value in more.items() if name not in values})
+
+
+def fill_parts(values: dict, said: Mapping) -> None:
+    """Find the labels of each part in the data folder; who says --validation-split wants that.
+
+    Raises:
+        UserError: it is not clear which labels are meant.
+    """
+    folder = data_folder(values["data_path"])
+    named = {part: said.get(f"{part}_labels") for part in Parts._fields}
+    for part, labels in find_parts(folder, **named)._asdict().items():
+        if part != "val" or "validation_split" not in said:
+            fill(values, {f"{part}_labels": labels})
 
 
 def fill_restored(values: dict, weights: Path) -> None:
@@ -184,10 +208,57 @@ def choose_preset(values: dict, gpu: str | None) -> str:
     """
     reason = "as the run began" if values.get("resume") else "as asked"
     if "preset" not in values:
-        # What is only looked at is the book's network, whatever the machine.
-        values["preset"] = "book" if not values["train"] else "full" if gpu else "quick"
+        # A file of the book's code is of the book's network, whatever the machine.
+        ours = values["train"] or not values.get("evaluate")
+        values["preset"] = "book" if not ours else "full" if gpu else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
+        if values["preset"] == "quick" and may_begin(values):
+            count = pictures_of_training(values)
+            if count < FEW:
+                values["preset"] = "few"
+                reason += f"; {count} training pictures, below {FEW}"
     return f"preset {values['preset']} ({reason})"
+
+
+def may_begin(values: Mapping) -> bool:
+    """Whether a training with own pictures leaves open which weights of which network it has."""
+    own = "train_labels" in values and values["data_path"] != OPTIONS["data_path"]["default"]
+    asked = any(values.get(name) for name in (*ORIGINS, "narrow", *SETTINGS))
+    return own and not asked and values["model"] == "fcn"
+
+
+def pictures_of_training(values: Mapping) -> int:
+    """How many pictures are labelled for training; labels are made where there are none.
+
+    Raises:
+        UserError: there are none, or they cannot be used.
+    """
+    folder = data_folder(values["data_path"])
+    asked = asked_reading({name: values.get(name) for name in (*READING_OPTIONS, *MASK_OPTIONS)})
+    labels = folder / values["train_labels"]
+    return len(ensure_labels(labels, values.get("verbose", 1) > 0, folder, asked))
+
+
+def begin_few(values: dict) -> None:
+    """Let a training with few pictures begin with the weights that ship, unless others are asked.
+
+    Raises:
+        UserError: the weights are gone, or the network is not theirs.
+    """
+    if values["model"] != "fcn":
+        raise UserError(
+            f"--preset few begins with weights of fcn, not of {values['model']}; leave out "
+            "--model, or give --preset quick."
+        )
+    if not any(values.get(name) for name in ORIGINS):
+        if not SHIPPED.is_file():
+            raise UserError(
+                f"--preset few begins with {SHIPPED}, which is not there; take it back with git "
+                "checkout, or give --preset quick."
+            )
+        values["start_from"] = SHIPPED
+    if values.get("optimizer", "muon") == "muon":
+        fill(values, {"learning_rate": FEW_RATE})
 
 
 def describe_network(values: Mapping, said: Mapping, origin: Path | None) -> Network:
@@ -274,7 +345,7 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
                 f"--resume goes on with the data of the run, {option} {brief(then)}, not "
                 f"{said[name]}; give that folder, or start a new run."
             )
-    for name in ("data_path", "unlabelled", "train_labels", "test_labels", "augment"):
+    for name in ("data_path", "unlabelled", "train_labels", "val_labels", "test_labels", "augment"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")
         if name not in said and isinstance(then, str) and leaves(then):
             raise UserError(

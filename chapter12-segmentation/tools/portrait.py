@@ -14,7 +14,14 @@ from evaluation import Answer, pictures_of_store, segment_objects
 from metrics import count_confusions, iou_per_class, picture_accuracies, picture_mious
 from utils.boundaries import BAND_NAMES, BANDS, count_by_distance
 from utils.classes import Classes
-from utils.drawing import ERROR_COLOURS, comparison_figure, error_names
+from utils.drawing import (
+    ERROR_COLOURS,
+    comparison_figure,
+    error_names,
+    short_names,
+    shorten,
+    text_width,
+)
 from utils.files import replace_whole
 from utils.label_maps.store import LabelStore
 from utils.pictures import resize_picture
@@ -25,6 +32,10 @@ SIZES = (0, 0.01, 0.1)  # share of the picture from which an object class is sma
 SIZE_NAMES = ("below 1 %", "1 to 10 %", "above 10 %")
 MOST_COUNTED = 8  # with more classes the cells of the drawn matrix have no room for pixels,
 MOST_WRITTEN = 20  # and then none for shares
+DPI = 100  # pixels an inch, of the charts
+LETTERS = 9  # points
+PIXELS = round(LETTERS * DPI / 72)
+NAME_ROOM = 150  # pixels that the name of a class may take in the charts
 EDGE = "0.4"  # grey around bars and points, whose class may be white
 
 
@@ -162,16 +173,22 @@ def draw_charts(path: Path, errors: Errors, classes: Classes) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    with rc_context({"text.parse_math": False, "font.size": 9}):  # class names may hold "$"
-        side = max(4.4, 0.24 * len(classes))  # inches, for the names of many classes
-        figure = Figure((2.4 * side, side + 3.8), dpi=100, layout="constrained")
+    names = short_names(dict(enumerate(classes.names)), NAME_ROOM, PIXELS)
+    room = max(text_width(name, PIXELS) for name in names) / DPI  # inches
+    # Of a cell of the matrix in inches: for a share with pixels below it, a share, or nothing.
+    cell = 0.55 if len(names) <= MOST_COUNTED else 0.34 if len(names) <= MOST_WRITTEN else 0.2
+    side = max(4.2, cell * len(names))  # of the narrowest, the names of the bands stand apart
+    across = room > 0.9 * side / len(names)
+    height = side + 1 + (room if across else 0)
+    with rc_context({"text.parse_math": False, "font.size": LETTERS}):  # names may hold "$"
+        figure = Figure((2 * (side + room + 1), height + 3.8), dpi=DPI, layout="constrained")
         figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)
         FigureCanvasAgg(figure)
-        (confusion, ious), (bands, sizes) = figure.subplots(2, 2, height_ratios=(side, 3.8))
-        _draw_confusion(confusion, errors.matrices.sum(0), classes)
-        _draw_ious(ious, errors.matrices.sum(0), classes)
+        (confusion, ious), (bands, sizes) = figure.subplots(2, 2, height_ratios=(height, 3.8))
+        _draw_confusion(confusion, errors.matrices.sum(0), names, across)
+        _draw_ious(ious, errors.matrices.sum(0), names, classes)
         _draw_bands(bands, errors.bands)
-        _draw_sizes(sizes, errors.matrices, classes)
+        _draw_sizes(sizes, errors.matrices, names, classes)
         for axes in (ious, bands, sizes):
             axes.spines[["top", "right"]].set_visible(False)
         with replace_whole(path) as unfinished:
@@ -179,27 +196,36 @@ def draw_charts(path: Path, errors: Errors, classes: Classes) -> None:
         figure.clear()
 
 
-def _draw_confusion(axes, matrix: np.ndarray, classes: Classes) -> None:
+def _draw_confusion(axes, matrix: np.ndarray, names: list[str], across: bool) -> None:
     total = matrix.sum(-1, keepdims=True)
     shares = np.divide(matrix, total, out=np.full(matrix.shape, np.nan), where=total > 0)  # (C, C)
-    places, many = range(len(classes)), len(classes) > MOST_COUNTED
+    places, many = range(len(names)), len(names) > MOST_COUNTED
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    axes.set_xticks(places, classes.names, rotation=90 if many else 0)
-    axes.set_yticks(places, classes.names)
+    axes.set_xticks(places, names, rotation=90 if across else 0)
+    axes.set_yticks(places, names)
     axes.set(title="Confusion matrix", xlabel="predicted class", ylabel="true class")
-    if len(classes) > MOST_WRITTEN:
+    if len(names) > MOST_WRITTEN:
         return
     for row, column in np.argwhere(total * np.ones_like(matrix) > 0):
         share = shares[row, column]
-        text = f"{share:.0%}" if many else f"{share:.1%}\n{matrix[row, column]:,}"
+        text = f"{share:.0%}" if many else f"{share:.1%}\n{_brief(matrix[row, column])}"
         ink = "white" if share > 0.6 else "black"
         axes.text(column, row, text, ha="center", va="center", color=ink, fontsize=8)
 
 
-def _draw_ious(axes, matrix: np.ndarray, classes: Classes) -> None:
+def _brief(count: int) -> str:
+    """A number in six characters at most; the printed table has it whole."""
+    for unit, name in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if count >= 100_000 and count >= unit:
+            return f"{count / unit:.{0 if count / unit > 99 else 1}f} {name}"
+    return f"{count:,}"
+
+
+def _draw_ious(axes, matrix: np.ndarray, names: list[str], classes: Classes) -> None:
     ious = iou_per_class(matrix)  # (C,)
-    colours = np.array(classes.colours) / 255
-    axes.barh(classes.names, np.nan_to_num(ious), color=colours, edgecolor=EDGE, lw=0.8)
+    places, colours = range(len(names)), np.array(classes.colours) / 255
+    axes.barh(places, np.nan_to_num(ious), color=colours, edgecolor=EDGE, lw=0.8)
+    axes.set_yticks(places, names)
     for place, iou in enumerate(ious):
         text = "absent" if np.isnan(iou) else f"{iou:.3f}"
         axes.text(np.nan_to_num(iou) + 0.01, place, text, va="center")
@@ -224,19 +250,19 @@ def _draw_bands(axes, bands: np.ndarray) -> None:
     axes.legend(frameon=False)
 
 
-def _draw_sizes(axes, matrices: np.ndarray, classes: Classes) -> None:
+def _draw_sizes(axes, matrices: np.ndarray, names: list[str], classes: Classes) -> None:
     ids, shares, ious = object_regions(matrices)
     for class_id in np.unique(ids):
         here = ids == class_id
         colour = np.array([classes.colours[class_id]]) / 255
-        name = classes.names[class_id]
         style = {"c": colour, "alpha": 0.7, "lw": 0.5, "edgecolor": EDGE}
-        axes.scatter(shares[here], ious[here], 22, label=name, **style)
+        axes.scatter(shares[here], ious[here], 22, label=names[class_id], **style)
     for border in SIZES[1:]:
         axes.axvline(border, color="0.6", lw=0.8, ls=":")
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:g} %")
-    title = f"IoU of each class but {classes.names[0]} in each picture"
+    first = shorten(classes.names[0], 0.7 * NAME_ROOM, PIXELS)
+    title = f"IoU of each class but {first} in each picture"
     axes.set(title=title, ylim=(-0.03, 1.03))
     axes.set(xlabel="share of its picture", ylabel="IoU")
     if 0 < len(np.unique(ids)) <= MOST_COUNTED:

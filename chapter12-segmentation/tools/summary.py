@@ -295,14 +295,17 @@ def stages(model: keras.Model) -> list[dict]:
     return list(rows.values())
 
 
-def print_summary(model: keras.Model, folder: Path, inputs: Iterable[Path] = ()) -> None:
-    """Print the table of stages, then the layers of each network; draw diagrams into `folder`.
+def print_summary(
+    model: keras.Model, folder: Path, inputs: Iterable[Path] = (), layers: bool = False
+) -> None:
+    """Print the table of stages, then, if asked, all layers; draw diagrams into `folder`.
 
     Args:
         model: a functional network; a backbone may be nested in it.
         folder: for `<name of the network>.png`, one for each network; they need Graphviz, and are
             left out without it.
         inputs: files and folders of which no diagram may replace anything.
+        layers: whether to print the layers of each network.
 
     Raises:
         UserError: see `trace`; or a diagram would replace an input.
@@ -326,7 +329,7 @@ def print_summary(model: keras.Model, folder: Path, inputs: Iterable[Path] = ())
         )
     total = sum(row["gmac"] for row in table)
     print(f"{'sum':{wide}}{'':20}{model.count_params():>14,}{total:>9.2f}")
-    for network in networks(model)[::-1]:  # the innermost first
+    for network in networks(model)[::-1] if layers else ():  # the innermost first
         network.summary()
     for path, network in diagrams.items():
         _draw(network, path)

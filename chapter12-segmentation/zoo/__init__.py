@@ -86,7 +86,7 @@ MODELS: dict[str, Entry] = {
         paper="Atienza, Advanced Deep Learning with TensorFlow 2 and Keras, chapter 12",
         year=2020,
         parameters=11_120_900,
-        presets={"quick": {"filters": 64}, "full": {"layers": 4}},
+        presets={"quick": {"filters": 64}, "few": {"filters": 64}, "full": {"layers": 4}},
         check=check_chapter,
         files=chapter_files,
     ),
