@@ -258,3 +258,23 @@ def test_values_of_palettes_with_gaps(tmp_path):
     image.putpalette(np.array(VOC_COLOURS(256), np.uint8).tobytes())
     image.save(folder / "a.png")
     assert label(folder, ids=(0, 5, 9)) == [[0, 1, 2]]
+
+
+def test_a_table_that_contradicts_the_classes_that_are_kept_is_refused(tmp_path):
+    """It was passed over in silence, and masks were read by the classes of the first set."""
+    from utils.label_maps.from_masks import make_labels_from_masks
+
+    for part, names in (("train", ("cup", "plate")), ("val", ("plate", "cup"))):
+        (tmp_path / part).mkdir()
+        (tmp_path / f"{part}_masks").mkdir()
+        Image.new("RGB", (9, 9)).save(tmp_path / part / "a.jpg")
+        mask = np.zeros((9, 9), np.uint8)
+        mask[2:5, 2:5] = 1
+        Image.fromarray(mask).save(tmp_path / f"{part}_masks" / "a.png")
+        rows = "".join(f"{name},{value},0,0\n" for value, name in enumerate(names, 1))
+        (tmp_path / f"{part}_masks" / "class_dict.csv").write_text(
+            "name,r,g,b\nbackground,0,0,0\n" + rows
+        )
+    make_labels_from_masks(tmp_path / "train_masks", progress=False)
+    with pytest.raises(UserError, match="has 'cup'.* as class 1, but by .*class_dict.csv that is"):
+        make_labels_from_masks(tmp_path / "val_masks", progress=False)

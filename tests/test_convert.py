@@ -116,3 +116,60 @@ def test_the_command(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "b.json: 2 pictures" in done.stdout and (tmp_path / "a" / "b.json").exists()
     assert "--data-path" in done.stdout  # the pictures are not beside it
+
+
+def renamed(folder, *names):
+    """Two pictures, with masks, of these names; the source to convert."""
+    data(folder, count=len(names), void=False)
+    store = open_labels(make_labels_from_masks(folder / "train_masks", progress=False))
+    maps = [store[key] for key in store.keys]
+    project = {}
+    for number, (name, _) in enumerate(zip(names, maps, strict=True)):
+        path = folder / "p" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (56, 40)).save(path)
+        region = {"name": "rect", "x": 3, "y": 4, "width": 9, "height": 5 + number}
+        regions = [{"shape_attributes": region, "region_attributes": {"Name": "plate"}}]
+        project[name] = {"filename": name, "size": -1, "regions": regions}
+    (folder / "p" / "x.json").write_text(json.dumps(project))
+    return folder / "p" / "x.json"
+
+
+@pytest.mark.parametrize("form", ["labelme", "masks"])
+def test_pictures_that_would_have_one_file_are_refused(tmp_path, form):
+    source = renamed(tmp_path, "a.jpg", "a.png")
+    with pytest.raises(UserError, match="a.jpg and a.png would have one file; rename one"):
+        convert.convert(source, tmp_path / "out", form, Reading())
+    assert not (tmp_path / "out").exists()
+
+
+def test_pictures_in_folders(tmp_path):
+    source = renamed(tmp_path, "a/x.jpg", "b/x.jpg")
+    with pytest.raises(UserError, match="a/x.jpg and b/x.jpg lie in different folders"):
+        convert.convert(source, tmp_path / "m", "masks", Reading())
+    convert.convert(source, tmp_path / "l", "labelme", Reading())
+    assert sorted(path.name for path in (tmp_path / "l").iterdir()) == ["a-x.json", "b-x.json"]
+    store = open_labels(
+        make_labels(tmp_path / "l", data_path=source.parent, progress=False), source.parent
+    )
+    assert [int((store[key] > 0).sum()) for key in store.keys] == [60, 70]
+
+
+def test_targets_that_cannot_be_written_are_refused(tmp_path):
+    data(tmp_path, count=1)
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path / "file" / "x", tmp_path / "file" / "x.json"):
+        form = "via" if target.suffix else "masks"
+        with pytest.raises(UserError, match="cannot be made"):
+            convert.convert(tmp_path / "train_masks", target, form, Reading())
+    with pytest.raises(UserError, match="name another file"):
+        convert.convert(tmp_path / "train_masks", tmp_path / "b" / "classes.json", "via", Reading())
+
+
+def test_a_class_that_is_called_void_stays_one(tmp_path, capsys):
+    data(tmp_path, count=1)
+    names = ("background", "Void", "plate", "fork")
+    write_classes(tmp_path / "classes.json", Classes(names, CLASSES.colours))
+    convert.convert(tmp_path / "train_masks", tmp_path / "b" / "x.xml", "cvat", Reading())
+    assert read_classes(tmp_path / "b" / "classes.json").names == (*names, "unlabelled")
+    assert "1 of them pixel for pixel" not in capsys.readouterr().out  # void is a class there

@@ -767,7 +767,7 @@ def test_command_with_one_class_for_all(tmp_path):
         (["via.json", "via.json", "--save-filename", "x"], "--save-filename is for one file"),
         (["via.json", "--masks", "m"], "the files and --masks do not go together"),
         (["--unclassed", "void", "--masks", "m"], "--unclassed and --masks do not go together"),
-        (["-p", ".", "folder"], "folder is a folder; name a file, or give masks with --masks"),
+        (["-p", ".", "folder"], "folder are not beside it; name both folders"),
         (["-p", "nowhere"], "the data folder nowhere"),
         (["-j", "via.json", "--strict"], "--strict found 1 skipped"),
         (["-j", "via.json", "--class-attribute", "x"], "set --class-attribute to one of: Name"),

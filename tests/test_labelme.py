@@ -136,7 +136,7 @@ def test_background_and_what_is_ignored(tmp_path):
         ("a.jpg", "a.jpg"),
         ("sub\\b.jpg", "sub/b.jpg"),
         (".\\b.jpg", "b.jpg"),
-        ("..\\images\\b.jpg", "b.jpg"),
+        ("..\\images\\b.jpg", "../images/b.jpg"),
         ("../../images/b.jpg", "b.jpg"),
         ("images/../../b.jpg", "b.jpg"),
         ("C:\\Users\\me\\b.jpg", "b.jpg"),

@@ -490,8 +490,10 @@ def test_the_command_shows_the_labels_of_a_list(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     assert (lists / "overlays" / "a.jpg.png").is_file()
-    done = subprocess.run([*script, "x.json", "--ids", "0", "5"], capture_output=True, text=True)
-    assert done.returncode == 2 and "--ids is for masks; name their folder" in done.stderr
+    (tmp_path / "x.json").write_text("{}")
+    command = [*script, tmp_path / "x.json", "--ids", "0", "5"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "--ids says nothing of" in done.stderr
 
 
 def test_objects_of_pascal_voc_are_no_classes(tmp_path):

@@ -100,7 +100,7 @@ def test_a_folder_of_labelme_is_made_again_when_a_file_changes(tmp_path):
     path.write_text(json.dumps(content | {"imageData": None}))
     assert is_annotations_folder(folder)
     assert (ensure_labels(folder, progress=False)["a.jpg"] == 1).sum() == 121
-    assert read_classes(tmp_path / "classes.json").names == ("background", "cup")
+    assert read_classes(folder / "classes.json").names == ("background", "cup")
     shape["points"] = SQUARE[:3]
     path.write_text(json.dumps(content | {"imageData": None, "imageHeight": 20, "imageWidth": 30}))
     assert (ensure_labels(tmp_path / "train.npy", progress=False)["a.jpg"] == 1).sum() == 66
@@ -129,7 +129,7 @@ def test_yolo_from_the_command_line_s_folders(tmp_path):
     assert store.keys == ["images/train/a.jpg"] and store.classes.names[2] == "01"
     assert (store["images/train/a.jpg"] == 2).sum() == 100
     (tmp_path / "data.yaml").write_text("names: ['cup', 'plate']\n")
-    (tmp_path / "labels" / "classes.json").unlink()
+    (tmp_path / "classes.json").unlink()
     again = ensure_labels(tmp_path / "labels" / "train", pictures=tmp_path, progress=False)
     assert again.classes.names == ("background", "cup", "plate")
 
@@ -145,3 +145,68 @@ def test_pictures_that_are_links_are_named_where_they_are(tmp_path):
 
 def test_comments_before_xml_cost_no_time():
     assert foreign_format("<!-- a -->" * 2000 + "<other>") is None
+
+
+def test_labels_that_are_numbers_are_names_too(tmp_path):
+    """Regions of the label "0" once became background in silence."""
+    shapes = [{"label": label, "points": SQUARE, "shape_type": "polygon"} for label in ("1", "0")]
+    content = {"version": "5", "flags": {}, "shapes": shapes, "imagePath": "a.jpg"}
+    picture(tmp_path / "a.jpg")
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    store = ensure_labels(tmp_path / "a.json", progress=False)
+    assert store.classes.names == ("background", "0", "1")
+    assert store["a.jpg"][8, 8] == 1
+    shapes[0]["label"] = " "
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    with pytest.raises(UserError, match="name no class.*enter one, or say with --unclassed"):
+        ensure_labels(tmp_path / "a.json", progress=False)
+
+
+def test_a_picture_that_is_listed_at_two_sizes_is_refused(tmp_path):
+    content = coco()
+    content["images"].append(content["images"][0] | {"id": 2, "width": 60, "height": 40})
+    with pytest.raises(UserError, match="a.jpg is listed twice, annotated at 30 x 20 and at 60 x"):
+        ensure_labels(written(tmp_path, content), progress=False)
+
+
+def test_a_picture_that_comes_to_a_folder_of_yolo_is_background(tmp_path):
+    folder = tmp_path / "set"
+    picture(folder / "a.jpg")
+    (folder / "a.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    assert len(ensure_labels(folder, progress=False)) == 1
+    picture(folder / "b.jpg")
+    store = ensure_labels(folder, progress=False)
+    assert store.keys == ["a.jpg", "b.jpg"] and not store["b.jpg"].any()
+
+
+def test_thin_run_lengths_keep_no_whole_masks(tmp_path):
+    content = coco(segmentation={"size": [20, 30], "counts": [100, 5, 495]})
+    path = written(tmp_path, content)
+    bitmap = read_project(path).annotations[0].regions[0].numbers["bitmap"]
+    assert bitmap.shape == (5, 1) and bitmap.base is None
+
+
+def test_labelme_beside_its_pictures_folder(tmp_path):
+    shape = {"label": "cup", "points": SQUARE, "shape_type": "polygon"}
+    content = {"version": "5", "flags": {}, "shapes": [shape], "imagePath": "../photos/a.jpg"}
+    picture(tmp_path / "set" / "photos" / "a.jpg")
+    (tmp_path / "set" / "ann").mkdir()
+    (tmp_path / "set" / "ann" / "a.json").write_text(json.dumps(content))
+    store = ensure_labels(tmp_path / "set" / "ann", pictures=tmp_path / "set", progress=False)
+    assert store.keys == ["photos/a.jpg"]
+    (tmp_path / "set" / "photos" / "a.jpg").rename(tmp_path / "set" / "ann" / "a.jpg")
+    [annotation] = read_project(tmp_path / "set" / "ann").annotations
+    assert annotation.file == "a.jpg"
+
+
+def test_classes_of_nested_folders_are_those_of_the_data_folder(tmp_path):
+    for part, names in (("train", ["ant", "bee"]), ("val", ["bee", "cat"])):
+        folder = tmp_path / part / "ann"
+        picture(folder / "a.jpg")
+        shapes = [{"label": n, "points": SQUARE, "shape_type": "polygon"} for n in names]
+        content = {"version": "5", "flags": {}, "shapes": shapes, "imagePath": "a.jpg"}
+        (folder / "a.json").write_text(json.dumps(content))
+    ensure_labels(tmp_path / "train" / "ann", pictures=tmp_path, progress=False)
+    assert read_classes(tmp_path / "classes.json").names == ("background", "ant", "bee")
+    with pytest.raises(UserError, match="1 of 2 regions are of unknown classes: 'cat'"):
+        ensure_labels(tmp_path / "val" / "ann", pictures=tmp_path, progress=False)

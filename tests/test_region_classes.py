@@ -451,7 +451,7 @@ def test_every_unknown_class_is_named_with_its_count_and_an_example(tmp_path):
         f"{path}: 6 of 8 regions are of unknown classes: 'can' (3 regions, first t.png: region 2 "
         "(rect)), 'cup' (2 regions, first t.png: region 3 (rect)) or name no class, or several (1 "
         "region, first t.png: region 5 (rect)); use one of: 0 background, 1 bottle, or add what is "
-        f"missing to {tmp_path / 'classes.json'}; enter one in VIA, or say with --unclassed skip, "
+        f"missing to {tmp_path / 'classes.json'}; enter one, or say with --unclassed skip, "
         "void or NAME what they are."
     )
     # The cures.

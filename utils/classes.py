@@ -193,13 +193,18 @@ def write_classes(path: Path | str, classes: Classes) -> None:
         unfinished.write_text(f'{{"classes": [\n{lines}\n]}}\n', encoding="utf-8")
 
 
-def find_classes(folder: Path | str) -> Path | None:
-    """The `classes.json` of a data folder: in the folder itself, else in its parent, else None."""
+def find_classes(folder: Path | str, data_path: Path | str | None = None) -> Path | None:
+    """The `classes.json` of a folder of labels: in it, else in its parent, else None.
+
+    Args:
+        folder: of annotations or masks.
+        data_path: the data folder; where it is farther above, its own comes last.
+    """
     folder = Path(os.path.realpath(folder))
-    for place in (folder, folder.parent):
-        if os.path.isfile(place / FILE_NAME):
-            return place / FILE_NAME
-    return None
+    places = [folder, folder.parent]
+    if data_path and (above := Path(os.path.realpath(data_path))) in folder.parents:
+        places.append(above)
+    return next((p / FILE_NAME for p in places if os.path.isfile(p / FILE_NAME)), None)
 
 
 def check_classes(one: Classes, one_source: object, other: Classes, other_source: object) -> None:

@@ -9,16 +9,17 @@ What was written is read again and compared; what could not be kept is said.
 """
 
 import argparse
+import os
 import sys
 import tempfile
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.classes import FILE_NAME, VOID, Classes, find_classes, read_classes
+from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, find_classes, read_classes
 from utils.errors import UserError, run
 from utils.files import data_folder
 from utils.label_maps.listed import beside_of
@@ -33,7 +34,8 @@ if TYPE_CHECKING:
 # NumPy takes long to import, `--help` is to answer at once: functions import what needs it.
 
 FORMATS = ("via", "coco", "labelme", "cvat", "masks")
-VOID_COLOUR = (224, 224, 192)  # of PASCAL VOC
+OF_FILES = ("labelme", "masks")  # one for each picture
+VOID_COLOUR = (255, 0, 255)  # unlike that of PASCAL VOC, which masks of colours have for void
 PLACES = 10  # pictures that are named where pixels could not be kept
 
 
@@ -59,32 +61,80 @@ def convert(
     from utils.formats import writing
     from utils.progress import progress
 
-    if target.exists():
+    if os.path.lexists(target):
         raise UserError(f"{target} is there already; delete it, or name another.")
+    if target.name == FILE_NAME:
+        raise UserError(f"{target}: a {FILE_NAME} goes beside what is written; name another file.")
     place = (target if form == "masks" else target.parent) / FILE_NAME
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "labels.npy"
         store, regions = _read(source, out, reading, data_path)
+        _check_names(store, form)
         drawn = list(progress(_drawn(store, regions, form), len(store), "reading regions"))
         void = any(label == VOID for picture in drawn for _, label in picture.pairs)
         classes = store.classes
         if form == "cvat" and void:
-            print('CVAT has no void: it is a class "void" there')
-            classes = Classes((*classes.names, "void"), (*classes.colours, VOID_COLOUR))
+            classes = _with_void(classes, target)
         _tell_losses(drawn, form, classes)
         decided = _decisions(place, classes, void and form == "via")
+        folder = target if form in OF_FILES else target.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder} cannot be made ({error}); name another place.") from error
         if form == "masks":
             for key in progress(store.keys, len(store), "writing masks"):
-                path = (target / key).with_suffix(".png")
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_index_png(path, store[key], classes)
+                name = PurePosixPath(key).with_suffix(".png").name
+                write_index_png(target / name, store[key], classes)
         else:
-            (target if form == "labelme" else target.parent).mkdir(parents=True, exist_ok=True)
             getattr(writing, f"write_{form}")(target, drawn, classes)
         write_decisions(place, classes, decided)
-        _compare(store, target, Path(scratch) / "again.npy")
+        _compare(store, target, form, Path(scratch) / "again.npy")
     if store.folder.resolve() != target.parent.resolve():
         print(f"the pictures are in {store.folder}: give it as --data-path, or put them together")
+
+
+def _check_names(store: "LabelStore", form: str) -> None:
+    """Refuse pictures whose names cannot be told apart, or found again, in the other format.
+
+    Raises:
+        UserError: names the first.
+    """
+    from utils.pictures import split_key
+
+    seen: dict[str, str] = {}
+    for key in store.keys:
+        if split_key(key):
+            raise UserError(
+                f"{key} is a page of a file, which no other program's annotations name; save the "
+                "pages as files of their own."
+            )
+        if form == "masks" and PurePosixPath(key).parent != PurePosixPath(store.keys[0]).parent:
+            raise UserError(
+                f"{store.keys[0]} and {key} lie in different folders, of which each needs masks of "
+                "its own; convert the annotations of each by themselves."
+            )
+        stem = key.rpartition(".")[0].replace("/", "-").casefold()
+        other = seen.setdefault(stem, key)
+        if form in OF_FILES and other != key:
+            raise UserError(f"{other} and {key} would have one file; rename one of the pictures.")
+
+
+def _with_void(classes: Classes, target: Path) -> Classes:
+    """Classes with one more for what is void, as CVAT has no void.
+
+    Raises:
+        UserError: there can be no more.
+    """
+    known = {name.casefold() for name in classes.names}
+    names = ("void", "unlabelled", *(f"void {number}" for number in range(2, len(known) + 3)))
+    name = next(name for name in names if name not in known)
+    if len(classes) == MOST_CLASSES:
+        raise UserError(
+            f"{target}: CVAT has no void, and there are {MOST_CLASSES} classes already."
+        )
+    print(f"CVAT has no void: it is the class {name!r} there")
+    return Classes((*classes.names, name), (*classes.colours, VOID_COLOUR))
 
 
 def _read(
@@ -101,7 +151,7 @@ def _read(
     if is_of_masks(source):
         return _opened(make_labels_from_masks(source, out, **common)), {}
     store = _opened(make_labels(source, out, **common))
-    place = find_classes(beside_of(source))
+    place = find_classes(beside_of(source), data_path)
     _, pictures, _ = annotated(source, reading, place, data_path, Report())
     return store, {key: (shape, pairs) for key, (_, shape, pairs) in pictures.items()}
 
@@ -124,7 +174,9 @@ def _drawn(store: "LabelStore", regions: dict[str, list], form: str) -> Iterator
         labels = store[key]
         shape, pairs = regions.get(key, (None, None))
         # What was annotated at another size than the picture has now is traced at its own.
-        if pairs is None or shape not in (None, labels.shape):
+        # So is void for COCO, in which it lies below all objects, whatever was drawn when.
+        below = form == "coco" and pairs and any(label == VOID for _, label in pairs)
+        if pairs is None or shape not in (None, labels.shape) or below:
             pairs = trace(labels)
         yield Drawn(key, store.picture_path(key).stat().st_size, labels.shape, pairs)
 
@@ -168,23 +220,27 @@ def _decisions(place: Path, classes: Classes, void: bool) -> Reading:
     return agree(Reading(unclassed="void" if void else None), read_reading(place), place)
 
 
-def _compare(store: "LabelStore", target: Path, out: Path) -> None:
+def _compare(store: "LabelStore", target: Path, form: str, out: Path) -> None:
     """Read what was written again, and say of each picture how many pixels are not as they were."""
     from utils.generate_gt_segmentation import make_labels
-    from utils.label_maps.fresh import is_of_masks
     from utils.label_maps.from_masks import make_labels_from_masks
 
-    make = make_labels_from_masks if is_of_masks(target) else make_labels
-    again = _opened(make(target, out, progress=False, data_path=store.folder))
-    lost = {key: 0 for key in store.keys}
+    folder = store.folder
+    if form == "masks":  # of one folder, see `_check_names`
+        folder /= PurePosixPath(store.keys[0]).parent if len(store) else ""
+    make = make_labels_from_masks if form == "masks" else make_labels
+    again = _opened(make(target, out, progress=False, data_path=folder))
+    lost = {}
     for key in store.keys:
-        other = again[key] if key in again else 0
-        lost[key] = int((store[key] != other).sum())
+        name = PurePosixPath(key).name if form == "masks" else key
+        lost[key] = int((store[key] != (again[name] if name in again else 0)).sum())
     total = sum(height * width for height, width in store.sizes)
     lost = {key: count for key, count in lost.items() if count}
     print(f"{target}: {len(store)} pictures, {len(store) - len(lost)} of them pixel for pixel")
     for key, count in sorted(lost.items(), key=lambda each: -each[1])[:PLACES]:
         print(f"    {key}: {count} pixels of another class")
+    if lost and form in ("via", "labelme"):
+        print("    dots, and lines or holes one pixel wide, have no area as polygons")
     if lost:
         print(f"    {sum(lost.values())} pixels in all, {sum(lost.values()) / total:.3%}")
 

@@ -10,7 +10,7 @@ import argparse
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
@@ -36,6 +36,8 @@ from utils.label_maps.report import Report
 from utils.label_maps.turns import making
 from utils.reading import Reading, read_reading, write_decisions
 from utils.reading_options import MASK_OPTIONS, add_reading_options, asked_reading
+
+OF_REGIONS = ("size", "class_attribute", "class_name", "unclassed")  # options
 
 if TYPE_CHECKING:
     from utils.formats.annotations import Region
@@ -93,7 +95,7 @@ def make_labels(
 
     source = Path(annotation_path)
     out = Path(out) if out else store_of(source)
-    place = Path(classes_path) if classes_path else find_classes(beside_of(source))
+    place = Path(classes_path) if classes_path else find_classes(beside_of(source), data_path)
     report = Report()
     found, pictures, folder = annotated(source, reading or Reading(), place, data_path, report)
     classes = found.classes
@@ -167,15 +169,12 @@ def store_of(source: Path) -> Path:
 
 def _new_place(source: Path, data_path: Path | str | None) -> Path:
     """Where a `classes.json` is written: into a data folder whose sub-folder has the annotations,
-    so that those in its other sub-folders find it, else beside them; of a folder of annotations
-    beside that.
+    so that those in its other sub-folders find it, else beside them, or into the folder of them.
     """
-    if os.path.isdir(source):
-        return source.resolve().parent / FILE_NAME
-    folder = source.resolve().parent
-    if data_path and Path(data_path).resolve() == folder.parent:
+    folder = beside_of(source)
+    if data_path and Path(data_path).resolve() in folder.resolve().parents:
         return Path(data_path) / FILE_NAME
-    return source.parent / FILE_NAME
+    return folder / FILE_NAME
 
 
 def _keep(place: Path, classes: Classes, reading: Reading) -> None:
@@ -207,7 +206,12 @@ def _by_picture(
         if key in pictures:
             report.note("merged", shorten(key))
         drawn = [pair for pair in zip(annotation.regions, row, strict=True) if pair[1] is not None]
-        *_, regions = pictures.setdefault(key, (path, annotation.shape, []))
+        _, shape, regions = pictures.setdefault(key, (path, annotation.shape, []))
+        if shape != annotation.shape:
+            raise UserError(
+                f"{shorten(name)} is listed twice, annotated at {_wide(shape)} and at "
+                f"{_wide(annotation.shape)}; take one of them out."
+            )
         regions.extend(drawn)
     return pictures
 
@@ -244,6 +248,11 @@ def _find_unlisted(pictures: dict, folder: Path, source: Path, report: Report) -
             report.note("elsewhere", f"{key}, in {elsewhere[key]}")
         else:
             report.note("unlisted", key)
+
+
+def _wide(shape: tuple[int, int] | None) -> str:
+    """A size (H, W) as people say it, width first."""
+    return "{1} x {0}".format(*shape) if shape else "an unknown size"
 
 
 def _drawn(
@@ -284,11 +293,13 @@ def _drawn(
             )
         note_oddities(report, key, path, reading)
         if annotated and annotated != full_size:
-            was, now = ("{1} x {0}".format(*shape) for shape in (annotated, full_size))
+            was, now = _wide(annotated), _wide(full_size)
             if not same_shape(annotated, full_size):
+                other = "exif" if reading.turn == "raw" else "raw"
                 raise UserError(
                     f"{source}: {shorten(key)} was annotated at {was}, but is {now}; was it turned "
-                    "or cut since? Try --turn raw, or put the picture that was annotated there."
+                    f"or cut since? Try --turn {other}, or put the picture that was annotated "
+                    "there."
                 )
             report.note("scaled", f"{key} from {was} to {now}")
         try:
@@ -389,13 +400,10 @@ def _parse_arguments() -> argparse.Namespace:
     )
     args = parser.parse_intermixed_args()  # files may stand between options
     if args.masks:
-        others = ("annotations", "json", "size", "class_attribute", "class_name", "unclassed")
-        given = [name for name in others if getattr(args, name)]
+        given = [name for name in ("annotations", "json", *OF_REGIONS) if getattr(args, name)]
         if given:
             option = "the files" if given[0] == "annotations" else _flag(given[0])
             parser.error(f"{option} and --masks do not go together: it is for annotations")
-    elif given := [name for name in MASK_OPTIONS if getattr(args, name) is not None]:
-        parser.error(f"{_flag(given[0])} is for masks; name their folder with --masks")
     if args.json:
         args.annotations.insert(0, args.json)
     if len(args.annotations) > 1 and args.save_filename:
@@ -411,6 +419,9 @@ def _flag(name: str) -> str:
 
 def main() -> None:
     """Read the command line, make the labels, report."""
+    from utils.formats.foreign import refuse_foreign_folder
+    from utils.label_maps.fresh import is_of_masks
+
     args = _parse_arguments()
     asked = asked_reading(args)
     out = Path(args.save_filename) if args.save_filename else None
@@ -434,10 +445,33 @@ def main() -> None:
         for source, folder in found:
             target = source.parent / out if out and out.parent == Path(".") else out
             with making(target or source, folder):
-                made = make_labels(source, target, data_path=folder, size=args.size, **common)
+                if is_of_masks(source):  # whose pictures are found by where these lie
+                    _refuse_options(args, OF_REGIONS, source, "masks")
+                    try:
+                        made = make_labels_from_masks(source, target, **common)
+                    except UserError:
+                        if source.is_dir():
+                            refuse_foreign_folder(source)
+                        raise
+                else:
+                    _refuse_options(args, MASK_OPTIONS, source, "annotations")
+                    made = make_labels(source, target, data_path=folder, size=args.size, **common)
             outs.append((made, folder))
     for out, folder in outs if args.show else ():
         print(f"overlays are in {_show(out, folder)}")
+
+
+def _refuse_options(
+    args: argparse.Namespace, names: Iterable[str], source: Path, kind: str
+) -> None:
+    """Refuse options that say nothing of a source of this kind.
+
+    Raises:
+        UserError: one of them was given.
+    """
+    given = [name for name in names if getattr(args, name) is not None]
+    if given:
+        raise UserError(f"{_flag(given[0])} says nothing of {source}, of {kind}; leave it out.")
 
 
 def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Path, Path]]:
@@ -475,22 +509,14 @@ def _refuse_shared(sources: list[Path]) -> None:
 
 
 def _find_file(name: str, folder: Path) -> Path:
-    """An annotation file, or a folder of them, in the data folder, or by its path.
+    """What annotations or masks are in, in the data folder, or by its path.
 
     Raises:
-        UserError: it is not there, or is another folder.
+        UserError: it is not there.
     """
-    from utils.formats.foreign import refuse_foreign_folder
-    from utils.formats.projects import is_annotations_folder
-
-    places = (folder / name, Path(name))
-    for source in places:
-        if source.is_file() or os.path.isdir(source) and is_annotations_folder(source):
+    for source in (folder / name, Path(name)):
+        if os.path.exists(source):
             return source
-    for source in places:
-        if os.path.isdir(source):
-            refuse_foreign_folder(source)
-            raise UserError(f"{source} is a folder; name a file, or give masks with --masks.")
     raise UserError(
         f"the annotations {name} are neither in {folder} nor in {Path.cwd()}; "
         "name them with --json and their folder with --data-path."

@@ -76,7 +76,6 @@ COLUMNS = {  # of the table: heading and format
     "memory": ("GB in training", "{:.1f}"),
     "seconds_a_step": ("seconds a step", "{:.2f}"),
     "seconds_a_picture": ("seconds an answer", "{:.3f}"),
-    "minutes": ("minutes", "{:.1f}"),
     "chapter_miou": ("chapter mIoU", "{:.3f}"),
     "dataset_miou": ("dataset mIoU", "{:.3f}"),
     "boundary_f1": ("boundary F1", "{:.3f}"),

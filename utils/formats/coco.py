@@ -288,7 +288,7 @@ def _bitmap(runs: dict, shape: tuple[int, int] | None, place: str) -> dict:
     rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
     top, left = (int(each[0]) if len(each) else 0 for each in (rows, columns))
     bottom, right = (int(each[-1]) + 1 if len(each) else 0 for each in (rows, columns))
-    return {"x": left, "y": top, "bitmap": np.ascontiguousarray(mask[top:bottom, left:right])}
+    return {"x": left, "y": top, "bitmap": mask[top:bottom, left:right].copy()}
 
 
 def _run_lengths(text: str) -> list[int]:

@@ -31,7 +31,7 @@ NO_AREA = ("points", "skeleton", "cuboid")
 MOST_PIXELS = 2**28  # of a mask: more than any photograph has
 MOST_PIXELS_OF_ALL = 2**31  # of the masks of a file: they are kept in memory, a byte a pixel
 FLATNESS = 0.01  # pixels that the sides of a polygon may lie within its ellipse
-MOST_CORNERS = 10_000
+MOST_CORNERS = 1_000  # within 0.05 pixels of an ellipse of a radius of 10,000
 FARTHEST = 10**9  # pixels; coordinates beyond it say nothing
 
 

@@ -173,9 +173,7 @@ def _annotation(path: Path, content: dict, pixels: int) -> Annotation:
         pixels += _pixels(regions[-1:])
         if pixels > MOST_PIXELS:
             raise UserError(f"{place} is beyond {MOST_PIXELS:,} pixels of masks; split the data.")
-    name = _picture_name(path, content)
-    name = name.rpartition("/")[2] if name.startswith("../") else name  # is looked for by this
-    return Annotation(name, None, tuple(regions), shape)
+    return Annotation(_picture_name(path, content), None, tuple(regions), shape)
 
 
 def _pixels(regions: Iterable[Region]) -> int:
@@ -206,7 +204,7 @@ def _picture_name(path: Path, content: dict) -> str:
     if not isinstance(name, str):
         raise UserError(f"{path}: 'imagePath' is {name!r:.60}, not a text; {SAVE}.")
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
-    if not parts or parts[-1] == ".." or "\0" in name:
+    if not parts or parts[-1] == ".." or "\0" in name or ":" in parts[-1]:
         raise UserError(f"{path}: 'imagePath' is {name!r:.60}, which names no file; {SAVE}.")
     outside = name[0] in "/\\" or ":" in parts[0] or ".." in parts[1:]
     return parts[-1] if outside else "/".join(parts)

@@ -25,6 +25,7 @@ FILES = (
     (cityscapes.is_cityscapes, cityscapes.read_cityscapes),
 )
 # Files of these do not name their pictures: the readers find them.
+OF_LABELME = (labelme.read_labelme, labelme.read_labelme_folder)
 FINDING = (supervisely.read_supervisely, cityscapes.read_cityscapes)
 OF_VIA = (via3.is_via3, via3.read_via3)  # where annotators choose what names the class
 FOLDERS = (  # the same of folders
@@ -56,8 +57,7 @@ def read_project(path: Path | str) -> Project:
         if reader is None:
             raise UserError(f"{path} is no folder of annotations; name one, or a file of them.")
         project = _of_class(reader(path))
-        # LabelMe's files name pictures themselves, and need not be obeyed where they lead out.
-        return project if reader is labelme.read_labelme_folder else _rebased(project, path)
+        return _beside(project, path) if reader in OF_LABELME else _rebased(project, path)
     try:
         with open_ordinary(path) as file:
             text = file.read().decode("utf-8-sig")
@@ -72,6 +72,8 @@ def read_project(path: Path | str) -> Project:
         for test, read in FILES:
             if test(text, content):
                 project = _of_class(read(path, text, content))
+                if read in OF_LABELME:
+                    return _beside(project, path.parent)
                 return _rebased(project, path.parent) if read in FINDING else project
         test, read = OF_VIA
         return (read if test(text, content) else via.read_via)(path, text, content)
@@ -90,6 +92,13 @@ def files_of(source: Path) -> list[Path]:
     """
     if not os.path.isdir(source):
         return [source]
+    if yolo.is_yolo_folder(source):  # where a picture without a file is background
+        return sorted([*_texts_of(source), *yolo.pictures_of(source)])
+    return _texts_of(source)
+
+
+def _texts_of(source: Path) -> list[Path]:
+    """The annotation files of a folder and what names their classes, sorted."""
     above = list(Path(os.path.abspath(source)).parents)[:3]
     found = [path for folder in above for name in TABLES for path in folder.glob(name)]
     ours = (FILE_NAME, ".index.json")
@@ -123,6 +132,22 @@ def extract_pictures(source: Path) -> list[Path]:
     if not text.lstrip().startswith("{") or not labelme.is_labelme(text, parse_json(text)):
         return []
     return labelme.extract_pictures(source)
+
+
+def _beside(project: Project, folder: Path) -> Project:
+    """A project of LabelMe, which names pictures itself: those in a folder beside are there."""
+    above = [each.file for each in project.annotations if _is_up(each.file)]
+    if above and all((folder / name).is_file() for name in above):
+        return _rebased(project, folder)
+    annotations = [  # where they are is another machine's matter
+        replace(each, file=each.file.rpartition("/")[2]) if _is_up(each.file) else each
+        for each in project.annotations
+    ]
+    return replace(project, annotations=annotations)
+
+
+def _is_up(name: str) -> bool:
+    return name.startswith("../")
 
 
 def _rebased(project: Project, folder: Path) -> Project:

@@ -177,7 +177,8 @@ def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> 
         content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": picture.file}
         height, width = picture.shape
         content |= {"imageData": None, "imageHeight": height, "imageWidth": width}
-        _write_json(folder / f"{Path(picture.file).with_suffix('')}.json", content)
+        name = picture.file.rpartition(".")[0].replace("/", "-")
+        _write_json(folder / f"{name}.json", content)
 
 
 def write_cvat(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:

@@ -120,6 +120,11 @@ def read_yolo_folder(folder: Path) -> Project:
     return Project(annotations, classes=_classes(names, source), remarks=tuple(remarks))
 
 
+def pictures_of(folder: Path) -> list[Path]:
+    """The pictures of a folder of YOLO's, sorted."""
+    return _pictures(_folder_of_pictures(_with_texts(folder)))
+
+
 def _with_texts(folder: Path) -> Path:
     """The folder itself, or `labels` in it where only that has text files: Roboflow's `train`."""
     inner = folder / "labels"

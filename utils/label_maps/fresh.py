@@ -145,7 +145,7 @@ def _classes_file(
         return _place_of(out, made_from["classes"], pictures)
     if is_of_masks(source):
         return find_classes(home_of(source))
-    return find_classes(source if os.path.isdir(source) else source.parent)
+    return find_classes(source if os.path.isdir(source) else source.parent, pictures)
 
 
 def _is_stale(out: Path, source: Path, asked: Reading, pictures: Path | None) -> bool:

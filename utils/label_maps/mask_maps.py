@@ -11,7 +11,7 @@ import numpy as np
 
 from utils.classes import FILE_NAME, VOID, Classes, known_classes
 from utils.errors import UserError
-from utils.formats.class_tables import Table, find_table, refuse_other_ids
+from utils.formats.class_tables import TABLES, Table, find_table, refuse_other_ids
 from utils.formats.index_masks import Look, labels_of, look_at
 from utils.formats.mask_files import LOSSY, Found
 from utils.formats.mask_layouts import home_of
@@ -87,6 +87,7 @@ def known_of(source: Path, place: Path | None, asked: Reading) -> Known:
         reading = agree(asked, kept, place)
         if classes:
             refuse_other_ids(home, classes, reading, place)
+            _refuse_other_table(source, classes, place)
             reading = replace(reading, ids=reading.ids or _numbers(classes))
         return Known(home, place, True, classes, kept, reading)
     table = find_table(source)
@@ -97,6 +98,36 @@ def known_of(source: Path, place: Path | None, asked: Reading) -> Known:
         reading = replace(table.reading, **said)
     classes = table.classes if table else None
     return Known(home, home.parent / FILE_NAME, False, classes, Reading(), reading, table)
+
+
+def _refuse_other_table(source: Path, classes: Classes, place: Path) -> None:
+    """Refuse masks whose own table has other classes, or other colours of them, than are kept.
+
+    Who writes a `classes.json` beside a table, or below it, has his reasons.
+
+    Raises:
+        UserError: names both.
+    """
+    home = home_of(source).resolve()
+    if not any((home / name).is_file() for name in TABLES) or place.parent.resolve() == home:
+        return
+    table = find_table(source)
+    ours, theirs = (
+        [(name.casefold(), colour) for name, colour in zip(each.names, each.colours, strict=True)]
+        for each in (classes, table.classes)
+    )
+    if ours != theirs:
+        index = next(i for i in range(256) if ours[i : i + 1] != theirs[i : i + 1])
+        kept, said = (
+            f"{each.names[index]!r} in the colour {each.colours[index]}"
+            if index < len(each)
+            else "no class"
+            for each in (classes, table.classes)
+        )
+        raise UserError(
+            f"{place} has {kept} as class {index}, but by {table.path} that is {said}; take away "
+            "whichever is not of these masks, and make the labels of all sets anew."
+        )
 
 
 def _numbers(classes: Classes) -> tuple[int, ...]:

@@ -98,13 +98,15 @@ def classes_of_regions(
     void = {str(value) for value in reading.void}
     titles = _titles_of_numbers(options, attribute, source)
     titles = {key: title for key, title in titles.items() if key not in void}
-    by_name = project.classes is not None and attribute == project.class_attribute
+    by_name = attribute is not None and attribute == project.class_attribute
 
     def value_of(region: Region) -> str | None:
         if region.void:
             return VOID_REGION
-        # What stands in the file's own list of classes is a name, whatever it looks like.
-        return region.attributes[attribute] if by_name else _value(region, attribute, reading)
+        if by_name:  # whatever it looks like
+            name = region.attributes[attribute]
+            return name if name.strip() else None
+        return _value(region, attribute, reading)
 
     values = [[value_of(r) for r in annotation.regions] for annotation in project.annotations]
     void.add(VOID_REGION)
@@ -113,8 +115,9 @@ def classes_of_regions(
     if classes := known_classes(place):
         chosen = reading.options or _options_of(classes, titles)
         classes = classes if chosen else _without(classes, reading.void)
-    elif project.classes and project.classes.names != ("background",):
-        place, classes, chosen = None, project.classes, ()
+    elif by_name:
+        place, chosen = None, ()
+        classes = project.classes or _of_names(occurring, source)
     else:
         place = None
         classes, chosen = _made(occurring | {_plain(otherwise)} - {None}, titles, source)
@@ -139,6 +142,20 @@ def classes_of_regions(
         reading = replace(reading, class_attribute=attribute)
     reading = replace(reading, options=chosen)
     return RegionClasses(classes, [[ids.get(v, VOID) for v in row] for row in values], reading)
+
+
+def _of_names(names: set[str], source: Path) -> Classes:
+    """Classes in the order of the alphabet, background first; letter case makes no difference.
+
+    Raises:
+        UserError: there are too many.
+    """
+    by_name = {name.strip().casefold(): name.strip() for name in sorted(names, reverse=True)}
+    by_name.pop("background", None)
+    try:
+        return named(["background", *(by_name[key] for key in sorted(by_name))])
+    except ValueError as error:
+        raise UserError(f"{source}: {error}; give fewer classes different names.") from error
 
 
 def _attribute(
@@ -472,7 +489,7 @@ def _unknown(where: dict[str | None, list[str]], known: _Known) -> str:
         cures.append(f"use one of: {_listed(known.classes)}, or {verb} {file}")
     if None in where:
         faults.append(f"name no class, or several ({counts[None]})")
-        cures.append("enter one in VIA, or say with --unclassed skip, void or NAME what they are")
+        cures.append("enter one, or say with --unclassed skip, void or NAME what they are")
     return f"{' or '.join(faults)}; {'; '.join(cures)}"
 
 
