@@ -162,6 +162,10 @@ def test_targets_that_cannot_be_written_are_refused(tmp_path):
         form = "via" if target.suffix else "masks"
         with pytest.raises(UserError, match="cannot be made"):
             convert.convert(tmp_path / "train_masks", target, form, Reading())
+    with pytest.raises(UserError, match="lies in .*which it would become part of"):
+        convert.convert(
+            tmp_path / "train_masks", tmp_path / "train_masks" / "x", "masks", Reading()
+        )
     with pytest.raises(UserError, match="name another file"):
         convert.convert(tmp_path / "train_masks", tmp_path / "b" / "classes.json", "via", Reading())
 

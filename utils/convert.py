@@ -63,6 +63,8 @@ def convert(
 
     if os.path.lexists(target):
         raise UserError(f"{target} is there already; delete it, or name another.")
+    if source.is_dir() and source.resolve() in target.resolve().parents:
+        raise UserError(f"{target} lies in {source}, which it would become part of; name another.")
     if target.name == FILE_NAME:
         raise UserError(f"{target}: a {FILE_NAME} goes beside what is written; name another file.")
     place = (target if form == "masks" else target.parent) / FILE_NAME
@@ -109,6 +111,8 @@ def _check_names(store: "LabelStore", form: str) -> None:
                 f"{key} is a page of a file, which no other program's annotations name; save the "
                 "pages as files of their own."
             )
+        if not key.isprintable():
+            raise UserError(f"{key!r} has a character that other programs cannot read; rename it.")
         if form == "masks" and PurePosixPath(key).parent != PurePosixPath(store.keys[0]).parent:
             raise UserError(
                 f"{store.keys[0]} and {key} lie in different folders, of which each needs masks of "
