@@ -278,3 +278,16 @@ def test_a_table_that_contradicts_the_classes_that_are_kept_is_refused(tmp_path)
     make_labels_from_masks(tmp_path / "train_masks", progress=False)
     with pytest.raises(UserError, match="has 'cup'.* as class 1, but by .*class_dict.csv that is"):
         make_labels_from_masks(tmp_path / "val_masks", progress=False)
+
+
+def test_a_table_that_changes_makes_the_labels_stale(tmp_path):
+    from utils.label_maps.fresh import ensure_labels
+
+    folder = masks(tmp_path, [[0, 1, 2]])
+    table(folder, "_classes.csv", "Pixel Value, Class\n0, background\n1, cup\n2, plate\n")
+    ensure_labels(folder, progress=False)
+    table(folder, "_classes.csv", "Pixel Value, Class\n0, background\n1, plate\n2, cup\n")
+    with pytest.raises(
+        UserError, match="has 'cup'.* as class 1, but by .*_classes.csv that is 'pl"
+    ):
+        ensure_labels(folder, progress=False)

@@ -329,7 +329,7 @@ def test_a_bitmap_lies_where_it_says_and_is_cut_at_the_border():
     expected[0, 5] = 1
     np.testing.assert_array_equal(drawn(region, (4, 6)), expected)
     labels, notes = draw_regions([(region, 1)], (4, 4))
-    assert not labels.any() and kinds(notes) == ["skipped"]
+    assert not labels.any() and kinds(notes) == ["clipped"]
 
 
 def test_at_another_size_rings_and_bitmaps_keep_their_places():
@@ -340,3 +340,22 @@ def test_at_another_size_rings_and_bitmaps_keep_their_places():
         expected = np.zeros((36, 20), np.uint8)
         expected[9:27, 4:14] = 1
         np.testing.assert_array_equal(labels, expected)
+
+
+def test_rings_and_bitmaps_that_leave_the_picture_are_reported():
+    square = ((30, 4), (50, 4), (50, 9), (30, 9))
+    bitmap = Region("bitmap", {"x": -6, "y": 2, "bitmap": np.ones((3, 9), bool)}, {})
+    for region in (rings(square), bitmap):
+        _, notes = draw_regions([(region, 1)], (20, 40))
+        assert kinds(notes) == ["clipped"] and "leaves the picture by" in notes[0].text
+    far = tuple((x + 300, y) for x, y in square)
+    _, notes = draw_regions([(rings(far), 1)], (20, 40))
+    assert kinds(notes) == ["clipped"] and "lies outside" in notes[0].text
+    whole = ((0, 0), (40, 0), (40, 20), (0, 20))
+    assert draw_regions([(rings(whole), 1)], (20, 40))[1] == []
+
+
+def test_rings_that_fit_a_turned_picture_are_noticed():
+    tall = ((2, 2), (10, 2), (10, 38), (2, 38))
+    _, notes = draw_regions([(rings(tall), 1)], (20, 40))
+    assert kinds(notes) == ["clipped", "swapped"]

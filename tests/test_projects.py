@@ -210,3 +210,21 @@ def test_classes_of_nested_folders_are_those_of_the_data_folder(tmp_path):
     assert read_classes(tmp_path / "classes.json").names == ("background", "ant", "bee")
     with pytest.raises(UserError, match="1 of 2 regions are of unknown classes: 'cat'"):
         ensure_labels(tmp_path / "val" / "ann", pictures=tmp_path, progress=False)
+
+
+def test_letters_of_two_characters_are_those_of_one(tmp_path):
+    composed, decomposed = "Tass\u00e9", "Tasse\u0301"
+    store = ensure_labels(written(tmp_path / "a", coco((composed,))), progress=False)
+    write_classes(tmp_path / "classes.json", store.classes)
+    store = ensure_labels(written(tmp_path / "b", coco((decomposed,))), progress=False)
+    assert store["a.jpg"][8, 8] == 1
+
+
+def test_what_is_wrong_with_a_line_of_yolo_is_said(tmp_path):
+    picture(tmp_path / "images" / "a.jpg")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.1 0.1 0.5 0.1 0.5 0.5\n")
+    (tmp_path / "labels" / "0.txt").write_text("0 0.1 0.1 1.5 0.1 0.5 0.5\n")
+    picture(tmp_path / "images" / "0.jpg")
+    with pytest.raises(UserError, match=r"0\.txt"):
+        ensure_labels(tmp_path / "labels", pictures=tmp_path, progress=False)

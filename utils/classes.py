@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,9 +38,9 @@ class Classes:
         for name in self.names:
             if not isinstance(name, str) or not name.strip():
                 raise ValueError(f"class name {name!r} is not a text")
-            if _folded(name) in seen:
+            if folded(name) in seen:
                 raise ValueError(f"class name {name!r} occurs twice")
-            seen.add(_folded(name))
+            seen.add(folded(name))
         for colour in self.colours:
             if len(colour) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in colour):
                 raise ValueError(f"colour {colour!r} is not three whole numbers from 0 to 255")
@@ -58,9 +59,9 @@ class Classes:
         Raises:
             UserError: no class has this name or id; lists those that exist.
         """
-        text = _folded(value)
+        text = folded(value)
         for index, name in enumerate(self.names):
-            if _folded(name) == text:
+            if folded(name) == text:
                 return index
         if text == "background":
             return 0
@@ -221,7 +222,7 @@ def check_classes(one: Classes, one_source: object, other: Classes, other_source
             f"{one_source} has {len(one)} classes, {other_source} has {len(other)}; {cure}."
         )
     for index, names in enumerate(zip(one.names, other.names, strict=True)):
-        known = {_folded(name) for name in names} - {f"class {index}"}
+        known = {folded(name) for name in names} - {f"class {index}"}
         if len(known) > 1:
             raise UserError(
                 f"class {index} is {names[0]!r} in {one_source} and {names[1]!r} in "
@@ -229,6 +230,6 @@ def check_classes(one: Classes, one_source: object, other: Classes, other_source
             )
 
 
-def _folded(value: object) -> str:
-    """A name as it is compared: without letter case and surrounding blanks."""
-    return str(value).strip().casefold()
+def folded(value: object) -> str:
+    """A name as it is compared: composed, without letter case and surrounding blanks."""
+    return unicodedata.normalize("NFC", str(value).strip().casefold())

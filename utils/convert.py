@@ -102,8 +102,13 @@ def _check_names(store: "LabelStore", form: str) -> None:
     Raises:
         UserError: names the first.
     """
+    from utils.formats.labelme import BACKGROUND, IGNORE
     from utils.pictures import split_key
 
+    reserved = (IGNORE, BACKGROUND) if form == "labelme" else ()
+    for name in store.classes.names:
+        if not name.isprintable() or name in reserved:
+            raise UserError(f"the class {name!r} would be read as another there; rename it.")
     seen: dict[str, str] = {}
     for key in store.keys:
         if split_key(key):

@@ -433,6 +433,11 @@ def main() -> None:
 
         folder = data_folder(args.data_path) if args.data_path else None
         masks = Path(args.masks) if Path(args.masks).is_file() else data_folder(args.masks)
+        if not is_of_masks(masks):
+            raise UserError(
+                f"{masks} is a file or folder of annotations; leave out --masks, or, where masks "
+                "lie there as well, move these to a folder of their own."
+            )
         if out and out.parent == Path("."):
             out = masks.parent / out
         with making(out or masks.resolve(), folder):
@@ -487,7 +492,7 @@ def _find_annotations(names: list[str], data_path: str | None) -> list[tuple[Pat
         parents = {source.resolve().parent for source in sources}
         above = {parent.parent for parent in parents}
         shared = above.pop() if len(parents) > 1 and len(above) == 1 else None
-        return [(source, shared or source.parent) for source in sources]
+        return [(source, shared or beside_of(source)) for source in sources]
     folder = data_folder(data_path or "data/drinks")
     return [(_find_file(name, folder), folder) for name in names]
 

@@ -203,9 +203,10 @@ def _label_colors(lines: list[str]) -> Lines:
             yield number, [*cells[3:], *cells[:3], ""]
 
 
+VALUES_ALONE = "_classes.csv"  # tells no colours
 TABLES: dict[str, tuple[str, Callable[[list[str]], Lines]]] = {
     "class_dict.csv": ("name,r,g,b", _class_dict),
-    "_classes.csv": ("Pixel Value, Class", _pixel_values),
+    VALUES_ALONE: ("Pixel Value, Class", _pixel_values),
     "labelmap.txt": ("label:r,g,b:parts:actions", _labelmap),
     "label_colors.txt": ("r g b name", _label_colors),
 }

@@ -27,7 +27,7 @@ LINE_WIDTH = 10  # pixels, of `shape_to_mask` in labelme/utils/shape.py
 FARTHEST = 10**6  # pixels; Pillow draws lines with whole numbers of 32 bits
 LARGEST = 2**28  # pixels of a line's box; Pillow opens no picture as large
 MOST_PIXELS = 2**31  # of all masks and lines of a file or a folder, and as many bytes
-FIRST = 10  # files of a folder that are looked at
+FIRST = 100  # files of a folder that are looked at
 PICTURES = ("JPEG", "PNG", "BMP", "TIFF")  # that `extract_pictures` writes
 # The points of each shape; a rectangle has its four corners in X-AnyLabeling.
 POINTS = {
@@ -99,6 +99,8 @@ def read_labelme_folder(folder: Path) -> Project:
             )
         pixels += _pixels(annotation.regions)
         annotations.append(annotation)
+    if below := sum(1 for _ in folder.glob("*/*.json")):
+        remarks.append(f"JSON files in folders of {folder.name}, which are not read: {below}")
     return Project(annotations, remarks=tuple(remarks))
 
 

@@ -199,6 +199,8 @@ def fingerprint_of(source: Path) -> str:
     Raises:
         OSError: it is missing or cannot be read.
     """
+    from utils.formats.class_tables import TABLES  # which imports this file
+
     folder = home_of(source)
     files = []
     for place, folders, names in os.walk(folder):  # which follows no links to folders
@@ -206,6 +208,7 @@ def fingerprint_of(source: Path) -> str:
             folders.clear()
         paths = (Path(place) / name for name in names)
         files += [path for path in paths if path.suffix.lower() in OF_MASKS]
+    files += [folder / name for name in TABLES if (folder / name).is_file()]
     text = fingerprint(folder, sorted(files))
     if folder == Path(source):
         return text

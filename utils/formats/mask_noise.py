@@ -67,9 +67,11 @@ def without_noise(
             used |= set(own)
             look = look_again(replace(look, meant=own))
         found.append(look)
+    lost = [colour for colour in colours if colour not in used]
+    thin = f"; of {', '.join(map(str, lost))} there was no area of 2x2 pixels" if lost else ""
     return found, [
         f"{len(noisy)} masks are JPEGs: {moved / total:.1%} of their pixels took the nearest of "
-        f"{len(used)} colours, and in the worst mask {most:.1%} could have been of two"
+        f"{len(used)} colours, and in the worst mask {most:.1%} could have been of two" + thin
     ]
 
 

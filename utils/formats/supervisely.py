@@ -72,7 +72,7 @@ def is_supervisely_folder(folder: Path) -> bool:
     """Whether a folder is one of annotations, a data set or a project; looks at a few files."""
     files = _files(folder)[:LOOK]
     try:
-        return bool(files) and all(is_supervisely("", _json(path)) for path in files)
+        return any(is_supervisely("", _json(path)) for path in files)
     except UserError:
         return False
 

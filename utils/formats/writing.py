@@ -18,10 +18,10 @@ from utils.classes import VOID, Classes
 from utils.errors import UserError
 from utils.files import replace_whole
 from utils.formats.annotations import Region
+from utils.formats.labelme import BACKGROUND, IGNORE
 from utils.label_maps.outlines import polygon, to_centres, to_rings, traced
 from utils.label_maps.polygons import draw_regions, outline
 
-IGNORE, BACKGROUND = "__ignore__", "_background_"  # labels of LabelMe's labelme2voc.py
 VIA_SHAPES = ("polygon", "polyline", "rect", "circle", "ellipse", "point")
 
 

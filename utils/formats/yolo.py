@@ -48,7 +48,9 @@ def is_yolo_folder(folder: Path) -> bool:
     filled = [path for path in texts.values() if path.stat().st_size][:LOOK]
     try:
         # Where no picture has an object, the name of the folder tells.
-        return all(_is_yolo(_text(path)) for path in filled) and bool(filled or at != folder)
+        if at != folder:  # which are called as YOLO has them: what is wrong is told by the reader
+            return not filled or any(_is_yolo(_text(path)) for path in filled)
+        return bool(filled) and all(_is_yolo(_text(path)) for path in filled)
     except UserError:
         return False
 

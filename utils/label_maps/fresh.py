@@ -74,7 +74,7 @@ def ensure_labels(
     if not os.path.exists(out):
         raise UserError(
             f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
-            "put them there, or name others with --labels, --train-labels or --test-labels."
+            "put them there, or name others on the command line."
         )
     _check_made_so(out, asked)
     return open_labels(out, pictures)

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from utils.classes import FILE_NAME, VOID, Classes, known_classes
+from utils.classes import FILE_NAME, VOID, Classes, folded, known_classes
 from utils.errors import UserError
-from utils.formats.class_tables import TABLES, Table, find_table, refuse_other_ids
+from utils.formats.class_tables import TABLES, VALUES_ALONE, Table, find_table, refuse_other_ids
 from utils.formats.index_masks import Look, labels_of, look_at
 from utils.formats.mask_files import LOSSY, Found
 from utils.formats.mask_layouts import home_of
@@ -113,7 +113,10 @@ def _refuse_other_table(source: Path, classes: Classes, place: Path) -> None:
         return
     table = find_table(source)
     ours, theirs = (
-        [(name.casefold(), colour) for name, colour in zip(each.names, each.colours, strict=True)]
+        [
+            (folded(name), None if table.path.name == VALUES_ALONE else colour)
+            for name, colour in zip(each.names, each.colours, strict=True)
+        ]
         for each in (classes, table.classes)
     )
     if ours != theirs:

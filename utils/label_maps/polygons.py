@@ -71,7 +71,11 @@ def draw_regions(
                 drawn = draw(labels, region.numbers, class_id, scale)
             except ValueError as error:
                 raise UserError(f"{name} {error}; draw it anew with fewer corners.") from error
-            if not drawn:
+            least, most = _extent(region)
+            reach = np.maximum(reach, most - 1)
+            if least is not None and (text := _beyond(least, most - 1, picture_size)):
+                notes.append(Note("clipped", f"{name} {text}"))
+            elif not drawn:
                 notes.append(Note("skipped", f"{name} holds the centre of no pixel"))
             continue
         with np.errstate(over="ignore"):
@@ -80,12 +84,8 @@ def draw_regions(
             notes.append(Note("skipped", f"{name} is degenerate: it is a dot or a line"))
             continue
         reach = np.maximum(reach, points.max(axis=0))
-        beyond = max(-points.min(), *(points.max(axis=0) - (width - 1, height - 1)))
-        if (points.max(axis=0) < -0.5).any() or (points.min(axis=0) > (width, height)).any():
-            notes.append(Note("clipped", f"{name} lies outside the picture"))
-        elif beyond > TOLERANCE:
-            far = f"{beyond:.0f}" if beyond < FARTHEST else f"{beyond:.0e}"
-            notes.append(Note("clipped", f"{name} leaves the picture by {far} pixels"))
+        if text := _beyond(points.min(axis=0), points.max(axis=0), picture_size):
+            notes.append(Note("clipped", f"{name} {text}"))
         try:
             fill(labels, (points + 0.5) * scale - 0.5, class_id)
         except ValueError as error:
@@ -97,6 +97,31 @@ def draw_regions(
         text = f"the regions fit {height} x {width} but the picture is {width} x {height}"
         notes.append(Note("swapped", f"{text}: was it turned after it was annotated?"))
     return labels, notes
+
+
+def _beyond(least: np.ndarray, most: np.ndarray, picture_size: tuple[int, int]) -> str | None:
+    """What is to be said of a region from (x, y) `least` to `most` that leaves the picture."""
+    height, width = picture_size
+    beyond = max(-least.min(), *(most - (width - 1, height - 1)))
+    if (most < -0.5).any() or (least > (width, height)).any():
+        return "lies outside the picture"
+    if beyond <= TOLERANCE:
+        return None
+    return f"leaves the picture by {beyond:{'.0f' if beyond < FARTHEST else '.0e'}} pixels"
+
+
+def _extent(region: Region) -> tuple[np.ndarray | None, np.ndarray]:
+    """The least (x, y) of rings or a bitmap, None where there is nothing, and the greatest."""
+    if region.shape == "bitmap":
+        corner = np.array([region.numbers["x"], region.numbers["y"]], np.float64)
+        size = region.numbers["bitmap"].shape[::-1]
+        return (corner if min(size) else None), corner + size
+    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in region.numbers["rings"]]
+    points = np.concatenate([np.zeros((0, 2)), *rings])
+    if not len(points):
+        return None, np.zeros(2)
+    points = np.clip(points, -OVERFLOWING, OVERFLOWING)
+    return points.min(axis=0), points.max(axis=0)
 
 
 def outline(region: Region, size: tuple[int, int] | None = None) -> np.ndarray:

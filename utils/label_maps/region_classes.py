@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, known_classes, named
+from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, folded, known_classes, named
 from utils.errors import UserError
 from utils.formats.annotations import (
     CLASS_ATTRIBUTES,
@@ -150,7 +150,7 @@ def _of_names(names: set[str], source: Path) -> Classes:
     Raises:
         UserError: there are too many.
     """
-    by_name = {name.strip().casefold(): name.strip() for name in sorted(names, reverse=True)}
+    by_name = {folded(name): name.strip() for name in sorted(names, reverse=True)}
     by_name.pop("background", None)
     try:
         return named(["background", *(by_name[key] for key in sorted(by_name))])
@@ -280,11 +280,10 @@ def _titles_of_numbers(
 
 def _id_by_name(classes: Classes, name: str) -> int | None:
     """The id of the class of this name, in any letter case; ids themselves do not count."""
-    folded = name.strip().casefold()
     for index, known in enumerate(classes.names):
-        if known.strip().casefold() == folded:
+        if folded(known) == folded(name):
             return index
-    return 0 if folded == "background" else None
+    return 0 if folded(name) == "background" else None
 
 
 def _options_of(classes: Classes, titles: dict[str, str]) -> tuple[str, ...]:
@@ -313,7 +312,7 @@ def _made(
     texts = {value for value in occurring if not _is_number(value)}
     by_name = {}
     for text in sorted(texts, key=lambda text: (text.casefold(), text)):
-        by_name.setdefault(text.casefold(), text)
+        by_name.setdefault(folded(text), text)
     by_name.pop("background", None)
     listed = [key for key in titles if not _is_background(key, titles[key])]
     listed.sort(key=int)
