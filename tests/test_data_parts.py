@@ -80,3 +80,22 @@ def test_what_is_named_is_taken_and_not_looked_for(tmp_path):
     with pytest.raises(UserError):
         find_parts(put(two, "test/b.json", "test/b.csv"))
     assert find_parts(two, test="test/b.csv").test == "test/b.csv"
+
+
+def test_the_folders_of_coco_and_yolo(tmp_path):
+    (tmp_path / "coco" / "annotations").mkdir(parents=True)
+    for part in ("train2017", "val2017"):
+        (tmp_path / "coco" / "annotations" / f"instances_{part}.json").write_text("{}")
+    (tmp_path / "coco" / "annotations" / "captions_train2017.json").write_text("{}")
+    parts = find_parts(tmp_path / "coco")
+    assert parts.train == "annotations/instances_train2017.json" and parts.val is None
+    assert parts.test == "annotations/instances_val2017.json"
+    for part in ("train", "val", "test"):
+        for kind, name, content in (
+            ("images", "a.png", b""),
+            ("labels", "a.txt", b"0 0 0 1 0 1 1"),
+        ):
+            path = tmp_path / "yolo" / kind / part / name
+            path.parent.mkdir(parents=True)
+            path.write_bytes(content)
+    assert find_parts(tmp_path / "yolo") == ("labels/train", "labels/val", "labels/test")

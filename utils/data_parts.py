@@ -88,11 +88,18 @@ def _masks(folder: Path, part: str) -> list[str]:
 
 
 def _exports(folder: Path, part: str) -> list[str]:
-    """Annotation files in the folders of a part, or such a folder where it is of annotations."""
+    """Annotation files in the folders of a part, or such a folder where it is of annotations; those
+    of YOLO in `labels`, of COCO in `annotations`.
+    """
     from utils.formats.npy import INDEX
     from utils.formats.projects import SUFFIXES, is_annotations_folder
+    from utils.formats.yolo import is_yolo_folder
 
-    labels = []
+    coco = (folder / "annotations").glob("instances_*.json")
+    of_part = tuple(f"instances_{name}" for name in FOLDERS[part])
+    labels = sorted(f"annotations/{path.name}" for path in coco if path.name.startswith(of_part))
+    of_yolo = (folder / "labels" / name for name in FOLDERS[part])
+    labels += [f"labels/{place.name}" for place in of_yolo if is_yolo_folder(place)]
     for place in (folder / name for name in FOLDERS[part]):
         if not place.is_dir():
             continue
