@@ -16,7 +16,7 @@ from random import Random
 from attacks.guard import watched
 from utils.errors import UserError
 
-KINDS = ("annotations", "masks", "pictures", "stores", "configurations", "weights")
+KINDS = ("annotations", "formats", "masks", "pictures", "stores", "configurations", "weights")
 GOOD = ("right", "one sentence", "not judged")
 BAD = ("wrong", "traceback", "warning", "hang", "memory", "ended", "touched")
 LONGEST = 2000  # characters of a sentence that a person still reads

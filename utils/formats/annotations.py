@@ -94,6 +94,7 @@ def filled_attributes(annotations: Iterable[Annotation]) -> list[str]:
     """The names, sorted, of the region attributes that some region has a value for."""
     regions = [region for annotation in annotations for region in annotation.regions]
     present = sorted({name for region in regions for name in region.attributes})
+    present = [name for name in present if name.strip()]
     return [name for name in present if any(class_value(r, name) is not None for r in regions)]
 
 

@@ -168,7 +168,7 @@ def _annotation(
         kind = each.get("geometryType") or shapes.get(title)  # old projects tell it in meta.json
         if kind in NO_AREA:
             counts[kind] += 1
-        elif kind in SHAPES:
+        elif isinstance(kind, str) and kind in SHAPES:
             shape, numbers = SHAPES[kind](each, place)
             counts["pixels"] += numbers["bitmap"].size if shape == "bitmap" else 0
             if counts["pixels"] > MOST_PIXELS_OF_ALL:
@@ -276,7 +276,8 @@ def _rings(each: dict, place: str) -> list[list[tuple[float, float]]]:
     points = each.get("points")
     if not isinstance(points, dict) or not points.get("exterior"):
         raise UserError(f"{place} has no 'points' with an 'exterior'; {EXPORT}.")
-    rings = [points["exterior"], *(points.get("interior") or [])]
+    holes = points.get("interior") or []
+    rings = [points["exterior"], *(holes if isinstance(holes, list) else [None])]
     if not all(isinstance(ring, list) and ring for ring in rings):
         raise UserError(f"{place}: 'points' is not of lists [[x, y], ...]; {EXPORT}.")
     if any(not isinstance(point, list) or len(point) != 2 for ring in rings for point in ring):
