@@ -64,7 +64,9 @@ def read_project(path: Path | str) -> Project:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {via.EXPORT}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not readable as UTF-8 text ({error}); {via.EXPORT}.") from error
+        raise UserError(
+            f"{path} is not readable as UTF-8 text ({error}); save it as such, or export it again."
+        ) from error
     content = None
     try:
         if text.lstrip().startswith(("{", "[")):
@@ -110,7 +112,7 @@ def _texts_of(source: Path) -> list[Path]:
 
 
 def is_annotations_folder(folder: Path) -> bool:
-    """Whether a folder holds annotations of a format that is read, and no masks."""
+    """Whether a folder holds annotations of a format that is read."""
     return any(test(folder) for test, _ in FOLDERS)
 
 
