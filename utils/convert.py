@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, find_classes, read_classes
+from utils.classes import FILE_NAME, MOST_CLASSES, VOID, Classes, find_classes, folded, read_classes
 from utils.errors import UserError, run
 from utils.files import data_folder
 from utils.label_maps.listed import beside_of
@@ -135,7 +135,7 @@ def _with_void(classes: Classes, target: Path) -> Classes:
     Raises:
         UserError: there can be no more.
     """
-    known = {name.casefold() for name in classes.names}
+    known = {folded(name) for name in classes.names}
     names = ("void", "unlabelled", *(f"void {number}" for number in range(2, len(known) + 3)))
     name = next(name for name in names if name not in known)
     if len(classes) == MOST_CLASSES:

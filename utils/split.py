@@ -21,6 +21,7 @@ if __package__ in (None, ""):
 
 from utils.errors import UserError, run
 from utils.files import data_folder, read_json, replace_whole
+from utils.option_types import fraction, whole_number
 from utils.reading_options import add_reading_options, asked_reading
 
 if TYPE_CHECKING:
@@ -270,24 +271,6 @@ def _print_parts(parts: dict[str, list], held: dict, classes: tuple[str, ...]) -
         print(f"There is no {', no '.join(missing)}: too few groups have it.")
 
 
-def _share(text: str) -> float:
-    """A number from 0 to below 1, for the command line."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
-    return value
-
-
-def _whole(text: str) -> int:
-    """A whole number from 0 up, for the command line."""
-    if not (text.isascii() and text.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 up")
-    return int(text)
-
-
 def main() -> None:
     """Read the command line, write the parts, say what comes next."""
     parser = argparse.ArgumentParser(
@@ -302,8 +285,10 @@ def main() -> None:
     group = parser.add_argument_group("the parts")
     for part, use in (("val", "to choose the best weights"), ("test", "to be scored")):
         words = f"share of the pictures {use} (%(default)s); 0: none"
-        group.add_argument(f"--{part}", type=_share, default=0.15, metavar="SHARE", help=words)
-    group.add_argument("--seed", type=_whole, default=0, help="of the choice (%(default)s)")
+        group.add_argument(f"--{part}", type=fraction, default=0.15, metavar="SHARE", help=words)
+    group.add_argument(
+        "--seed", type=whole_number(0), default=0, help="of the choice (%(default)s)"
+    )
     add_reading_options(parser.add_argument_group("how the files are meant"))
     args = parser.parse_args()
     if args.val + args.test >= 1:

@@ -15,10 +15,10 @@ from types import MappingProxyType
 from utils.classes import Classes, as_content, classes_from
 from utils.errors import UserError
 from utils.files import PROJECT, at_home
+from utils.option_types import LARGEST, fraction, whole_number
 from utils.reading import Reading
 from utils.reading_options import MASK_OPTIONS, READING_OPTIONS, asked_reading
 
-LARGEST = 2**31 - 1
 LEAST_SIDE = 32  # pixels
 MOST_CHANNELS = 16  # of a picture
 CHAPTER_CLASSES = 4  # background, water bottle, soda can, juice can
@@ -37,35 +37,6 @@ DO, DATA, READING = "what to do", "your data", "how annotations and masks are me
 NETWORK, TRAINING, OPPONENT = "the network", "training", "training against an opponent"
 EVALUATING, MACHINE = "evaluating and segmenting", "the machine"
 TASKS = (DO, DATA, READING, NETWORK, TRAINING, OPPONENT, EVALUATING, MACHINE)
-
-
-def whole_number(least: int, most: int = LARGEST):
-    """Type of an option: an integer from `least` to `most`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = None
-        if value is None or not least <= value <= most:
-            upward = "up" if most == LARGEST else f"to {most}"
-            raise argparse.ArgumentTypeError(
-                f"{text!r} is not a whole number from {least} {upward}"
-            )
-        return value
-
-    return parse
-
-
-def fraction(text: str) -> float:
-    """Type of an option: a number from 0 up to, but not including, 1."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
-    return value
 
 
 def positive(text: str) -> float:

@@ -32,7 +32,6 @@ if __name__ == "__main__":  # in place of this folder
 import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
-from engine.records import whole_number  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
 from tools.claims import VARIANTS, named, verdicts, with_crf  # noqa: E402
 from utils.drawing import (  # noqa: E402
@@ -48,6 +47,7 @@ from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
 from utils.files import portable, read_json, replace_whole  # noqa: E402
 from utils.history import read_rows  # noqa: E402
+from utils.option_types import whole_number  # noqa: E402
 from utils.pictures import resize_labels, resize_picture  # noqa: E402
 
 SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"

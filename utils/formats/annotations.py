@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from utils.classes import Classes
 from utils.errors import UserError
+from utils.files import read_json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -88,6 +89,18 @@ class Project:
     class_attribute: str | None = None
     folder: Path | None = None
     remarks: tuple[str, ...] = ()
+
+
+def json_of(path: Path, cure: str) -> object:
+    """What a JSON file of a folder of annotations holds.
+
+    Raises:
+        UserError: it cannot be read; ends with the cure.
+    """
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path} is not readable JSON ({error}); {cure}.") from error
 
 
 def filled_attributes(annotations: Iterable[Annotation]) -> list[str]:

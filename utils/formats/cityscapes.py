@@ -12,10 +12,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from utils.errors import UserError
-from utils.files import open_ordinary, relative
-from utils.formats.annotations import Annotation, Project, Region
+from utils.files import relative
+from utils.formats.annotations import Annotation, Project, Region, json_of
 from utils.formats.class_lists import with_background
-from utils.json_text import parse_json
 
 ENDS = ("_gtFine_polygons.json", "_gtCoarse_polygons.json")
 # Names and colours by trainId.
@@ -85,7 +84,7 @@ def read_cityscapes_folder(folder: Path) -> Project:
     Raises:
         UserError: as `read_cityscapes`.
     """
-    return _project(((path, _json(path)) for path in sorted(_files(folder))), folder)
+    return _project(((path, json_of(path, EXPORT)) for path in sorted(_files(folder))), folder)
 
 
 def _files(folder: Path) -> Iterable[Path]:
@@ -93,14 +92,6 @@ def _files(folder: Path) -> Iterable[Path]:
     for end in ENDS:
         for pattern in (f"*{end}", f"*/*{end}"):
             yield from folder.glob(pattern)
-
-
-def _json(path: Path) -> object:
-    try:
-        with open_ordinary(path) as file:
-            return parse_json(file.read().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); {EXPORT}.") from error
 
 
 def _project(contents: Iterable[tuple[Path, object]], folder: Path) -> Project:

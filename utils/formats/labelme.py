@@ -17,9 +17,8 @@ from PIL import Image, ImageDraw
 
 from utils.classes import FILE_NAME
 from utils.errors import UserError
-from utils.files import open_ordinary, replace_whole
-from utils.formats.annotations import Annotation, Project, Region
-from utils.json_text import parse_json
+from utils.files import replace_whole
+from utils.formats.annotations import Annotation, Project, Region, json_of
 from utils.pictures import SUFFIXES
 
 BACKGROUND, IGNORE = "_background_", "__ignore__"  # labels of labelme2voc.py
@@ -57,7 +56,7 @@ def is_labelme_folder(folder: Path) -> bool:
     """Whether one of the first JSON files of a folder is of LabelMe."""
     for path in _json_files(folder)[:FIRST]:
         try:
-            if is_labelme("", _content(path)):
+            if is_labelme("", json_of(path, SAVE)):
                 return True
         except UserError:
             pass
@@ -86,7 +85,7 @@ def read_labelme_folder(folder: Path) -> Project:
     """
     annotations, remarks, pixels, files = [], [], 0, {}
     for path in _json_files(folder):
-        content = _content(path)
+        content = json_of(path, SAVE)
         if not is_labelme("", content):
             remarks.append(f"{path.name} is not of LabelMe and was passed over")
             continue
@@ -120,7 +119,7 @@ def extract_pictures(source: Path) -> list[Path]:
     """
     written = []
     for path in _json_files(source) if source.is_dir() else [source]:
-        content = _content(path)
+        content = json_of(path, SAVE)
         data = content.get("imageData") if is_labelme("", content) else None
         if not data:
             continue
@@ -150,15 +149,6 @@ def _json_files(folder: Path) -> list[Path]:
     """The JSON files of a folder but for its classes."""
     files = (path for path in folder.iterdir() if path.suffix.lower() == ".json")
     return sorted(path for path in files if path.name != FILE_NAME)
-
-
-def _content(path: Path) -> object:
-    """What a JSON file holds."""
-    try:
-        with open_ordinary(path) as file:
-            return parse_json(file.read().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); {SAVE}.") from error
 
 
 def _annotation(path: Path, content: dict, pixels: int) -> Annotation:

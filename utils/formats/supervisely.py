@@ -19,10 +19,9 @@ from PIL import Image
 
 from utils.classes import Classes
 from utils.errors import UserError
-from utils.files import open_ordinary, relative
-from utils.formats.annotations import Annotation, Project, Region
+from utils.files import relative
+from utils.formats.annotations import Annotation, Project, Region, json_of
 from utils.formats.class_lists import hex_colour, with_background
-from utils.json_text import parse_json
 from utils.label_maps.polygons import fill
 
 META = "meta.json"
@@ -72,7 +71,7 @@ def is_supervisely_folder(folder: Path) -> bool:
     """Whether a folder is one of annotations, a data set or a project; looks at a few files."""
     files = _files(folder)[:LOOK]
     try:
-        return any(is_supervisely("", _json(path)) for path in files)
+        return any(is_supervisely("", json_of(path, EXPORT)) for path in files)
     except UserError:
         return False
 
@@ -88,7 +87,7 @@ def read_supervisely_folder(folder: Path) -> Project:
     Raises:
         UserError: as `read_supervisely`.
     """
-    return _project(((path, _json(path)) for path in _files(folder)), folder)
+    return _project(((path, json_of(path, EXPORT)) for path in _files(folder)), folder)
 
 
 def _files(folder: Path) -> list[Path]:
@@ -126,7 +125,7 @@ def _meta(folder: Path) -> tuple[Classes | None, dict[str, str]]:
     path = next((place for place in places if place.is_file()), None)
     if path is None:
         return None, {}
-    content = _json(path)
+    content = json_of(path, EXPORT)
     classes = content.get("classes") if isinstance(content, dict) else None
     if not isinstance(classes, list) or not all(
         isinstance(each, dict) and isinstance(each.get("title"), str) for each in classes
@@ -139,14 +138,6 @@ def _meta(folder: Path) -> tuple[Classes | None, dict[str, str]]:
     except ValueError as error:
         raise UserError(f"{path}: {error}; rename or delete classes and {EXPORT}.") from error
     return listed, {each["title"]: each.get("shape") for each in classes}
-
-
-def _json(path: Path) -> object:
-    try:
-        with open_ordinary(path) as file:
-            return parse_json(file.read().decode("utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON ({error}); {EXPORT}.") from error
 
 
 def _annotation(

@@ -131,11 +131,9 @@ def write_coco(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
             if label == 0 or region.shape == "point":
                 continue
             mask = draw_regions([(region, 1)], picture.shape)[0]
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if not len(rows):
+            if not mask.any():
                 continue
-            left, top = int(columns[0]), int(rows[0])
-            box = [left, top, int(columns[-1]) - left + 1, int(rows[-1]) - top + 1]
+            box = _box(mask)
             rings = _rings(region)
             if rings is None or len(rings) > 1 or label == VOID:
                 segmentation: Any = {"size": [height, width], "counts": _runs(mask.T)}
@@ -215,14 +213,12 @@ def write_cvat(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
                 ElementTree.SubElement(image, "polygon", about | {"points": points})
                 continue
             mask = draw_regions([(region, 1)], picture.shape)[0]
-            rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-            if not len(rows):
+            if not mask.any():
                 continue
-            mask = mask[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-            place = {"left": columns[0], "top": rows[0]}
-            place |= {"width": mask.shape[1], "height": mask.shape[0]}
-            about |= {name: str(value) for name, value in place.items()}
-            runs = ", ".join(map(str, _runs(mask)))
+            left, top, across, down = box = _box(mask)
+            names = ("left", "top", "width", "height")
+            about |= {name: str(value) for name, value in zip(names, box, strict=True)}
+            runs = ", ".join(map(str, _runs(mask[top : top + down, left : left + across])))
             ElementTree.SubElement(image, "mask", about | {"rle": runs})
     ElementTree.indent(root)
     with replace_whole(path) as unfinished:
@@ -273,6 +269,12 @@ def _labelme_shape(region: Region) -> tuple[str, list[list[float]]]:
         corner = [n["x"] + n["width"], n["y"] + n["height"]]
         return "rectangle", [[n["x"], n["y"]], corner]
     return "polygon", np.rint(outline(region)).tolist()  # LabelMe cuts fractions off
+
+
+def _box(mask: np.ndarray) -> list[int]:
+    """Left, top, width and height of what a mask has."""
+    rows, columns = (np.flatnonzero(mask.any(axis)).tolist() for axis in (1, 0))
+    return [columns[0], rows[0], columns[-1] - columns[0] + 1, rows[-1] - rows[0] + 1]
 
 
 def _runs(mask: np.ndarray) -> list[int]:

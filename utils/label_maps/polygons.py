@@ -116,8 +116,7 @@ def _extent(region: Region) -> tuple[np.ndarray | None, np.ndarray]:
         corner = np.array([region.numbers["x"], region.numbers["y"]], np.float64)
         size = region.numbers["bitmap"].shape[::-1]
         return (corner if min(size) else None), corner + size
-    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in region.numbers["rings"]]
-    points = np.concatenate([np.zeros((0, 2)), *rings])
+    points = np.concatenate([np.zeros((0, 2)), *_rings(region.numbers)])
     if not len(points):
         return None, np.zeros(2)
     points = np.clip(points, -OVERFLOWING, OVERFLOWING)
@@ -229,7 +228,7 @@ def fill_rings(labels: np.ndarray, numbers: dict, class_id: int, scale: np.ndarr
     Raises:
         ValueError: the outlines cross too many rows, see `MOST_STEPS`; nothing is drawn then.
     """
-    rings = [np.array(ring, np.float64).reshape(-1, 2) for ring in numbers["rings"]]
+    rings = _rings(numbers)
     start = np.concatenate([np.zeros((0, 2)), *rings])
     end = np.concatenate([np.zeros((0, 2)), *(np.roll(ring, -1, axis=0) for ring in rings)])
     start, end = (np.clip(each * scale - 0.5, -FARTHEST, FARTHEST) for each in (start, end))
@@ -244,6 +243,11 @@ def fill_rings(labels: np.ndarray, numbers: dict, class_id: int, scale: np.ndarr
     inside = _holds_centres(start - (left, top), end - (left, top), box.shape)
     box[inside] = class_id
     return bool(inside.any())
+
+
+def _rings(numbers: dict) -> list[np.ndarray]:
+    """The outlines of a region "rings", (n, 2) float64 each."""
+    return [np.array(ring, np.float64).reshape(-1, 2) for ring in numbers["rings"]]
 
 
 def _holds_centres(start: np.ndarray, end: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
