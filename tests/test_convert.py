@@ -174,3 +174,18 @@ def test_a_class_that_is_called_void_stays_one(tmp_path, capsys):
     convert.convert(tmp_path / "train_masks", tmp_path / "b" / "x.xml", "cvat", Reading())
     assert read_classes(tmp_path / "b" / "classes.json").names == (*names, "unlabelled")
     assert "1 of them pixel for pixel" not in capsys.readouterr().out  # void is a class there
+
+
+@pytest.mark.parametrize("source", ["train_masks", "train/a.json"])
+def test_nothing_is_left_beside_what_is_read(tmp_path, source):
+    data(tmp_path / "a")
+    (tmp_path / "a" / "classes.json").unlink()
+    region = {"name": "rect", "x": 5, "y": 5, "width": 9, "height": 9}
+    regions = [{"shape_attributes": region, "region_attributes": {"Name": "plate"}}]
+    content = {"0.jpg": {"filename": "0.jpg", "size": -1, "regions": regions}}
+    (tmp_path / "a" / "train" / "a.json").write_text(json.dumps(content))
+    before = sorted(tmp_path.glob("a/**/*"))
+    pictures = tmp_path / "a" / "train"
+    convert.convert(tmp_path / "a" / source, tmp_path / "b" / "x.json", "coco", Reading(), pictures)
+    assert sorted(tmp_path.glob("a/**/*")) == before
+    assert (tmp_path / "b" / "classes.json").is_file()

@@ -274,3 +274,11 @@ def test_it_is_known_by_its_content(tmp_path):
     (folder / "a.txt").write_bytes(b"\xff")
     assert not is_yolo_folder(folder)
     assert not is_yolo_folder(tmp_path)
+
+
+def test_boxes_that_a_tracker_saved_are_no_triangles(tmp_path):
+    folder = put(tmp_path, {"a": "0 0.5 0.5 0.2 0.2 0.91 1", "b": "0 0.4 0.5 0.2 0.2 0.87 1"})
+    with pytest.raises(UserError, match="as a tracker writes boxes with confidence and track"):
+        read_yolo_folder(folder)
+    (folder / "b.txt").write_text("0 0.2 0.2 0.87 1 0.4 0.5")  # a triangle that begins elsewhere
+    assert len(read_yolo_folder(folder).annotations[0].regions) == 1

@@ -156,7 +156,8 @@ def _read(
 
     if source.suffix == ".npy":
         return ensure_labels(source, pictures=data_path, reading=reading), {}
-    common = {"reading": reading, "data_path": data_path}
+    # Nothing is left beside the source, whose folder may be read-only.
+    common = {"reading": reading, "data_path": data_path, "keep": False}
     if is_of_masks(source):
         return _opened(make_labels_from_masks(source, out, **common)), {}
     store = _opened(make_labels(source, out, **common))

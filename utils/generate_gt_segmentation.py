@@ -58,6 +58,7 @@ def make_labels(
     size: tuple[int, int] | None = None,
     classes_path: Path | str | None = None,
     most_listed: int | None = None,
+    keep: bool = True,
 ) -> Path:
     """Make a label store from annotations of VIA or another program that `projects.py` lists.
 
@@ -79,6 +80,7 @@ def make_labels(
         size: (H, W) of all label maps; by default each has the size of its picture.
         classes_path: a `classes.json` that is somewhere else.
         most_listed: how many notes of each kind to print; None prints all.
+        keep: whether to keep classes and decisions in a `classes.json`.
 
     Returns:
         The path of the `.npy`.
@@ -119,7 +121,7 @@ def make_labels(
         yield from bar(drawn, len(pictures), f"making {out.name}") if progress else drawn
         report.finish(out, source, strict, progress, most_listed)
         keep_other(out)
-        if len(classes) > 1 or read_as.known():
+        if keep and (len(classes) > 1 or read_as.known()):
             _keep(place or _new_place(source, data_path), classes, read_as)
 
     write_labels(out, folder, classes, entries(), made_from, read_as)

@@ -233,7 +233,18 @@ def _rows(path: Path, names: list[str] | None, source: Path | None) -> list[Row]
 
 
 def _refuse_boxes(rows: dict[str, list[Row]], folder: Path) -> None:
-    """Refuse lines that are boxes, whose outline nobody knows."""
+    """Refuse lines that are boxes, whose outline nobody knows.
+
+    Where a tracker saved a box, its confidence and track 1, which reads as a triangle whose last
+    corner is at the lower edge, all lines do.
+    """
+    every = [corners for each in rows.values() for _, corners in each]
+    if every and all(len(corners) == 3 and corners[-1][1] == 1 for corners in every):
+        raise UserError(
+            f"{folder}: all lines have six numbers behind the class, the last of them 1, as a "
+            "tracker writes boxes with confidence and track; trace the objects, or, if they are "
+            "triangles, let them begin at another corner."
+        )
     boxes = {s: sum(len(corners) == 1 for _, corners in each) for s, each in rows.items()}
     if count := sum(boxes.values()):
         first = next(stem for stem in boxes if boxes[stem])

@@ -26,6 +26,7 @@ def make_labels_from_masks(
     classes_path: Path | str | None = None,
     most_listed: int | None = None,
     reading: Reading | None = None,
+    keep: bool = True,
 ) -> Path:
     """Make a label store from a folder of masks, or from a list of PASCAL VOC.
 
@@ -43,6 +44,7 @@ def make_labels_from_masks(
         data_path: the folder of the pictures; by default as `mask_layouts.pictures_beside`.
         strict, progress, classes_path, most_listed: as for `generate_gt_segmentation.make_labels`.
         reading: what options ask; what it leaves open is as it was decided before.
+        keep: whether to keep classes and decisions in a `classes.json`.
 
     Returns:
         The path of the `.npy`.
@@ -83,7 +85,7 @@ def make_labels_from_masks(
         report.note("missing", f"the picture of {mask.name}")
 
     read_as = with_scale(read_as, there, report)
-    to_keep = bool(known.is_there or len(classes) > 1 or read_as.known())
+    to_keep = keep and bool(known.is_there or len(classes) > 1 or read_as.known())
     to_keep = to_keep and (known.is_there, known.classes, known.kept) != (True, classes, read_as)
     if to_keep and not os.access(known.place.parent, os.W_OK):
         to_keep = False

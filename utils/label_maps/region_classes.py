@@ -374,7 +374,8 @@ def _id_of(value: str, known: _Known) -> int | None:
                 what = "which is not there"
             raise UserError(
                 f'{known.place}: by the "options" in its "reading" {value} is class {index}, '
-                f'{what}; correct the classes, or delete "options".'
+                f"{what}; number the options in VIA as in the other files, or, if the classes "
+                'were wrong, correct them and delete "options".'
             )
     elif value in known.titles and by_title is not None:
         index = by_title
