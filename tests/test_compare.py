@@ -46,6 +46,7 @@ def options(tmp_path):
         for end in (".npy", ".index.json"):
             (folder / f"labels{end}").rename(folder / f"segmentation_{split}{end}")
     data = ["--data-path", str(folder), "--epochs", "1", "--pictures-per-epoch", "4"]
+    data += ["--optimizer", "sgd"]  # whose step is compiled soonest
     return [*compare.BUDGET.split(), *data, "--height", "32", "--width", "48", "--verbose", "0"]
 
 
@@ -228,3 +229,13 @@ def test_the_command_line():
         "3",
     ]
     assert compare.parse(["all"]).options == compare.BUDGET.split()
+
+
+@pytest.mark.parametrize("number", [1, 2, 28, 60])
+def test_names_stand_apart_near_their_scores(number):
+    scores = sorted(np.random.default_rng(number).beta(8, 2, number))
+    heights = np.array(compare.spread_out(scores))
+    gap = 1 / max(number, compare.MOST_NAMES)
+    assert (np.diff(heights) > gap * 0.999).all() and heights[-1] <= 1 and heights[0] > -gap
+    # Who is far from all others stands where its score is.
+    assert compare.spread_out([0.1, 0.3, 0.5])[1] == pytest.approx(0.5)

@@ -63,7 +63,9 @@ OURS = ("--model", "--narrow", "--seed", "--save-dir", "--resume")  # options th
 SEEDS = 3  # of the networks that a claim hangs on; the others have one
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
-LABEL = 200  # pixels: the column of names
+LABEL = 230  # pixels: the column of names
+MOST_NAMES = 28  # beside a figure of the usual height
+ROWS = 20  # networks below one another; more go beside them
 UNCOUNTED, COUNTED = 2, 5  # steps
 BEST = "*-best-iou.weights.h5"
 COLUMNS = {  # of the table: heading and format
@@ -381,25 +383,55 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
-    """Accuracy against arithmetic, a point a network."""
+    """Accuracy against arithmetic, a point a network; the names stand in a column beside it."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axis = plt.subplots(figsize=(9, 6), layout="constrained")
-    for result in done:
-        axis.plot(result["gmac"], result["dataset_miou"], "o", color="C0")
+    figure, axis = plt.subplots(figsize=(10, max(6, 0.2 * len(done))), layout="constrained")
+    ranked = sorted(done, key=lambda result: result["dataset_miou"])
+    scores = [result["dataset_miou"] for result in ranked]
+    for result, height in zip(ranked, spread_out(scores), strict=True):
         place = (result["gmac"], result["dataset_miou"])
-        axis.annotate(result["name"], place, (5, 4), textcoords="offset points", fontsize=9)
+        axis.plot(*place, "o", color="C0", zorder=3)
+        axis.annotate(
+            result["name"],
+            place,
+            (1.05, height),
+            textcoords=axis.transAxes,
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": "0.8", "relpos": (0, 0.5), "shrinkB": 3},
+        )
     axis.set_xscale("log")
-    axis.margins(0.12)
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter("{x:g}")
+    axis.tick_params(axis="x", which="minor", labelsize=8)
+    axis.margins(0.06)
     axis.set_xlabel("GMAC for one picture (10^9 multiply-accumulates)")
     axis.set_ylabel("mIoU of the test pictures, one confusion matrix")
     axis.grid(alpha=0.3)
     with replace_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)
+
+
+def spread_out(scores: list[float]) -> list[float]:
+    """Heights from 0 to 1 for names: near those of their scores, and a line's height apart.
+
+    Args:
+        scores: ascending.
+    """
+    low, gap = scores[0], 1 / max(len(scores), MOST_NAMES)
+    whole = scores[-1] - low or 1
+    heights = [(score - low) / whole for score in scores]
+    for place in range(1, len(heights)):  # upwards
+        heights[place] = max(heights[place], heights[place - 1] + gap)
+    heights[-1] = min(heights[-1], 1)
+    for place in reversed(range(len(heights) - 1)):  # and down from the top
+        heights[place] = min(heights[place], heights[place + 1] - gap)
+    return heights
 
 
 def draw_samples(done: list[dict], out: Path) -> None:
@@ -411,13 +443,18 @@ def draw_samples(done: list[dict], out: Path) -> None:
     classes = read_network(best_of(folders[0])).classes
     rows = [("picture", samples[0][0]), ("labels", samples[0][1])]
     rows += [(result["name"], each[2]) for result, each in zip(done, samples, strict=True)]
+    head = rows[:2]
+    blocks = [[*head, *rows[first : first + ROWS]] for first in range(2, len(rows), ROWS)]
     (height, width), pictures, texts = SAMPLE, [], []
-    for row, (name, panels) in enumerate(rows):
-        top = MARGIN + row * (height + MARGIN)
-        texts.append(Text(top + height // 2 - 8, MARGIN, shorten(name, LABEL - 2 * MARGIN)))
-        for column, panel in enumerate(panels):
-            pictures.append((top, LABEL + column * (width + MARGIN), panel))
-    right, bottom = LABEL + len(rows[0][1]) * (width + MARGIN), len(rows) * (height + MARGIN)
+    broad = LABEL + len(samples[0][0]) * (width + MARGIN)  # a block
+    for number, block in enumerate(blocks):
+        for row, (name, panels) in enumerate(block):
+            top, left = MARGIN + row * (height + MARGIN), number * broad
+            words = shorten(name, LABEL - 2 * MARGIN)
+            texts.append(Text(top + height // 2 - 8, left + MARGIN, words))
+            for column, panel in enumerate(panels):
+                pictures.append((top, left + LABEL + column * (width + MARGIN), panel))
+    right, bottom = len(blocks) * broad, max(map(len, blocks)) * (height + MARGIN)
     boxes, words, end = legend(classes, range(len(classes)), MARGIN + bottom, right)
     write_page(out / "compare-samples.png", (end, right), pictures, [*texts, *words], boxes)
 
