@@ -7,10 +7,11 @@ import os
 import keras
 import numpy as np
 import pytest
-from conftest import make_labels, make_picture, run_script, write_store
+from conftest import build_toy, make_labels, make_picture, run_script, write_store
 from PIL import Image
 
 import zoo
+from engine.records import Network
 from engine.settings import settle
 from tools import compare
 from utils.errors import UserError
@@ -57,7 +58,7 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
     # 3 channels to 4: 27 x 4 + 4, normalisation 16, 4 to 3 classes: 12 + 3.
     assert all(result["parameters"] == 143 for result in results)
     assert results[0]["gmac"] == pytest.approx(32 * 48 * (27 * 4 + 4 + 12) / 1e9, rel=0.2)
-    assert results[0]["seconds_a_step"] > results[0]["seconds_a_picture"] > 0
+    assert results[0]["seconds_a_step"] > 0 and results[0]["seconds_a_picture"] > 0
     assert results[0]["minutes"] > 0 and results[0]["memory"] > 0.1 and results[0]["field"] == 3
     assert 0 <= results[0]["boundary_f1"] <= 1
     # The same data, budget and seed.
@@ -150,16 +151,38 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
 
 
-def test_answers_behind_a_crf_are_scored_where_a_claim_asks(here, options, tmp_path, monkeypatch):
+def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monkeypatch):
     def refined(answer, pictures, size=None):  # one class for another
         return keras.ops.roll(answer(pictures, size), 2, -1)
 
     monkeypatch.setattr("tools.crf.refined", refined)
     monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})
+    monkeypatch.setattr(compare, "at_scales", lambda: {"toy"})
     monkeypatch.setattr(compare, "time_steps", lambda *_: {"seconds_a_step": 1})
+    sizes, at = [], Network.at
+    monkeypatch.setattr(Network, "at", lambda self, size: sizes.append(size) or at(self, size))
+    options += ["--height", "64", "--width", "64"]  # half of it is the least that a network takes
     one, other = compare.compare([("toy", 0), ("toy2", 0)], options, tmp_path)
     assert 0 <= one["crf_boundary_f1"] <= 1 and one["crf_dataset_miou"] != one["dataset_miou"]
-    assert "crf_dataset_miou" not in other
+    assert {(32, 32), (128, 128)} <= set(sizes)
+    assert 0 <= one["half_miou"] <= 1 >= one["double_miou"] >= 0
+    assert not {"crf_dataset_miou", "double_miou", "half_miou", "pruned_miou"} & set(other)
+    assert other["large_iou"] == one["large_iou"]
+
+
+def test_classes_are_apart_by_their_share_of_the_picture():
+    # Of 100 pixels 20 are of class 1, half of them right, and 5 of class 2, all of them right.
+    found = compare.by_size(np.array([[[75, 0, 0], [10, 10, 0], [0, 0, 5]]]))
+    assert found == {"large_iou": 0.5, "small_iou": 1.0}
+    assert compare.by_size(np.array([[[75, 0], [0, 25]]])) == {"large_iou": 1.0}
+
+
+def test_a_unetplusplus_is_cut_off_behind_its_third_head():
+    model = zoo.build("unetplusplus", (32, 48, 3), 3, {"width": 4})
+    cut = compare.cut_off(model)
+    assert cut.output is model.get_layer("head3").output
+    assert cut.count_params() < model.count_params() / 3
+    assert compare.cut_off(cut) is None and compare.cut_off(build_toy((32, 48, 3), 3)) is None
 
 
 def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path):

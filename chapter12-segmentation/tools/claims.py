@@ -32,6 +32,10 @@ class Claim:
 
 MIOU, EDGES, COST = "dataset_miou", "boundary_f1", "gmac"
 CRF_MIOU, CRF_EDGES = "crf_dataset_miou", "crf_boundary_f1"  # behind a dense CRF
+LARGE, SMALL = "large_iou", "small_iou"  # of what has much of its picture, or little
+HALF, DOUBLE = "half_miou", "double_miou"  # of pictures at another size than those of training
+PRUNED_MIOU, PRUNED_COST = "pruned_miou", "pruned_gmac"  # of a UNet++ cut off behind a head
+PLUS = "unetplusplus"
 # What is trained otherwise than the networks of the dictionary: their network, and more options.
 VARIANTS = {
     "fcn8s-luc": ("fcn8s", ["--adversarial", "luc"]),
@@ -40,6 +44,8 @@ VARIANTS = {
 CLAIMS = (
     Claim("FCN", "no repeated computing of patches", "fcn32s", "sliding-window", COST, "<"),
     Claim("FCN", "insensitive to detail", "fcn8s", "unet-same", EDGES, "<"),
+    Claim("FCN", "suffers from smaller pictures", "fcn8s", "fcn8s", HALF, "<", MIOU),
+    Claim("FCN", "suffers from larger pictures", "fcn8s", "fcn8s", DOUBLE, "<", MIOU),
     Claim("FCN", "16s is better than 32s", "fcn16s", "fcn32s", MIOU),
     Claim("FCN", "8s is better than 16s", "fcn8s", "fcn16s", MIOU),
     Claim("FCN", "4s gains nothing beyond 8s", "fcn4s", "fcn8s", MIOU, "="),
@@ -49,15 +55,15 @@ CLAIMS = (
     Claim("DeconvNet", "finer detail than FCN", "deconvnet", "fcn8s", EDGES),
     Claim("U-Net", "valid convolutions cost accuracy", "unet", "unet-same", MIOU, "<"),
     Claim("UNet++", "more accurate than U-Net", "unetplusplus-l4", "unet-l4", MIOU),
-    Claim(
-        "UNet++", "three levels do nearly as well", "unetplusplus-l3", "unetplusplus-l4", MIOU, "="
-    ),
-    Claim("UNet++", "three levels cost less", "unetplusplus-l3", "unetplusplus-l4", COST, "<"),
+    Claim("UNet++", "cut off at L3 nearly as good", PLUS, PLUS, PRUNED_MIOU, "=", MIOU),
+    Claim("UNet++", "cut off at L3 it costs less", PLUS, PLUS, PRUNED_COST, "<", COST),
     Claim("DeepLab v1", "maps of 1/8 keep more than of 1/32", "deeplab-v1", "fcn32s", EDGES),
     Claim(
         "DeepLab v1", "a wide field with few parameters", "deeplab-v1", "deeplab-v1-7x7", MIOU, "="
     ),
+    Claim("DeepLab v1", "loses small objects", "deeplab-v1", "unet-same", SMALL, "<"),
     Claim("DeepLab v2", "ASPP catches more scales", "deeplab-v2-vgg16", "deeplab-v1", MIOU),
+    Claim("DeepLab v2", "ASPP sees large objects", "deeplab-v2-vgg16", "deeplab-v1", LARGE),
     Claim("DeepLab v3", "image pooling helps", "deeplab-v3", "deeplab-v3-without-pooling", MIOU),
     Claim("DeepLab v3", "multi-grid helps", "deeplab-v3", "deeplab-v3-without-grid", MIOU),
     Claim("DeepLab v3+", "the decoder recovers detail", "deeplab-v3plus", "deeplab-v3", EDGES),
@@ -78,7 +84,7 @@ CLAIMS = (
     Claim("adversary", "Hung's helps", "fcn8s-hung", "fcn8s", MIOU),
     Claim("CRF as RNN", "recovers boundaries", "crf-rnn", "fcn8s", EDGES),
 )
-EXACT = (COST, "parameters")  # the same for every seed
+EXACT = (COST, PRUNED_COST, "parameters")  # the same for every seed
 WORDS = {">": "more", "<": "less", "=": "no difference"}
 
 
@@ -90,6 +96,11 @@ def named(claims: Iterable[Claim] = CLAIMS) -> list[str]:
 def with_crf(claims: Iterable[Claim] = CLAIMS) -> set[str]:
     """The networks of which claims ask what a CRF makes of their answers."""
     return {claim.one for claim in claims if claim.by in (CRF_MIOU, CRF_EDGES)}
+
+
+def at_scales(claims: Iterable[Claim] = CLAIMS) -> set[str]:
+    """The networks of which claims ask what they make of pictures of another size."""
+    return {claim.one for claim in claims if claim.by in (HALF, DOUBLE)}
 
 
 def found(one: list[float], other: list[float]) -> str:

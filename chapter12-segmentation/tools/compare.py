@@ -33,7 +33,7 @@ import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
-from tools.claims import VARIANTS, named, verdicts, with_crf  # noqa: E402
+from tools.claims import MIOU, VARIANTS, at_scales, named, verdicts, with_crf  # noqa: E402
 from utils.drawing import (  # noqa: E402
     MARGIN,
     Text,
@@ -84,8 +84,16 @@ COLUMNS = {  # of the table: heading and format
     "pixel_accuracy": ("pixel accuracy", "{:.1%}"),
 }
 SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
+LARGE = 0.1  # share of the picture from which a class in it is large
+SCALES = {"half": 0.5, "double": 2.0}  # at which pictures are shown besides that of training
 # Of the claims alone.
 MORE = {
+    "large_iou": (f"IoU of what has {LARGE:.0%} of its picture and more", "{:.3f}"),
+    "small_iou": (f"IoU of what has less than {LARGE:.0%} of its picture", "{:.3f}"),
+    "half_miou": ("dataset mIoU, pictures half as large and as in training", "{:.3f}"),
+    "double_miou": ("dataset mIoU, pictures twice as large and as in training", "{:.3f}"),
+    "pruned_miou": ("dataset mIoU, cut off behind the third head and whole", "{:.3f}"),
+    "pruned_gmac": ("GMAC a picture, cut off behind the third head and whole", "{:.2f}"),
     "crf_dataset_miou": ("dataset mIoU, before and behind a CRF", "{:.3f}"),
     "crf_boundary_f1": ("boundary F1, before and behind a CRF", "{:.3f}"),
 }
@@ -238,10 +246,21 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     result = {}
     for prefix, each in answers.items():
         boundaries = Boundaries()
-        found = scores(evaluate(each, store, data.workers, channels, boundaries.see))
+        matrices = evaluate(each, store, data.workers, channels, boundaries.see)
+        found = scores(matrices) | by_size(matrices)
         f1, trimaps = boundaries.scores()
         found |= {"boundary_f1": f1, "trimap_mious": trimaps}
         result |= {prefix + score: value for score, value in found.items()}
+    if name in at_scales():
+        for word, scale in SCALES.items():
+            other = network.at(tuple(round(side * scale) for side in network.size)).build()
+            other.set_weights(model.get_weights())
+            look = partial(answer, fold(answering(other)))
+            result[f"{word}_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
+    if cut := cut_off(model):
+        look = partial(answer, fold(cut))
+        result["pruned_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
+        result["pruned_gmac"] = sum(row["gmac"] for row in stages(cut))
     entry, rows = zoo.find(network.name), stages(model)
     result |= {"year": entry.year, "paper_parameters": entry.parameters}
     result |= {"parameters": model.count_params(), "gmac": sum(row["gmac"] for row in rows)}
@@ -255,6 +274,29 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     with replace_whole(folder / "samples.npy") as unfinished, open(unfinished, "wb") as file:
         np.save(file, np.array(rows), allow_pickle=False)
     return result
+
+
+def by_size(matrices: np.ndarray) -> dict[str, float]:
+    """The mean IoU of classes that have much of their picture, and of those that have little.
+
+    Args:
+        matrices: (N, C, C) int64, a confusion matrix a picture.
+    """
+    from tools.portrait import object_regions
+
+    _, shares, ious = object_regions(matrices)
+    parts = {"large_iou": ious[shares >= LARGE], "small_iou": ious[shares < LARGE]}
+    return {column: float(each.mean()) for column, each in parts.items() if each.size}
+
+
+def cut_off(model):
+    """A UNet++ cut off behind its third head, as its paper prunes it; None for another network."""
+    import keras
+
+    from zoo.unetplusplus import top_row
+
+    heads = {j: head for j, _, head in top_row(model) if head is not None}
+    return keras.Model(model.inputs[0], heads[3]) if set(heads) > {3} else None
 
 
 def best_of(folder: Path) -> Path:
