@@ -1,5 +1,6 @@
 """Semantic segmentation with a fully convolutional network: Listing 12.3.3 of the book.
 
+python3 fcn-12.3.1.py --segment photographs
 python3 fcn-12.3.1.py --train
 python3 fcn-12.3.1.py --evaluate --restore-weights=ResNet56v2-3layer-drinks-best-iou.h5
 python3 fcn-12.3.1.py --evaluate --restore-weights=... --image-file photograph.jpg
@@ -72,13 +73,28 @@ def train_fcn(network, data, run):
     finish(ledger, verbose=run.verbose > 0)
 
 
+def build_answer(network, run, weights: Path):
+    """From pictures to probabilities: the trained network, looking as `--tta` and `--crf` say."""
+    from engine.transfer import restore
+    from tools.crf import refined
+    from tools.tiles import overlap_tiles, stride_of
+    from tools.views import views
+
+    fcn = network.build(for_tiles=run.tiles)
+    restore(fcn, network.name, weights)
+    if run.verbose > 0:
+        print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
+    ask = views(network, fcn, run.tta)
+    if run.tiles:
+        ask = partial(overlap_tiles, *ask.args, multiple=stride_of(fcn))
+    return partial(refined, ask) if run.crf else ask
+
+
 def evaluate_fcn(network, data, run, weights: Path):
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
     from engine.session import open_labels
-    from engine.transfer import restore
     from engine.weights import read_reading
     from evaluation import Boundaries, evaluate, pictures_of_store, print_scores
-    from tools.crf import refined
     from tools.portrait import draw_portrait
     from tools.segmenting import (
         check_results,
@@ -86,8 +102,6 @@ def evaluate_fcn(network, data, run, weights: Path):
         pictures_of_files,
         segment_pictures,
     )
-    from tools.tiles import overlap_tiles, stride_of
-    from tools.views import views
     from utils.classes import check_classes
     from utils.drawing import colours_of
     from utils.files import data_folder
@@ -95,15 +109,7 @@ def evaluate_fcn(network, data, run, weights: Path):
     if run.image_file:
         check_results(run.image_file, run.prediction_dir)
     channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
-    fcn = network.build(for_tiles=run.tiles)
-    restore(fcn, network.name, weights)
-    if verbose:
-        print(f"Weights {weights}, {'{}x{}'.format(*network.size)}, {run.precision}")
-    ask = views(network, fcn, run.tta)
-    if run.tiles:
-        ask = partial(overlap_tiles, *ask.args, multiple=stride_of(fcn))
-    if run.crf:
-        ask = partial(refined, ask)
+    ask = build_answer(network, run, weights)
     if run.image_file:
         reading = read_reading(weights)
         pictures = pictures_of_files(run.image_file, reading, channels, workers)
@@ -127,6 +133,35 @@ def evaluate_fcn(network, data, run, weights: Path):
         segment_pictures(ask, pictures, store.classes, run.prediction_dir, verbose, workers)
     if run.portrait:
         draw_portrait(ask, store, run.prediction_dir, workers, channels)
+
+
+def segment_files(network, data, run):
+    """Segment the pictures of `--segment` and write what `--write` names."""
+    from engine.weights import read_reading
+    from tools.answer_files import Wanted
+    from tools.answers import segment
+    from tools.large import windows_of
+    from tools.sources import find_sources
+    from utils.drawing import colours_of
+    from utils.files import fingerprint
+
+    sources = find_sources(run.segment, run.prediction_dir)
+    windows = windows_of(run.tile, network.size, run.restore_weights)
+    asked = run.min_area, run.pixel_size, run.uncertain, windows
+    wanted = Wanted(run.write, run.prediction_dir, *asked)
+    made_with = {"weights": fingerprint(run.restore_weights), "size": network.size}
+    made_with |= {"tta": run.tta, "crf": run.crf, "tile": run.tile, "precision": run.precision}
+    segment(
+        build_answer(network, run, run.restore_weights),
+        sources,
+        colours_of(data.data_path, network.classes),
+        wanted,
+        made_with,
+        reading=read_reading(run.restore_weights),
+        channels=network.input_shape[2],
+        workers=data.workers,
+        verbose=run.verbose > 0,
+    )
 
 
 def main():
@@ -158,6 +193,8 @@ def main():
             train_fcn(network, data, run)
             if run.evaluate:  # at the size that it reached, if it grew and ended early
                 evaluate_fcn(read_network(files.best), data, run, files.best)
+    elif run.segment:
+        segment_files(network, data, run)
     elif run.evaluate:
         evaluate_fcn(network, data, run, run.restore_weights)
 

@@ -522,6 +522,22 @@ def write_page(
             page.save(unfinished, format="PNG", pnginfo=texts_of_file)
 
 
+def write_picture(path: Path | str, picture: np.ndarray) -> None:
+    """Write a picture (H, W, 3) or, with transparency, (H, W, 4) uint8, as PNG or JPEG by its name.
+
+    Args:
+        path: replaced whole.
+
+    Raises:
+        UserError: the folder of `path` cannot be written.
+    """
+    with replace_whole(path) as unfinished:
+        if unfinished.suffix == ".jpg":
+            Image.fromarray(picture).save(unfinished, format="JPEG", quality=90, subsampling=0)
+        else:
+            Image.fromarray(picture).save(unfinished, format="PNG")
+
+
 def read_mark(path: Path | str, keyword: str) -> str | None:
     """The text that `write_page` left in a PNG under `keyword`; None when it is no such file."""
     try:

@@ -9,6 +9,7 @@ from functools import partial
 from engine.records import DO, RECORDS, TASKS, options
 
 USAGE = """
+  fcn-12.3.1.py --segment PATH ... [--write KINDS] [options]
   fcn-12.3.1.py --train [--data-path FOLDER] [options]
   fcn-12.3.1.py --evaluate --restore-weights FILE [--image-file FILE ...] [options]"""
 
@@ -69,8 +70,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     """Read the command line; wrong values end the program with one line and status 2."""
     parser = build_parser()
     args = parser.parse_args(arguments)
-    if not (args.train or args.evaluate or args.summary or args.list_models):
-        parser.error("say what to do: --train, --evaluate, --summary or --list-models")
+    if not (args.train or args.evaluate or args.segment or args.summary or args.list_models):
+        parser.error("say what to do: --segment, --train, --evaluate, --summary or --list-models")
+    if args.segment and (args.train or args.evaluate or args.resume):
+        parser.error("--segment goes without --train, --evaluate and --resume")
+    for name in ("write", "tile", "min_area", "pixel_size", "uncertain"):
+        if getattr(args, name) is not None and not args.segment:
+            parser.error(f"--{name.replace('_', '-')} goes with --segment")
     if args.evaluate and not args.train and not args.restore_weights:
         parser.error(
             "--evaluate needs --restore-weights=FILE: without weights it would score chance"
@@ -81,12 +87,12 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--plot goes with --evaluate, and --image-file draws anyway")
     if args.portrait and (args.image_file or not args.evaluate):
         parser.error("--portrait goes with --evaluate of the test pictures")
-    if args.tta and not args.evaluate:
-        parser.error("--tta goes with --evaluate")
+    if args.tta and not (args.evaluate or args.segment):
+        parser.error("--tta goes with --evaluate or --segment")
     if args.boundary and (args.image_file or not args.evaluate):
         parser.error("--boundary goes with --evaluate of the test pictures")
-    if args.crf and not args.evaluate:
-        parser.error("--crf goes with --evaluate")
+    if args.crf and not (args.evaluate or args.segment):
+        parser.error("--crf goes with --evaluate or --segment")
     if args.tiles and not args.evaluate:
         parser.error("--tiles goes with --evaluate")
     if args.tiles and "scales" in (args.tta or ""):

@@ -37,6 +37,9 @@ DO, DATA, READING = "what to do", "your data", "how annotations and masks are me
 NETWORK, TRAINING, OPPONENT = "the network", "training", "training against an opponent"
 EVALUATING, MACHINE = "evaluating and segmenting", "the machine"
 TASKS = (DO, DATA, READING, NETWORK, TRAINING, OPPONENT, EVALUATING, MACHINE)
+# What --write takes: files of each picture, then files of all.
+WRITES = ("mask", "overlay", "figure", "cutout", "probabilities")
+WRITES += ("areas", "polygons", "coco", "labelme")
 
 
 def positive(text: str) -> float:
@@ -59,6 +62,32 @@ def share(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 up")
     return value
+
+
+def writes(text: str) -> tuple[str, ...]:
+    """Type of an option: names of `WRITES`, with commas."""
+    names = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in WRITES:
+            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(WRITES)}")
+    return names
+
+
+def tile(text: str) -> str | float:
+    """Type of an option: "none", "auto", or a scale."""
+    if text in ("none", "auto"):
+        return text
+    try:
+        return positive(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is neither auto, none nor a scale") from error
+
+
+def pixel_size(text: str) -> tuple[float, str]:
+    """Type of an option: a length, see `utils.areas.parse_pixel_size`."""
+    from utils.areas import parse_pixel_size
+
+    return parse_pixel_size(text)
 
 
 def augmentation(text: str) -> str:
@@ -382,6 +411,53 @@ class Run:
         brief="print the networks that --model takes",
     )
 
+    segment: tuple[Path, ...] | None = option(
+        "segment pictures and folders, also what lies in folders below, with the weights that ship "
+        "or --restore-weights; goes on where it was interrupted",
+        type=at_home,
+        nargs="+",
+        metavar="PATH",
+        task=DO,
+        brief="segment pictures and folders with the weights that ship",
+    )
+    write: tuple[str, ...] = option(
+        "with --segment, any of, with commas: mask (class ids as PNG), overlay, figure, cutout "
+        "(what is no background), probabilities (.npy); of all pictures areas (a table of classes "
+        "and objects), polygons (a VIA project), coco, labelme (mask,overlay,areas)",
+        type=writes,
+        default=("mask", "overlay", "areas"),
+        task=EVALUATING,
+        metavar="KINDS",
+        brief="mask, overlay, figure, cutout, areas, polygons and more",
+    )
+    tile: str | float = option(
+        "with --segment: none shows the network whole pictures at its size; auto shows parts of "
+        "them, at the scale of the pictures of training; or pixels of the network for one of the "
+        "picture, such as 0.5 (none)",
+        type=tile,
+        default="none",
+        task=EVALUATING,
+        metavar="SCALE",
+    )
+    min_area: int = option(
+        "with --segment: areas of fewer pixels become what is around them (0)",
+        type=whole_number(0),
+        default=0,
+        task=EVALUATING,
+    )
+    pixel_size: tuple[float, str] | None = option(
+        "with --segment: the side of a pixel, such as 0.25um or 2mm, for areas in that unit",
+        type=pixel_size,
+        task=EVALUATING,
+    )
+    uncertain: int = option(
+        "with --segment: name the N pictures that the network is least sure of, to trace next (0)",
+        type=whole_number(0),
+        default=0,
+        task=EVALUATING,
+        metavar="N",
+    )
+
     preset: str = option(
         "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; few: the same for 20 "
         f"to {FEW} photographs, from the weights that ship; full: minutes on a GPU, the best "
@@ -462,7 +538,6 @@ class Run:
         choices=("none", "median"),
         default="none",
         fixed=True,
-        brief="median: rare classes count more",
     )
     adversarial: str = option(
         "train against an opponent that tells answers from labels: luc, whole maps by what they "
@@ -544,9 +619,7 @@ class Run:
         "with --evaluate: refine answers by a dense CRF; scores before and after it",
         task=EVALUATING,
     )
-    plot: bool = flag(
-        "with --evaluate: draw every test picture", task=EVALUATING, brief="draw every test picture"
-    )
+    plot: bool = flag("with --evaluate: draw every test picture", task=EVALUATING)
     boundary: bool = flag(
         "with --evaluate: scores of the borders, boundary F1 and trimap mIoU", task=EVALUATING
     )
@@ -557,11 +630,11 @@ class Run:
         brief="errors by class, place and size, and the worst pictures",
     )
     prediction_dir: Path = option(
-        "folder for segmented pictures (prediction/ in the current folder)",
+        "folder of what is written of pictures (prediction/ in the current folder)",
         type=at_home,
         default=Path("prediction"),
         task=EVALUATING,
-        brief="folder for segmented pictures (prediction/)",
+        brief="folder of what is written of pictures (prediction/)",
     )
     verbose: int = option(
         "0 prints no progress and no line per picture; 2 the layers, with --summary (1)",

@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -99,10 +100,20 @@ class RunFiles:
         return run + 1
 
 
-def describe_run(network: Network, data: Data, run: Run, reading: Reading | None = None) -> dict:
+def describe_run(
+    network: Network,
+    data: Data,
+    run: Run,
+    reading: Reading | None = None,
+    sizes: Sequence[tuple[int, int]] = (),
+) -> dict:
     """The configuration of a run: its records, how its data are read, versions and commit.
 
     Paths are kept as `utils.files.portable` gives them.
+
+    Args:
+        sizes: (H, W) of the training pictures. Of half of them it is kept how many pixels they have
+            at most: the scale at which the network knows things.
     """
 
     def content(record: Data | Run) -> dict:
@@ -118,6 +129,7 @@ def describe_run(network: Network, data: Data, run: Run, reading: Reading | None
         "data": content(data),
         "run": content(run),
         "reading": (reading or Reading()).known(),
+        "pixels": statistics.median_low(map(math.prod, sizes)) if sizes else None,
         "versions": versions(["keras", keras.backend.backend(), "numpy"]),
         "commit": commit(),
     }

@@ -178,7 +178,8 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         check_classes(read_network(earlier).classes, earlier, store.classes, data.train_labels)
     network = replace(network, classes=store.classes)
     # Before the run replaces files: of those in the repository the commit would be "dirty".
-    ledger = Ledger(files, network, describe_run(network, data, run, store.reading))
+    described = describe_run(network, data, run, store.reading, store.sizes)
+    ledger = Ledger(files, network, described)
     done = epochs_done(files.last) if run.resume else 0
     if done >= run.epochs and ledger.recall():
         raise UserError(

@@ -50,7 +50,10 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         UserError: weights or the run to resume are missing, a name is unknown, or what is asked
             contradicts what is remembered.
     """
-    said = {name: value for name, value in vars(args).items() if value not in (None, "auto")}
+    # "auto" leaves it open, but for --tile, of which it is a value.
+    said = {n: v for n, v in vars(args).items() if v is not None and (v != "auto" or n == "tile")}
+    if "segment" in said:
+        said.setdefault("restore_weights", str(SHIPPED))
     values = dict(said)
     fill(values, {name: OPTIONS[name]["default"] for name in ("save_dir", "model")})
     origin = None  # the file that holds the network
@@ -69,7 +72,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         files = zoo.files(values["model"], named)
         origin = RunFiles(values["save_dir"], files, values["dataset"]).last
         fill_resumed(values, said, origin)
-    elif "image_file" not in said:
+    elif not {"image_file", "segment"} & set(said):
         fill_parts(values, said)
     gpu = gpu_name()
     preset = choose_preset(values, gpu)
@@ -84,8 +87,9 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     settle_adversary(values)
     if values["precision"] == "auto":
         values["precision"] = fast_precision()
-    if values["image_file"]:
-        values["image_file"] = tuple(values["image_file"])
+    for name in ("image_file", "segment"):
+        if values[name]:
+            values[name] = tuple(values[name])
     values["size"] = values["height"], values["width"]
     network = describe_network(values, said, origin)
     data = Data(**{f.name: values[f.name] for f in fields(Data)})
@@ -99,7 +103,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         size = "{}x{}".format(*run.size)
         print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}, {NAMES[backend]}")
     fast.turn(not run.plain)
-    if run.train or run.evaluate:
+    if run.train or run.evaluate or run.segment:
         mixed = "" if run.precision == "float32" else "mixed_"
         keras.config.set_dtype_policy(mixed + run.precision)
     keras.utils.set_random_seed(run.seed)
@@ -209,7 +213,7 @@ def choose_preset(values: dict, gpu: str | None) -> str:
     reason = "as the run began" if values.get("resume") else "as asked"
     if "preset" not in values:
         # A file of the book's code is of the book's network, whatever the machine.
-        ours = values["train"] or not values.get("evaluate")
+        ours = values["train"] or not (values.get("evaluate") or values.get("segment"))
         values["preset"] = "book" if not ours else "full" if gpu else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
         if values["preset"] == "quick" and may_begin(values):

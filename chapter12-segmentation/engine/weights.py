@@ -14,6 +14,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -25,8 +26,9 @@ from engine.heaps import check_heaps
 from engine.legacy import as_today, unnamed
 from engine.records import LARGEST, LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
 from utils.errors import UserError
-from utils.files import PROJECT, at_home, replace_whole
+from utils.files import PROJECT, at_home, is_inside, replace_whole
 from utils.history import COLUMNS
+from utils.pictures import list_pictures, picture_size
 from utils.reading import Reading, reading_from
 from zoo.chapter import STEP, parse_backbone
 
@@ -297,6 +299,26 @@ def read_reading(path: Path) -> Reading:
         UserError: as `read_configuration`.
     """
     return reading_from(read_configuration(path).get("reading", {}))
+
+
+def read_pixels(path: Path) -> int | None:
+    """How many pixels the pictures had that weights were trained on; None where it is not known.
+
+    Those of an earlier commit do not tell: then it is that of the pictures in their data folder,
+    where that is in the project.
+
+    Raises:
+        UserError: as `read_configuration`.
+    """
+    pixels = read_configuration(path).get("pixels")
+    if isinstance(pixels, int) and not isinstance(pixels, bool) and pixels > 0:
+        return pixels
+    folder = read_options(path).get("data_path")
+    if not isinstance(folder, str) or not is_inside(PROJECT / folder, PROJECT):
+        return None
+    with suppress(UserError):
+        return math.prod(picture_size(list_pictures([PROJECT / folder])[0]))
+    return None
 
 
 def read_options(path: Path) -> dict:

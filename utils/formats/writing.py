@@ -3,9 +3,13 @@
 VIA and LabelMe hold polygons without holes, the later on top of the earlier; what they cannot hold
 is traced again with the whole picture (`label_maps/outlines.py`). COCO and CVAT hold holes as
 bitmaps of run lengths.
+
+A region that has the attribute "confidence", as those of a network's answers have, keeps it in VIA,
+COCO and LabelMe.
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,11 +21,12 @@ import numpy as np
 from utils.classes import VOID, Classes
 from utils.errors import UserError
 from utils.files import replace_whole
-from utils.formats.annotations import Region
+from utils.formats.annotations import Region, class_value
 from utils.formats.labelme import BACKGROUND, IGNORE
 from utils.label_maps.outlines import polygon, to_centres, to_rings, traced
 from utils.label_maps.polygons import draw_regions, outline
 
+CONFIDENCE = "confidence"  # the attribute: the mean probability of a region's class, as text
 VIA_SHAPES = ("polygon", "polyline", "rect", "circle", "ellipse", "point")
 
 
@@ -59,7 +64,12 @@ def write_via(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
             "file_attributes": {},
         }
     choices = {str(index): name for index, name in enumerate(classes.names)}
-    _write_json(path, via_project(path.stem, metadata, choices))
+    project = via_project(path.stem, metadata, choices)
+    regions = (region for entry in metadata.values() for region in entry["regions"])
+    if any(CONFIDENCE in region["region_attributes"] for region in regions):
+        about = {"type": "text", "description": "0 to 1, of the network", "default_value": ""}
+        project["_via_attributes"]["region"][CONFIDENCE] = about
+    _write_json(path, project)
 
 
 def via_project(title: str, metadata: dict[str, dict], choices: dict[str, str]) -> dict:
@@ -150,6 +160,8 @@ def write_coco(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
                     "iscrowd": int(label == VOID),
                 }
             )
+            if (score := _score(region, label)) is not None:
+                annotations[-1]["score"] = score  # as in COCO's format of results
     categories = [
         {"id": index, "name": name, "supercategory": ""}
         for index, name in enumerate(classes.names)
@@ -170,7 +182,9 @@ def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> 
         for region, label in _in_centres(picture):
             kind, points = _labelme_shape(region)
             name = names.get(label) or classes.names[label]
-            shape = {"label": name, "points": points, "group_id": None, "description": ""}
+            confidence = _confidence(region, label)
+            said = "" if confidence is None else f"{CONFIDENCE} {confidence}"
+            shape = {"label": name, "points": points, "group_id": None, "description": said}
             shapes.append(shape | {"shape_type": kind, "flags": {}, "mask": None})
         content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": picture.file}
         height, width = picture.shape
@@ -233,7 +247,7 @@ def _in_centres(picture: Drawn) -> Sequence[tuple[Region, int]]:
             pairs.append((region, label))
         elif region.shape == "rings" and len(region.numbers["rings"]) == 1:
             (ring,) = region.numbers["rings"]
-            pairs.append((polygon(to_centres(ring)), label))
+            pairs.append((polygon(to_centres(ring), region.attributes), label))
         else:
             return traced(draw_regions(picture.pairs, picture.shape)[0])
     return pairs
@@ -255,7 +269,26 @@ def _via_region(region: Region, label: int) -> dict:
         for name, value in region.numbers.items()
     }
     attributes = {} if label == VOID else {"Name": str(label)}
+    if (confidence := _confidence(region, label)) is not None:
+        attributes[CONFIDENCE] = confidence
     return {"shape_attributes": {"name": region.shape} | numbers, "region_attributes": attributes}
+
+
+def _confidence(region: Region, label: int) -> str | None:
+    """What a region says of its confidence; a void one nothing.
+
+    Were it the only attribute of a file, as where all is void, it would be read as the class.
+    """
+    return None if label == VOID else class_value(region, CONFIDENCE)
+
+
+def _score(region: Region, label: int) -> float | None:
+    """The confidence of a region as a number, where it is one."""
+    try:
+        score = float(_confidence(region, label) or "nan")
+    except ValueError:  # annotators may write what they like
+        return None
+    return score if math.isfinite(score) else None
 
 
 def _labelme_shape(region: Region) -> tuple[str, list[list[float]]]:

@@ -1,0 +1,141 @@
+"""The files of an answer to a picture, and its record for the journal."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tools.sources import EACH, Source, is_webcam
+from utils.areas import rows_of
+from utils.classes import Classes
+from utils.drawing import (
+    as_seen,
+    overlay,
+    segmentation_figure,
+    write_index_png,
+    write_picture,
+)
+from utils.files import inside, replace_whole
+from utils.formats.annotations import Region
+from utils.objects import polygons_of, rings_of_objects, without_specks
+
+# What of a record each is made from.
+OUTLINES = {"polygons": "polygons", "labelme": "polygons", "coco": "rings"}
+OF_VIDEOS = {"mask": "-mask", "overlay": "-overlay.mp4"}  # the former a folder of PNGs
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be written.
+
+    Attributes:
+        write: names of `EACH` and `OF_ALL`.
+        folder: of the results.
+        least: areas of fewer pixels are taken away, see `without_specks`; confidence stays that of
+            what the network said.
+        pixel: the side of a pixel and its unit, or None, see `utils.areas.parse_pixel_size`.
+        uncertain: how many of the pictures of which the network is least sure are named.
+        windows: (H, W) of windows in which pictures are shown to the network, and their scale,
+            see `tools.windows`; None shows them whole.
+    """
+
+    write: tuple[str, ...]
+    folder: Path
+    least: int = 0
+    pixel: tuple[float, str] | None = None
+    uncertain: int = 0
+    windows: tuple[tuple[int, int], float] | None = None
+
+
+def results_of(source: Source, wanted: Wanted) -> list[Path]:
+    """The files and folders that are written of one picture or video."""
+    ends = OF_VIDEOS if source.moves else EACH
+    return [inside(wanted.folder, source.name + ends[k]) for k in wanted.write if k in ends]
+
+
+def write_answer(
+    source: Source,
+    picture: np.ndarray,
+    labels: np.ndarray,
+    confidence: np.ndarray,
+    probabilities: np.ndarray | None,
+    classes: Classes,
+    wanted: Wanted,
+) -> dict:
+    """Write the files of a picture; return its record for the journal."""
+    labels = without_specks(labels, wanted.least) if wanted.least else labels
+    shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    record = about(source, labels.shape, shares, 1 - confidence.mean(dtype=np.float64))
+    draw(source, picture, labels, probabilities, classes, wanted)
+    if "areas" in wanted.write:
+        side = wanted.pixel and wanted.pixel[0]
+        record["rows"] = rows_of(source.name, labels, classes, confidence, side)
+    if {"polygons", "labelme"} & set(wanted.write):
+        record["polygons"] = as_lists(polygons_of(labels, confidence))
+    if "coco" in wanted.write:  # which holds holes
+        record["rings"] = as_lists(rings_of_objects(labels, confidence))
+    return record
+
+
+def as_lists(pairs: Iterable[tuple[Region, int]]) -> list[list]:
+    """Regions as JSON can have them: class id, shape, numbers and attributes of each."""
+
+    def numbers(region: Region) -> dict[str, list]:
+        return {n: [np.asarray(v).tolist() for v in values] for n, values in region.numbers.items()}
+
+    return [
+        [label, region.shape, numbers(region), dict(region.attributes)] for region, label in pairs
+    ]
+
+
+def about(source: Source, shape: tuple, shares: np.ndarray, doubt: float) -> dict:
+    """What every record has."""
+    record = {"name": source.name, "stamp": stamp(source.path), "shape": shape}
+    record |= {"shares": [round(float(share), 6) for share in shares]}
+    return record | {"doubt": round(float(doubt), 6)}
+
+
+def draw(
+    source: Source,
+    picture: np.ndarray,
+    labels: np.ndarray,
+    probabilities: np.ndarray | None,
+    classes: Classes,
+    wanted: Wanted,
+) -> None:
+    """Write the files of a picture."""
+    writers: dict[str, Callable[[Path], object]] = {
+        "mask": lambda path: write_index_png(path, labels, classes),
+        "overlay": lambda path: write_picture(path, overlay(picture, labels, classes)),
+        "figure": lambda path: segmentation_figure(
+            path, picture, labels, classes, title=source.name
+        ),
+        "cutout": lambda path: write_picture(path, cut_out(picture, labels)),
+        "probabilities": lambda path: _save(path, probabilities),
+    }
+    for kind in wanted.write:
+        if kind in EACH:
+            writers[kind](inside(wanted.folder, source.name + EACH[kind]))
+
+
+def stamp(path: Path) -> list[int]:
+    """By what an input is known again; a webcam never is."""
+    if is_webcam(path):
+        return [0, time.time_ns()]
+    status = os.stat(path)
+    return [status.st_size, status.st_mtime_ns]
+
+
+def cut_out(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The objects of a picture (h, w, C) on nothing: (h, w, 4) uint8, transparent elsewhere."""
+    alpha = np.where(labels > 0, 255, 0).astype(np.uint8)
+    return np.dstack([as_seen(picture), alpha])
+
+
+def _save(path: Path, probabilities: np.ndarray) -> None:
+    """As float16, half the size: its steps are below 0.0005."""
+    with replace_whole(path) as unfinished, open(unfinished, "wb") as file:
+        np.save(file, probabilities.astype(np.float16), allow_pickle=False)

@@ -1,0 +1,78 @@
+"""Answers to the frames of videos and of a webcam."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import numpy as np
+from keras import ops
+
+from evaluation import Answer
+from metrics import class_maps
+from tools.answer_files import OF_VIDEOS, Wanted, about, results_of
+from tools.sources import Source, is_webcam, of_input, printable
+from utils.areas import rows_of
+from utils.classes import Classes
+from utils.drawing import overlay, write_index_png
+from utils.objects import without_specks
+from utils.progress import progress
+from utils.video import read_video, read_webcam, write_video
+
+
+def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source) -> dict:
+    """Segment the frames of a video, or of a webcam until Ctrl-C; return its record."""
+    left_out = [kind for kind in wanted.write if kind not in (*OF_VIDEOS, "areas")]
+    if left_out:
+        print(
+            f"{printable(source.name)} is a video: without {', '.join(left_out)}", file=sys.stderr
+        )
+    with of_input():
+        webcam = is_webcam(source.path)
+        video = read_webcam(int(str(source.path))) if webcam else read_video(source.path)
+    shares, doubts, rows = np.zeros(len(classes)), [], []
+    side = wanted.pixel and wanted.pixel[0]
+    paths = dict(
+        zip((k for k in wanted.write if k in OF_VIDEOS), results_of(source, wanted), strict=True)
+    )
+
+    def frames() -> Iterator[tuple]:
+        while True:
+            try:
+                with of_input():
+                    frame = next(video, None)
+            except KeyboardInterrupt:
+                if not webcam:
+                    raise
+                return
+            if frame is None:
+                return
+            yield frame
+
+    with ExitStack() as stack:
+        stack.enter_context(video)
+        writer = None
+        if "overlay" in paths:
+            writer = stack.enter_context(write_video(paths["overlay"], video.shape, video.rate))
+        for number, (moment, frame) in enumerate(
+            progress(frames(), video.count or 0, source.name), 1
+        ):
+            probabilities = ask([frame], frame.shape[:2])  # (1, h, w, C)
+            labels = ops.convert_to_numpy(ops.cast(class_maps(probabilities), "uint8"))[0]
+            sure = ops.convert_to_numpy(ops.max(probabilities, axis=-1))[0]
+            labels = without_specks(labels, wanted.least) if wanted.least else labels
+            shares += np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+            doubts.append(1 - float(sure.mean()))
+            if writer:
+                writer.write(overlay(frame, labels, classes), moment)
+            if "mask" in paths:
+                write_index_png(paths["mask"] / f"{number:06}.png", labels, classes)
+            if "areas" in wanted.write:
+                rows += rows_of(f"{source.name}#{number}", labels, classes, sure, side)
+    if video.damaged:
+        print(
+            f"{printable(source.name)}: {video.damaged} damaged frames passed over",
+            file=sys.stderr,
+        )
+    count = max(1, len(doubts))
+    record = about(source, video.shape, shares / count, sum(doubts) / count)
+    return record | {"rows": rows, "polygons": [], "rings": []}

@@ -1,0 +1,162 @@
+"""What is to be segmented: pictures and videos among files and folders, and the webcam."""
+
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.segmenting import LONGEST
+from utils.errors import UserError
+from utils.files import inside, is_inside
+from utils.pictures import of_other_kinds, pages_of, pictures_in
+from utils.video import is_video
+
+# What is written of each picture, by the end of its name.
+EACH = {
+    "mask": "-mask.png",
+    "overlay": "-overlay.jpg",
+    "figure": "-segmentation.png",
+    "cutout": "-cutout.png",
+    "probabilities": "-probabilities.npy",
+}
+
+
+class Unreadable(UserError):
+    """An input that cannot be read."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that is to be segmented.
+
+    Attributes:
+        name: by which its results are called: its path below the folder that was named, with
+            forward slashes; "stack.tif#2" for a page.
+        path: of its file; the number of a webcam.
+        page: of it, from 0.
+        moves: whether it is a video or a webcam.
+    """
+
+    name: str
+    path: Path
+    page: int = 0
+    moves: bool = False
+
+
+def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
+    """The pictures among files and folders, and in folders below these, in order.
+
+    Hidden folders, links to folders and the folder of results are passed over.
+
+    Args:
+        paths: files and folders.
+        out: folder of the results.
+
+    Raises:
+        UserError: a path does not exist, or there is no picture.
+    """
+    found: list[tuple[str, Path]] = []
+    others: list[Path] = []
+    for path in paths:
+        if os.path.isfile(path) or is_webcam(path):
+            found.append((path.name, path))
+        elif os.path.isdir(path):
+            for folder in _folders(path, out):
+                pictures = [*pictures_in(folder), *sorted(filter(_is_clip, folder.iterdir()))]
+                found += [(each.relative_to(path).as_posix(), each) for each in pictures]
+                others += of_other_kinds(folder)
+        else:
+            raise UserError(f"{path} does not exist; name a picture or a folder of pictures.")
+    if others:
+        print(
+            f"passed over: {others[0].name}, in all {len(others)} of kinds that are not read here; "
+            "save them as JPEG or PNG.",
+            file=sys.stderr,
+        )
+    if not found:
+        raise UserError(
+            f"{', '.join(map(str, paths))} holds no picture; name JPEG, PNG or TIFF files or a "
+            "folder with some."
+        )
+    results = {path for path in _results_among([path for _, path in found]) if is_inside(path, out)}
+    sources: list[Source] = []
+    seen: set[str] = set()
+    for name, path in found:
+        if path in results:
+            continue
+        if moves := is_webcam(path) or is_video(path):
+            name, count = (f"webcam{path}" if is_webcam(path) else name), 1
+        else:
+            try:
+                count = pages_of(path)
+            except UserError:
+                count = 1  # reading it tells
+        ends = [f"#{number}" for number in range(1, count + 1)] if count > 1 else [""]
+        # Some file systems do not know a from A.
+        while any((name + end).casefold() in seen for end in ends):
+            name = f"{path.resolve().parent.name}-{name.rpartition('/')[2]}"
+        seen |= {(name + end).casefold() for end in ends}
+        sources += [Source(name + end, path, page, moves) for page, end in enumerate(ends)]
+    return sources
+
+
+def is_webcam(path: Path) -> bool:
+    """Whether a path is the number of a webcam, and no file is called so."""
+    return str(path).isdecimal() and not os.path.exists(path)
+
+
+def _is_clip(path: Path) -> bool:
+    return is_video(path) and not path.name.startswith(".") and path.is_file()
+
+
+def _results_among(paths: Sequence[Path]) -> set[Path]:
+    """Which pictures an earlier run made of others of them."""
+    known = set(paths)
+    pairs = ((path, end) for path in paths for end in EACH.values() if path.name.endswith(end))
+    return {path for path, end in pairs if path.with_name(path.name.removesuffix(end)) in known}
+
+
+def _folders(top: Path, out: Path) -> Iterator[Path]:
+    """A folder and those below it, sorted, without hidden ones and the results."""
+    for folder, below, _ in os.walk(top):
+        below[:] = sorted(each for each in below if not each.startswith("."))
+        if Path(folder) == top or not is_inside(folder, out):
+            yield Path(folder)
+        else:
+            below[:] = []
+
+
+def unusable(source: Source) -> str | None:
+    """Why results cannot be called by the name of a picture, else None."""
+    try:
+        end = max(EACH.values(), key=len)
+        if len((source.name.rpartition("/")[2] + end).encode()) > LONGEST:
+            return "has too long a name"
+        inside(Path(), source.name)
+    except UnicodeEncodeError:
+        return "has a name that is no text"
+    except UserError:
+        return "has a name that leads elsewhere on some systems"
+    return None
+
+
+def check_usable(source: Source) -> None:
+    """Raise `Unreadable` where results cannot be called by the name of a picture."""
+    if reason := unusable(source):
+        raise Unreadable(f"{str(source.path)!r} {reason}, as its results would; rename it.")
+
+
+@contextmanager
+def of_input() -> Iterator[None]:
+    """What is wrong with an input costs no other; what is wrong with results ends the run."""
+    try:
+        yield
+    except UserError as error:
+        raise Unreadable(str(error)) from error
+
+
+def printable(name: str) -> str:
+    """A name in one line of text."""
+    return name if name.isprintable() else repr(name)

@@ -1,0 +1,118 @@
+"""A journal of what is done: a line of JSON for each thing, by which an interrupted run goes on."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from utils.errors import UserError
+from utils.files import open_ordinary, replace_whole
+from utils.json_text import parse_json
+
+HEAD = "made with"
+
+
+class Journal:
+    """Records by name, in a file; of one name the last counts.
+
+    They are read when they are asked for, so that those of a hundred thousand pictures take no
+    memory. A line that was not written to its end, as the program was killed, is cut off.
+
+    Attributes:
+        wrote: marks of files that were made from the records, by the names of the files.
+    """
+
+    def __init__(self, path: Path, made_with: Mapping):
+        """Go on with the file at `path`, or begin it anew where it was made with something else.
+
+        Args:
+            path: of the file.
+            made_with: everything that the records depend on, as JSON can have it.
+
+        Raises:
+            UserError: the file is somebody else's, or cannot be read or written.
+        """
+        self.path, self._places, self.wrote = path, {}, {}
+        head = {HEAD: json.loads(json.dumps(made_with))}
+        try:
+            if os.path.lexists(path):
+                end = self._read(head)
+            else:
+                end = None
+            if end is None:
+                lines = [head, {"wrote": self.wrote}]
+                with replace_whole(path) as unfinished:
+                    unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            self._file = open(path, "r+b")  # noqa: SIM115
+            if end is not None:
+                self._file.truncate(end)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _read(self, head: dict) -> int | None:
+        """Note where the records are.
+
+        Returns:
+            Where they end; None where they were made with something else.
+        """
+        with open_ordinary(self.path) as file:
+            end, first = 0, None
+            for line in file:
+                record = _record(line)
+                if first is None:
+                    first = record
+                    if HEAD not in first:
+                        raise UserError(
+                            f"{self.path} was not written here; move it away, or choose another "
+                            "folder."
+                        )
+                if not record:
+                    break
+                if isinstance(record.get("wrote"), dict):
+                    self.wrote |= record["wrote"]
+                elif isinstance(record.get("name"), str) and first == head:
+                    self._places[record["name"]] = end
+                end += len(line)
+        return end if first == head else None
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._places
+
+    def __getitem__(self, name: str) -> dict:
+        self._file.seek(self._places[name])
+        return _record(self._file.readline())
+
+    def add(self, record: Mapping) -> None:
+        """Write a record down: one with its "name", or what was "wrote".
+
+        Raises:
+            UserError: the disk is full, or the like.
+        """
+        try:
+            place = self._file.seek(0, os.SEEK_END)
+            self._file.write(json.dumps(record).encode() + b"\n")
+            self._file.flush()
+        except OSError as error:
+            raise self._failed(error) from error
+        self.wrote |= record.get("wrote", {})
+        if "name" in record:
+            self._places[record["name"]] = place
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _failed(self, error: OSError) -> UserError:
+        return UserError(
+            f"{self.path} cannot be written ({error.strerror or error}); make room, or choose "
+            "another folder."
+        )
+
+
+def _record(line: bytes) -> dict:
+    """What a line holds; nothing where it is damaged or was not written to its end."""
+    try:
+        record = parse_json(line.decode()) if line.endswith(b"\n") else {}
+    except ValueError:
+        return {}
+    return record if isinstance(record, dict) else {}
