@@ -16,7 +16,7 @@ $(VENV)/installed: requirements.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	touch $@
 
-$(VENV)/installed-dev: requirements/dev.txt $(VENV)/installed
+$(VENV)/installed-dev: requirements/dev.txt requirements/video.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 

@@ -37,13 +37,8 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
 
     def frames() -> Iterator[tuple]:
         while True:
-            try:
-                with of_input():
-                    frame = next(video, None)
-            except KeyboardInterrupt:
-                if not webcam:
-                    raise
-                return
+            with of_input():
+                frame = next(video, None)
             if frame is None:
                 return
             yield frame
@@ -53,21 +48,24 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
         writer = None
         if "overlay" in paths:
             writer = stack.enter_context(write_video(paths["overlay"], video.shape, video.rate))
-        for number, (moment, frame) in enumerate(
-            progress(frames(), video.count or 0, source.name), 1
-        ):
-            probabilities = ask([frame], frame.shape[:2])  # (1, h, w, C)
-            labels = ops.convert_to_numpy(ops.cast(class_maps(probabilities), "uint8"))[0]
-            sure = ops.convert_to_numpy(ops.max(probabilities, axis=-1))[0]
-            labels = without_specks(labels, wanted.least) if wanted.least else labels
-            shares += np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-            doubts.append(1 - float(sure.mean()))
-            if writer:
-                writer.write(overlay(frame, labels, classes), moment)
-            if "mask" in paths:
-                write_index_png(paths["mask"] / f"{number:06}.png", labels, classes)
-            if "areas" in wanted.write:
-                rows += rows_of(f"{source.name}#{number}", labels, classes, sure, side)
+        bar = progress(frames(), video.count or 0, source.name)
+        try:
+            for number, (moment, frame) in enumerate(bar, 1):
+                probabilities = ask([frame], frame.shape[:2])  # (1, h, w, C)
+                labels = ops.convert_to_numpy(ops.cast(class_maps(probabilities), "uint8"))[0]
+                sure = ops.convert_to_numpy(ops.max(probabilities, axis=-1))[0]
+                labels = without_specks(labels, wanted.least) if wanted.least else labels
+                if writer:
+                    writer.write(overlay(frame, labels, classes), moment)
+                if "mask" in paths:
+                    write_index_png(paths["mask"] / f"{number:06}.png", labels, classes)
+                if "areas" in wanted.write:
+                    rows += rows_of(f"{source.name}#{number}", labels, classes, sure, side)
+                shares += np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+                doubts.append(1 - float(sure.mean()))
+        except KeyboardInterrupt:  # which ends a webcam, whose video is kept
+            if not webcam:
+                raise
     if video.damaged:
         print(
             f"{printable(source.name)}: {video.damaged} damaged frames passed over",
