@@ -328,7 +328,7 @@ def test_videos_are_segmented(photographs, tmp_path, capsys):
     assert len(frames) == 4 and frames[0].shape == (*SIZE, 3)
     for number in range(4):
         mask = np.array(Image.open(out / "b" / "clip.mp4-mask" / f"{number + 1:06}.png"))
-        assert (mask == truth(5 * number)).mean() > 0.97  # the codec loses some
+        assert (mask == truth(5 * number)).mean() > 0.95  # the codec blurs edges
     names = {row["picture"] for row in areas(out)}
     assert {f"b/clip.mp4#{number}" for number in range(1, 5)} < names
     assert "clip" not in (out / "via_project.json").read_text()
