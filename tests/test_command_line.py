@@ -26,7 +26,7 @@ from engine.arguments import build_parser, parse_arguments
 from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
 from engine.settings import choose_preset, settle
-from engine.weights import read_configuration, read_network
+from engine.weights import read_configuration, read_network, read_pixels
 from losses import LOSSES
 from tools.segmenting import segment_pictures
 from utils.classes import Classes, named
@@ -368,6 +368,7 @@ def test_training_makes_labels_and_tells_what_it_does(data, trained):
         "epoch 2/2",
     ]
     name = f"ResNet8v1-1layer-{data.name}"
+    assert read_pixels(folder / f"{name}-best-iou.weights.h5") == 40 * 60
     for ending in ("best-iou.weights.h5", "last.weights.h5", "configuration.json", "history.csv"):
         assert (folder / f"{name}-{ending}").is_file()
 

@@ -114,9 +114,12 @@ def test_deep_ones_keep_their_scale(tmp_path, kind):
 
 
 @pytest.mark.parametrize("packed", ["tiff_lzw", "tiff_adobe_deflate", "jpeg", None, "packbits"])
-@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK"])
+@pytest.mark.parametrize("mode", ["1", "L", "P", "RGB", "RGBA", "CMYK", "YCbCr"])
 def test_what_pillow_writes(tmp_path, mode, packed):
-    """Palettes, inks and JPEG with half of the colours too; only PackBits is read whole."""
+    """Palettes, inks and JPEG with half of the colours too; PackBits is read whole.
+
+    And YCbCr without JPEG, whose strips may lack colours, so that rows have other sizes.
+    """
     colours = Image.fromarray(values_of("u1", 4))
     image = colours if mode == "RGBA" else colours.convert("RGB").convert(mode)
     if packed == "jpeg" and mode in ("1", "P", "RGBA"):
@@ -125,7 +128,8 @@ def test_what_pillow_writes(tmp_path, mode, packed):
     with tifffile.TiffFile(tmp_path / "a.tif") as file:
         assert len(file.pages[0].dataoffsets) > 1
     for channels in (1, 3):
-        check_same(tmp_path / "a.tif", by_rows=packed != "packbits", channels=channels)
+        by_rows = packed != "packbits" and (mode != "YCbCr" or packed == "jpeg")
+        check_same(tmp_path / "a.tif", by_rows=by_rows, channels=channels)
 
 
 def test_every_page(tmp_path):
@@ -159,12 +163,14 @@ def test_more_pixels_than_may_be_read_at_once(tmp_path, monkeypatch):
     """The limit is that of a band."""
     path = write(tmp_path / "a.tif", values_of(), compression="zlib", rowsperstrip=4)
     expected = read_picture(path)
+    one = write(tmp_path / "b.tif", values_of(), compression="zlib", rowsperstrip=37)
+    check_same(one)
+    monkeypatch.setattr(strips, "LARGEST_BAND", 1000)
+    check_same(one, by_rows=False)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 150)
     with pytest.raises(UserError, match="too many pixels"):
         read_picture(path)
     np.testing.assert_array_equal(open_rows(path).rows(0, 37), expected)
-    one = write(tmp_path / "b.tif", values_of(), compression="zlib", rowsperstrip=37)
-    monkeypatch.setattr(strips, "LARGEST_BAND", 1000)
     with pytest.raises(UserError, match=r"b\.tif has too many pixels"):
         open_rows(one)
 

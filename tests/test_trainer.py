@@ -207,6 +207,12 @@ def test_a_machine_without_git(tmp_path, monkeypatch):
     assert describe_run(the_network(), DATA, Run())["commit"] is None
 
 
+def test_how_large_pictures_of_training_are_is_kept():
+    sizes = [(2, 3), (40, 50), (1, 2)]
+    assert describe_run(the_network(), DATA, Run(), sizes=sizes)["pixels"] == 6
+    assert describe_run(the_network(), DATA, Run())["pixels"] is None
+
+
 def test_a_configuration_tells_no_folders_outside_the_project(tmp_path):
     data = Data(data_path=PROJECT / "data" / "drinks")
     given = Run(save_dir=tmp_path / "secret", start_from=tmp_path / "a.weights.h5", seed=3)

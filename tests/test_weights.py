@@ -25,6 +25,7 @@ from engine.weights import (
     read_configuration,
     read_network,
     read_options,
+    read_pixels,
     read_state,
     save_checkpoint,
     save_weights,
@@ -46,6 +47,22 @@ def test_weights_are_found_by_either_name(tmp_path, asked, there):
     (tmp_path / there).touch()
     assert find_weights(asked, tmp_path) == tmp_path / there
     assert find_weights(str(tmp_path / asked), tmp_path / "other") == tmp_path / there
+
+
+@pytest.mark.parametrize(
+    ("pixels", "folder", "found"),
+    [
+        (1200, "data/drinks", 1200),
+        (None, "data/drinks", 480 * 640),
+        (-5, "nowhere", None),
+        ("1200", "../..", None),
+        (True, None, None),
+    ],
+)
+def test_weights_tell_how_large_the_pictures_were(tmp_path, pixels, folder, found):
+    configuration = described() | {"pixels": pixels, "data": {"data_path": folder}}
+    save_weights(tiny_fcn(), tmp_path / "a.weights.h5", configuration)
+    assert read_pixels(tmp_path / "a.weights.h5") == found
 
 
 def test_weights_that_are_not_there(tmp_path):

@@ -12,9 +12,8 @@ import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache, partial
-from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -239,7 +238,7 @@ def _layout(file: BinaryIO, number: int, raw: bool) -> _Layout | None:
     band_bytes = band_rows * pixel_row
     if band_bytes > LARGEST_BAND:
         return None
-    layout = _Layout(
+    return _Layout(
         order,
         (height, width),
         tuple(tags),
@@ -252,10 +251,6 @@ def _layout(file: BinaryIO, number: int, raw: bool) -> _Layout | None:
         band_rows,
         band_bytes,
     )
-    # Is a part described as the whole is? Some programs say what matters in tags of their own.
-    part = tiff.read_page(BytesIO(_band(file, 0, layout)))
-    alike = replace(part, index=described.index, orientation=described.orientation, size=(0, 0))
-    return layout if alike == replace(described, size=(0, 0)) else None
 
 
 def _tag(file: BinaryIO, tag) -> tuple[int, int, int, bytes] | None:
