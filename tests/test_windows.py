@@ -1,5 +1,6 @@
 """The answer in windows: seamless, that of the network, strip by strip, and little held."""
 
+import tracemalloc
 import weakref
 
 import numpy as np
@@ -192,7 +193,7 @@ def test_several_windows_of_a_network(monkeypatch):
 
 def test_few_rows_are_held(monkeypatch):
     """Of a picture of 3,000 rows, which are made when they are asked for."""
-    monkeypatch.setattr(windows, "BLOCK", 2**16)
+    monkeypatch.setattr(windows, "BLOCK", 2**13)
     held, most = 0, 0
 
     def released(number):
@@ -208,14 +209,18 @@ def test_few_rows_are_held(monkeypatch):
 
     def rows(top, bottom):
         values = np.arange(top, bottom)[:, None, None] % 256
-        return counted(np.broadcast_to(values, (bottom - top, 60, 3)).astype(np.uint8).copy())
+        return counted(np.broadcast_to(values, (bottom - top, 300, 3)).astype(np.uint8).copy())
 
-    strips, heights = in_windows(each_pixel, (3000, 60, 3), rows, (32, 48), 0.5), []
-    for _, probabilities in strips:
+    heights = []
+    tracemalloc.start()
+    for _, probabilities in in_windows(each_pixel, (3000, 300, 3), rows, (32, 48), 0.5):
         counted(probabilities)
         heights.append(len(probabilities))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
     assert sum(heights) == 3000
-    assert most < 400 and max(heights) < 200
+    assert most <= 20 and max(heights) <= 3
+    assert peak < 1e6  # the map of all windows is 1.8 MB
 
 
 @pytest.mark.parametrize(("scale", "overlap"), [(0, 0), (np.nan, 0), (1, 1), (1, -0.1)])

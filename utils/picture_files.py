@@ -8,7 +8,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -118,6 +118,7 @@ def read_values(
     least: tuple[int, int] | None = None,
     channels: int = 3,
     raw: bool = False,
+    content: BinaryIO | None = None,
 ) -> tuple[np.ndarray, bool]:
     """The values of a picture as they are stored, and whether they include transparency.
 
@@ -127,6 +128,7 @@ def read_values(
         least: (H, W) that will do for a JPEG, see `pictures.read_picture`.
         channels: that will do. With 1 or 3, transparency may be left out.
         raw: leave the frame as it is stored; else it is turned upright.
+        content: is read in place of the file, which then only has its name in errors.
 
     Returns:
         (H, W, C) of a type of its own, and whether the second or fourth of C is transparency. With
@@ -135,7 +137,7 @@ def read_values(
     Raises:
         UserError: the file is missing, is no picture, is damaged, or has no such page.
     """
-    with _file(path) as file:
+    with _file(path, content=content) as file:
         kind = _kind(file)
         if kind == "npy":
             _check_page(path, page, 1)
@@ -179,11 +181,14 @@ def count_pages(path: Path | str) -> int:
 
 @contextmanager
 def _file(
-    path: Path | str, what: str = "picture", formats: str = "JPEG or PNG"
+    path: Path | str,
+    what: str = "picture",
+    formats: str = "JPEG or PNG",
+    content: BinaryIO | None = None,
 ) -> Iterator[BinaryIO]:
     """The open file; every way in which what is done with it may fail is a `UserError`."""
     try:
-        with open_ordinary(path) as file:
+        with nullcontext(content) if content else open_ordinary(path) as file:
             yield file
     except UserError:
         raise

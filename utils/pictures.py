@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 from unicodedata import normalize
 
 import numpy as np
@@ -38,6 +39,7 @@ def read_picture(
     turn: str | None = "exif",
     channels: int = 3,
     page: int = 0,
+    content: BinaryIO | None = None,
 ) -> np.ndarray:
     """Read a picture, upright as a browser and therefore VIA shows it.
 
@@ -58,6 +60,7 @@ def read_picture(
         channels: 3 for red, green and blue; 1 for brightness; otherwise the first of the file, from
             1 to 16: with 4, those of red, green, blue and transparency or what else is there.
         page: of a TIFF with several, or of an animation, from 0.
+        content: is read in place of the file, which then only has its name in errors.
 
     Returns:
         (H, W, channels) uint8.
@@ -68,7 +71,7 @@ def read_picture(
     """
     _check_channels(channels)
     values, alpha = picture_files.read_values(
-        path, page, least=least, channels=channels, raw=_is_raw(turn)
+        path, page, least=least, channels=channels, raw=_is_raw(turn), content=content
     )
     count = values.shape[2]
     as_grey = count == 1 or (count == 2 and alpha)

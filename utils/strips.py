@@ -9,11 +9,11 @@ same pixels as there, whatever the file's colours, depth and packing.
 import math
 import os
 import struct
-import tempfile
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO
 
@@ -91,7 +91,7 @@ def open_rows(
     @lru_cache(maxsize=max(2, KEPT // layout.band_bytes))
     def band(number: int) -> np.ndarray:
         content = _guarded(path, partial(_band, layout=layout), number)
-        values = _read(path, content, reading)
+        values = read_picture(path, turn="raw", content=BytesIO(content), **reading)
         values.flags.writeable = False
         return values
 
@@ -113,17 +113,6 @@ def _check_sides(path: Path | str, size: tuple[int, int]) -> None:
             f"{path} has {size[0]} x {size[1]} pixels, and at most {LONGEST_SIDE} a side are "
             "possible; cut it into parts."
         )
-
-
-def _read(path: Path | str, content: bytes, reading: dict) -> np.ndarray:
-    """What `read_picture` makes of a TIFF; it is called by the name `path`."""
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "band.tif")
-        file.write_bytes(content)
-        try:
-            return read_picture(file, turn="raw", **reading)
-        except UserError as error:
-            raise UserError(str(error).replace(str(file), str(path))) from error
 
 
 def _guarded(path: Path | str, read: Callable, *arguments):

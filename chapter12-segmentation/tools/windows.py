@@ -17,7 +17,10 @@ from PIL import Image
 from evaluation import in_batches
 from zoo.unet import mirrored
 
-OVERLAP = 0.25  # of a window's side
+# Of a window's side. Two mosaics of nine test pictures, 544x736 at the network's scale: of the
+# classes in windows of 192x256, 99.1 % are those of the whole at once without overlap, 99.4 % with
+# 1/8 and 99.2 % with 1/2; of the pixels on objects 94.6, 96.0 and 94.9 %.
+OVERLAP = 1 / 8
 BLOCK = 2**24  # bytes that are read, or enlarged, together
 
 Size = tuple[int, int]
@@ -170,8 +173,7 @@ def _blended(
             total = np.concatenate([total[past:], np.zeros_like(total[:past])])
             new = reduced(top + size[0] - past, top + size[0])[:, across]
             seen = np.concatenate([seen[past:], new])
-        entries = [(place, left) for place, left in enumerate(lefts)]
-        for batch, _ in in_batches(entries, lambda entry: size):
+        for batch, _ in in_batches(enumerate(lefts), lambda entry: size):
             windows = np.stack([seen[:, left : left + size[1]] for _, left in batch])
             answers = ops.convert_to_numpy(ask(windows))  # (B, H, W, C)
             if total is None:
