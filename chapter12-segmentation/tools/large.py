@@ -120,8 +120,8 @@ def _write_in_strips(
             sums[:] += np.bincount(labels.ravel(), sure.ravel(), minlength=len(classes))
             first = -top % step
             for row in range(top + first, top + len(labels), step):
-                small.append(rows(row, row + 1)[:, ::step])
-            small_labels.append(labels[first::step, ::step])
+                small.append(rows(row, row + 1)[:, ::step].copy())  # a view would hold all rows
+            small_labels.append(labels[first::step, ::step].copy())
             yield labels
 
     if "mask" in wanted.write:
