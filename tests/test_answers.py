@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -196,6 +197,105 @@ def test_results_below_the_pictures_are_no_pictures(photographs):
     out = photographs / "results"
     assert len(go(photographs, out)) == 3
     assert len(go(photographs, out)) == 3
+
+
+def mask_of(out, name="a.png"):
+    return np.array(Image.open(out / (name + "-mask.png")))
+
+
+def test_a_file_of_other_options_is_not_taken_for_done(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    out = tmp_path / "out"
+    go(tmp_path / "a.png", out, write=("mask",))
+    go(tmp_path / "a.png", out, write=("overlay",), least=1000)  # more than the square has
+    go(tmp_path / "a.png", out, write=("mask",), least=1000)
+    assert not mask_of(out).any()
+    Image.fromarray(picture(30)).save(tmp_path / "a.png")
+    go(tmp_path / "a.png", out, write=("areas",), least=0)
+    go(tmp_path / "a.png", out, write=("mask", "areas"), least=0)
+    assert np.array_equal(mask_of(out), truth(30))
+
+
+@pytest.mark.parametrize("out", [".", "b", "b/c d", ".."])
+def test_results_may_be_anywhere_among_the_pictures(photographs, monkeypatch, out):
+    monkeypatch.chdir(photographs)
+    expected = {".": 3, "..": 3, "b": 1, "b/c d": 2}[out]
+    for _ in range(2):
+        assert len(go(photographs, Path(out), write=("mask",))) == expected
+
+
+def test_results_of_two_runs_are_no_pictures(photographs):
+    for out in ("one", "two", "one"):
+        assert len(go(photographs, photographs / out, write=("mask", "cutout"))) == 3
+
+
+def test_pages_in_place(tmp_path):
+    pages = [Image.fromarray(picture(left)) for left in (0, 10)]
+    pages[0].save(tmp_path / "s.tif", save_all=True, append_images=pages[1:])
+    for _ in range(2):
+        assert go(tmp_path, tmp_path) == ["s.tif#1", "s.tif#2"]
+    assert len(list((tmp_path / "labelme").iterdir())) == 2
+
+
+def test_every_picture_has_a_file_of_labelme(tmp_path):
+    folder = tmp_path / "p"
+    (folder / "x").mkdir(parents=True)
+    names = ("a.png", "a.bmp", "A.tif", "x-y.png", "x/y.png")
+    for name in names:
+        Image.fromarray(picture()).save(folder / name)
+    go(folder, tmp_path / "out", write=("labelme",))
+    files = [json.loads(path.read_text()) for path in (tmp_path / "out" / "labelme").iterdir()]
+    assert sorted(each["imagePath"] for each in files) == sorted(names)
+
+
+def test_a_picture_of_the_same_name_is_another(tmp_path):
+    for number, folder in enumerate(("one", "two")):
+        (tmp_path / folder).mkdir()
+        Image.fromarray(picture(10 * number)).save(tmp_path / folder / "a.bmp")
+        os.utime(tmp_path / folder / "a.bmp", (1, 1))
+    go(tmp_path / "one", tmp_path / "out", write=("mask",))
+    with pytest.raises(UserError, match="results of another picture that is called 'a.bmp'"):
+        go(tmp_path / "two", tmp_path / "out", write=("mask",))
+    assert np.array_equal(mask_of(tmp_path / "out", "a.bmp"), truth(0))
+
+
+def test_masks_of_others_and_edited_ones_stay(photographs, tmp_path):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "a.png-mask.png").write_text("somebody's")
+    with pytest.raises(UserError, match="a.png-mask.png is there already and was not written here"):
+        go(photographs, out)
+    assert (out / "a.png-mask.png").read_text() == "somebody's"
+    (out / "a.png-mask.png").unlink()
+    go(photographs, out)
+    (out / "b" / "a.png-mask.png").write_text("edited")
+    go(photographs, out)  # it is done, whatever became of it
+    with pytest.raises(UserError, match="changed since; move it away"):
+        go(photographs, out, least=3)
+    assert (out / "b" / "a.png-mask.png").read_text() == "edited"
+
+
+def test_what_was_half_written_is_written_anew(photographs, tmp_path, monkeypatch):
+    """Killed between a picture's files and its record."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tools.answers._add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        go(photographs, out)
+    assert (out / "a.png-mask.png").is_file()
+    go(photographs, out)
+    assert len(list(out.rglob("*-mask.png"))) == 3 and len(areas(out)) > 6
+
+
+def test_a_part_of_the_pictures_joins_the_others(photographs, tmp_path):
+    out = tmp_path / "out"
+    go(photographs, out)
+    whole = areas(out)
+    go(photographs / "a.png", out)
+    assert areas(out) == whole
+    (photographs / "a.png").write_bytes(b"damaged")
+    with pytest.raises(UserError, match="could not be read: 'a.png'"):
+        go(photographs, out)
+    assert areas(out) == [row for row in whole if row["picture"] != "a.png"]
 
 
 def test_damaged_pictures_are_named_at_the_end(photographs, tmp_path, capsys):

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from utils.errors import UserError
@@ -19,7 +19,8 @@ class Journal:
     memory. A line that was not written to its end, as the program was killed, is cut off.
 
     Attributes:
-        wrote: marks of files that were made from the records, by the names of the files.
+        wrote: marks of the files that were written, by their names; kept when it begins anew.
+        begun: names whose files may be half written: they were begun and have no record.
     """
 
     def __init__(self, path: Path, made_with: Mapping):
@@ -32,7 +33,7 @@ class Journal:
         Raises:
             UserError: the file is somebody else's, or cannot be read or written.
         """
-        self.path, self._places, self.wrote = path, {}, {}
+        self.path, self._places, self.wrote, self.begun = path, {}, {}, set()
         head = {HEAD: json.loads(json.dumps(made_with))}
         try:
             if os.path.lexists(path):
@@ -41,6 +42,7 @@ class Journal:
                 end = None
             if end is None:
                 lines = [head, {"wrote": self.wrote}]
+                lines += [{"begins": name} for name in sorted(self.begun)]
                 with replace_whole(path) as unfinished:
                     unfinished.write_text("".join(json.dumps(line) + "\n" for line in lines))
             self._file = open(path, "r+b")  # noqa: SIM115
@@ -68,12 +70,24 @@ class Journal:
                         )
                 if not record:
                     break
-                if isinstance(record.get("wrote"), dict):
-                    self.wrote |= record["wrote"]
-                elif isinstance(record.get("name"), str) and first == head:
-                    self._places[record["name"]] = end
+                self._note(record, end if first == head else None)
                 end += len(line)
         return end if first == head else None
+
+    def _note(self, record: Mapping, place: int | None) -> None:
+        """Take account of a line; `place` is where it is, None where it no longer counts."""
+        if isinstance(record.get("wrote"), dict):
+            self.wrote |= record["wrote"]
+            self.begun -= set(record["wrote"])
+        if isinstance(record.get("begins"), str):
+            self.begun.add(record["begins"])
+        if isinstance(record.get("name"), str):
+            self.begun.discard(record["name"])
+            if place is not None:
+                self._places[record["name"]] = place
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
 
     def __contains__(self, name: str) -> bool:
         return name in self._places
@@ -83,7 +97,7 @@ class Journal:
         return _record(self._file.readline())
 
     def add(self, record: Mapping) -> None:
-        """Write a record down: one with its "name", or what was "wrote".
+        """Write a record down: one with its "name", what was "wrote", or a name that "begins".
 
         Raises:
             UserError: the disk is full, or the like.
@@ -94,9 +108,7 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise self._failed(error) from error
-        self.wrote |= record.get("wrote", {})
-        if "name" in record:
-            self._places[record["name"]] = place
+        self._note(record, place)
 
     def close(self) -> None:
         """Close the file."""
@@ -107,6 +119,16 @@ class Journal:
             f"{self.path} cannot be written ({error.strerror or error}); make room, or choose "
             "another folder."
         )
+
+
+def names_in(path: Path) -> list[str]:
+    """The names of all records and beginnings in a journal, of whatever it was made with."""
+    with open_ordinary(path) as file:
+        lines = map(_record, file)
+        if HEAD not in next(lines, {}):
+            return []
+        names = (line.get("name", line.get("begins")) for line in lines)
+        return [name for name in names if isinstance(name, str)]
 
 
 def _record(line: bytes) -> dict:

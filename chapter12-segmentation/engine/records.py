@@ -630,11 +630,12 @@ class Run:
         brief="errors by class, place and size, and the worst pictures",
     )
     prediction_dir: Path = option(
-        "folder of what is written of pictures (prediction/ in the current folder)",
+        "folder of what is written of pictures (in the current folder: prediction/, segmented/ of "
+        "--segment)",
         type=at_home,
         default=Path("prediction"),
         task=EVALUATING,
-        brief="folder of what is written of pictures (prediction/)",
+        brief="folder of what is written of pictures (prediction/ or segmented/)",
     )
     verbose: int = option(
         "0 prints no progress and no line per picture; 2 the layers, with --summary (1)",

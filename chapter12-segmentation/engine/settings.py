@@ -55,6 +55,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     if "segment" in said:
         said.setdefault("restore_weights", str(SHIPPED))
     values = dict(said)
+    if "segment" in said:  # apart from what --image-file and --plot leave under the same names
+        fill(values, {"prediction_dir": Path("segmented")})
     fill(values, {name: OPTIONS[name]["default"] for name in ("save_dir", "model")})
     origin = None  # the file that holds the network
     for name in ("restore_weights", "start_from"):

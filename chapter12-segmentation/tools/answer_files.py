@@ -1,5 +1,6 @@
 """The files of an answer to a picture, and its record for the journal."""
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterable
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.sources import EACH, Source, is_webcam
+from tools.sources import EACH, OF_VIDEOS, Source, is_webcam
 from utils.areas import rows_of
 from utils.classes import Classes
 from utils.drawing import (
@@ -18,13 +19,12 @@ from utils.drawing import (
     write_index_png,
     write_picture,
 )
-from utils.files import inside, replace_whole
+from utils.files import fingerprint, inside, replace_whole
 from utils.formats.annotations import Region
 from utils.objects import polygons_of, rings_of_objects, without_specks
 
 # What of a record each is made from.
 OUTLINES = {"polygons": "polygons", "labelme": "polygons", "coco": "rings"}
-OF_VIDEOS = {"mask": "-mask", "overlay": "-overlay.mp4"}  # the former a folder of PNGs
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,18 @@ def results_of(source: Source, wanted: Wanted) -> list[Path]:
 
 
 def write_answer(
+    classes: Classes,
+    wanted: Wanted,
     source: Source,
     picture: np.ndarray,
     labels: np.ndarray,
     confidence: np.ndarray,
     probabilities: np.ndarray | None,
-    classes: Classes,
-    wanted: Wanted,
 ) -> dict:
     """Write the files of a picture; return its record for the journal."""
     labels = without_specks(labels, wanted.least) if wanted.least else labels
     shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
-    record = about(source, labels.shape, shares, 1 - confidence.mean(dtype=np.float64))
+    record = about(source, labels.shape, shares, 1 - confidence.mean(dtype=np.float64), wanted)
     draw(source, picture, labels, probabilities, classes, wanted)
     if "areas" in wanted.write:
         side = wanted.pixel and wanted.pixel[0]
@@ -91,9 +91,11 @@ def as_lists(pairs: Iterable[tuple[Region, int]]) -> list[list]:
     ]
 
 
-def about(source: Source, shape: tuple, shares: np.ndarray, doubt: float) -> dict:
+def about(source: Source, shape: tuple, shares: np.ndarray, doubt: float, wanted: Wanted) -> dict:
     """What every record has."""
     record = {"name": source.name, "stamp": stamp(source.path), "shape": shape}
+    files = results_of(source, wanted)
+    record["files"] = [path.relative_to(wanted.folder).as_posix() for path in files]
     record |= {"shares": [round(float(share), 6) for share in shares]}
     return record | {"doubt": round(float(doubt), 6)}
 
@@ -121,12 +123,24 @@ def draw(
             writers[kind](inside(wanted.folder, source.name + EACH[kind]))
 
 
-def stamp(path: Path) -> list[int]:
-    """By what an input is known again; a webcam never is."""
+def stamp(path: Path) -> list:
+    """By what an input is known again: place, size and time; a webcam never is."""
     if is_webcam(path):
-        return [0, time.time_ns()]
+        return [str(path), 0, time.time_ns()]
     status = os.stat(path)
-    return [status.st_size, status.st_mtime_ns]
+    place = hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
+    return [place, status.st_size, status.st_mtime_ns]
+
+
+def mark(path: Path) -> list | str:
+    """By what a file or folder of results is known again."""
+    try:
+        if path.is_dir():
+            return fingerprint(path, sorted(path.iterdir()))
+        status = os.stat(path)
+        return [status.st_size, status.st_mtime_ns]
+    except OSError:
+        return ""
 
 
 def cut_out(picture: np.ndarray, labels: np.ndarray) -> np.ndarray:

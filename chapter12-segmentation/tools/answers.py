@@ -20,14 +20,22 @@ from keras import ops
 from evaluation import Answer, in_batches
 from fast.feed import map_ahead
 from metrics import class_maps
-from tools.answer_files import OUTLINES, Wanted, results_of, stamp, write_answer
+from tools.answer_files import OUTLINES, Wanted, mark, results_of, stamp, write_answer
 from tools.clips import segment_video
 from tools.large import segment_in_windows
-from tools.sources import Source, Unreadable, check_usable, printable, unusable
+from tools.sources import (
+    JOURNAL,
+    Source,
+    Unreadable,
+    check_usable,
+    is_webcam,
+    printable,
+    unusable,
+)
 from utils.areas import write_areas
 from utils.classes import Classes
 from utils.errors import UserError
-from utils.files import fingerprint, refuse_replacing
+from utils.files import inside, refuse_replacing
 from utils.formats.annotations import Region
 from utils.formats.writing import Drawn, write_coco, write_labelme, write_via
 from utils.journal import Journal
@@ -42,7 +50,6 @@ OF_ALL = {  # what is written of all pictures together
     "coco": "coco.json",
     "labelme": "labelme",
 }
-JOURNAL = "segmented.jsonl"
 LOCK = ".segmented.lock"
 SHOWN = 10  # pictures that are told one by one, or named when they cannot be read
 
@@ -91,13 +98,11 @@ def segment(
         alone(out / LOCK, complaint),
         closing(Journal(out / JOURNAL, {**made_with, **about})) as journal,
     ):
-        for path in of_all:
-            if os.path.lexists(path) and _mark(path) != journal.wrote.get(path.name):
-                raise UserError(
-                    f"{path} is there already and was not written here, or was changed since; move "
-                    "it away, or choose another --prediction-dir."
-                )
         todo = [source for source in sources if not _is_done(source, journal, wanted)]
+        fresh = [s for s in todo if s.name not in journal.begun and not unusable(s)]
+        of_todo = [path for source in fresh for path in results_of(source, wanted)]
+        _refuse_others([*of_all, *of_todo], journal, out)
+        _refuse_same_names(todo, journal, out)
         if verbose and len(todo) < len(sources):
             print(f"{len(sources) - len(todo)} of {len(sources)} pictures are done already")
         unread: list[str] = []
@@ -105,20 +110,25 @@ def segment(
         still, moving = ([s for s in todo if s.moves is moves] for moves in (False, True))
         if wanted.windows:
             read = partial(segment_in_windows, ask, classes, wanted, reading, channels)
-            records = filter(None, (_tried(read, source, still, unread) for source in still))
+            records = (_tried(read, source, journal, unread) for source in still)
         else:
-            done = _segmented(ask, still, wanted, reading, channels, workers, unread)
-            records = map_ahead(lambda entry: write_answer(*entry, classes, wanted), done, workers)
+            done = _segmented(ask, still, wanted, reading, channels, workers, journal, unread)
+            write = partial(write_answer, classes, wanted)
+            records = map_ahead(lambda entry: write(*entry), done, workers)
         play = partial(segment_video, ask, classes, wanted)
-        clips = filter(None, (_tried(play, source, moving, unread) for source in moving))
-        for record in progress(chain(records, clips), len(todo), "segmenting"):
-            journal.add(record)
+        clips = (_tried(play, source, journal, unread) for source in moving)
+        records = filter(None, chain(records, clips))
+        for record in progress(records, len(todo), "segmenting"):
+            _add(journal, record, wanted)
             if verbose and len(todo) <= SHOWN:
                 _say(record, classes)
         seconds = time.perf_counter() - began
-        there = [source for source in sources if source.name in journal]
-        _write_of_all(journal, there, classes, wanted)
-        _name_uncertain(journal, there, wanted.uncertain)
+        if unread and len(sources) == 1:
+            raise UserError(unread[0][1])
+        lost = {name for name, _ in unread}
+        names = sorted(name for name in journal if name not in lost)
+        _write_of_all(journal, names, classes, wanted)
+        _name_uncertain(journal, [s.name for s in sources if s.name in names], wanted.uncertain)
     if verbose:
         count = len(todo) - len(unread)
         rate = f", {count / seconds:.3g} a second" if count else ""
@@ -128,17 +138,41 @@ def segment(
         more = ", ..." if len(unread) > SHOWN else ""
         raise UserError(
             f"{len(unread)} of {len(sources)} pictures could not be read: "
-            f"{', '.join(map(repr, unread[:SHOWN]))}{more}; save them anew. The others are "
-            "segmented."
+            f"{', '.join(repr(name) for name, _ in unread[:SHOWN])}{more}; save them anew. The "
+            "others are segmented."
         )
 
 
-def _mark(path: Path) -> str:
-    """By what a file or folder of results is known again."""
-    try:
-        return fingerprint(path, sorted(path.iterdir()) if path.is_dir() else None)
-    except OSError:
-        return ""
+def _refuse_others(paths: Sequence[Path], journal: Journal, out: Path) -> None:
+    """Refuse to replace what was not written here, or was changed since: by hand, or traced anew.
+
+    Raises:
+        UserError: names the first.
+    """
+    for path in paths:
+        name = path.relative_to(out).as_posix()
+        ours = name in journal.begun or mark(path) == journal.wrote.get(name)
+        if os.path.lexists(path) and not ours:
+            raise UserError(
+                f"{path} is there already and was not written here, or was changed since; move it "
+                "away, or choose another --prediction-dir."
+            )
+
+
+def _refuse_same_names(sources: Sequence[Source], journal: Journal, out: Path) -> None:
+    """Refuse to take the name of a picture that is elsewhere, whose results would be lost.
+
+    Raises:
+        UserError: names the first.
+    """
+    for source in sources:
+        if source.name in journal and not is_webcam(source.path):
+            place, *_ = journal[source.name].get("stamp", [None])
+            if os.path.exists(source.path) and place != stamp(source.path)[0]:
+                raise UserError(
+                    f"{out} has results of another picture that is called {source.name!r} than "
+                    f"{source.path}; choose another --prediction-dir."
+                )
 
 
 def _is_done(source: Source, journal: Journal, wanted: Wanted) -> bool:
@@ -146,38 +180,46 @@ def _is_done(source: Source, journal: Journal, wanted: Wanted) -> bool:
     if source.name not in journal:
         return False
     record = journal[source.name]
-    needed = {"rows"} if "areas" in wanted.write else set()
-    needed |= {OUTLINES[kind] for kind in wanted.write if kind in OUTLINES}
+    kinds = set(wanted.write) - ({"polygons", "coco", "labelme"} if source.moves else set())
     try:
         same = record.get("stamp") == stamp(source.path)
-        files = results_of(source, wanted)
-    except (OSError, UserError):
+        files = [inside(wanted.folder, file) for file in record.get("files", ())]
+    except (OSError, UserError, TypeError):
         return False
-    return same and needed <= set(record) and all(map(os.path.exists, files))
+    return same and kinds <= set(record.get("kinds", ())) and all(map(os.path.exists, files))
 
 
-def _pass_over(
-    source: Source, error: UserError, sources: Sequence[Source], unread: list[str]
-) -> None:
-    """Say why a picture is passed over; a single one is an error at once."""
-    if len(sources) == 1:
-        raise error
-    print(f"passed over: {error}", file=sys.stderr)
-    unread.append(source.name)
+def _add(journal: Journal, record: Mapping, wanted: Wanted) -> None:
+    """Write the record of a picture down, with what an earlier one of it as it is now has."""
+    name = record["name"]
+    earlier = journal[name] if name in journal else {}
+    earlier = earlier if earlier.get("stamp") == record["stamp"] else {}
+    there = [file for file in record["files"] if os.path.lexists(wanted.folder / file)]
+    more = {"files": sorted({*earlier.get("files", ()), *there})}
+    more |= {"kinds": sorted({*earlier.get("kinds", ()), *wanted.write})}
+    more |= {"wrote": {file: mark(wanted.folder / file) for file in there}}
+    journal.add(earlier | record | more)
 
 
 def _tried(
     function: Callable[[Source], dict],
     source: Source,
-    sources: Sequence[Source],
-    unread: list[str],
+    journal: Journal,
+    unread: list[tuple[str, str]],
 ) -> dict | None:
     """The record of a picture or video; None where it cannot be read."""
     try:
         check_usable(source)
+        journal.add({"begins": source.name})
         return function(source)
     except Unreadable as error:
-        return _pass_over(source, error, sources, unread)
+        _pass_over(source, error, unread)
+        return None
+
+
+def _pass_over(source: Source, error: UserError, unread: list[tuple[str, str]]) -> None:
+    print(f"passed over: {error}", file=sys.stderr)
+    unread.append((source.name, str(error)))
 
 
 def _segmented(
@@ -187,12 +229,14 @@ def _segmented(
     reading: Reading,
     channels: int,
     workers: int,
-    unread: list[str],
+    journal: Journal,
+    unread: list[tuple[str, str]],
 ) -> Iterator[tuple]:
     """Source, picture, class ids, confidence and probabilities, or None, of what can be read.
 
     Args:
-        unread: gets the names of pictures that cannot be.
+        journal: is told what begins.
+        unread: gets the names of pictures that cannot be, and why.
     """
 
     def read(source: Source) -> np.ndarray | UserError:
@@ -213,7 +257,7 @@ def _segmented(
             if not isinstance(found, UserError):
                 yield source, found
             else:
-                _pass_over(source, found, sources, unread)
+                _pass_over(source, found, unread)
 
     for batch, size in in_batches(readable(), lambda entry: entry[1].shape[:2]):
         probabilities = ask([picture for _, picture in batch], size)  # (B, h, w, C)
@@ -223,29 +267,29 @@ def _segmented(
         if "probabilities" in wanted.write:
             whole = ops.convert_to_numpy(probabilities)
         for (source, picture), *answers in zip(batch, maps, sure, whole, strict=True):
+            journal.add({"begins": source.name})
             yield source, picture, *answers
 
 
-def _write_of_all(
-    journal: Journal, sources: Sequence[Source], classes: Classes, wanted: Wanted
-) -> None:
-    """Write the files of all pictures from their records."""
+def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, wanted: Wanted) -> None:
+    """Write the files of all pictures from their records, those of earlier runs too."""
+
+    def having(field: str) -> Iterator[dict]:
+        records = (journal[name] for name in names)
+        return (record for record in records if field in record)
 
     def drawn(kind: str) -> Iterator[Drawn]:
-        for source in sources:
-            if source.moves:
-                continue
-            record = journal[source.name]
+        for record in having(OUTLINES[kind]):
             regions = [
                 (Region(shape, {name: tuple(each) for name, each in numbers.items()}, about), label)
                 for label, shape, numbers, about in record[OUTLINES[kind]]
             ]
-            yield Drawn(source.name, record["stamp"][0], tuple(record["shape"]), regions)
+            yield Drawn(record["name"], record["stamp"][1], tuple(record["shape"]), regions)
 
     writers: dict[str, Callable[[Path], object]] = {
         "areas": lambda path: write_areas(
             path,
-            (row for source in sources for row in journal[source.name]["rows"]),
+            (row for record in having("rows") for row in record["rows"]),
             wanted.pixel[1] if wanted.pixel else "",
         ),
         "polygons": lambda path: write_via(path, drawn("polygons"), classes),
@@ -255,14 +299,15 @@ def _write_of_all(
     for kind in wanted.write:
         if kind in OF_ALL:
             path = wanted.folder / OF_ALL[kind]
+            journal.add({"begins": path.name})
             writers[kind](path)
-            journal.add({"wrote": {path.name: _mark(path)}})
+            journal.add({"wrote": {path.name: mark(path)}})
 
 
-def _name_uncertain(journal: Journal, sources: Sequence[Source], number: int) -> None:
+def _name_uncertain(journal: Journal, names: Sequence[str], number: int) -> None:
     """Name the pictures of which the network is least sure: those to trace next."""
     if number:
-        doubts = [(journal[source.name]["doubt"], source.name) for source in sources]
+        doubts = [(journal[name]["doubt"], name) for name in names]
         print("Least sure of, to trace next:")
         for doubt, name in sorted(doubts, key=lambda each: -each[0])[:number]:
             print(f"  {printable(name)}: {1 - doubt:.1%} sure on average")

@@ -9,8 +9,8 @@ from keras import ops
 
 from evaluation import Answer
 from metrics import class_maps
-from tools.answer_files import OF_VIDEOS, Wanted, about, results_of
-from tools.sources import Source, is_webcam, of_input, printable
+from tools.answer_files import Wanted, about, results_of
+from tools.sources import OF_VIDEOS, Source, is_webcam, of_input, printable
 from utils.areas import rows_of
 from utils.classes import Classes
 from utils.drawing import overlay, write_index_png
@@ -72,5 +72,5 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
             file=sys.stderr,
         )
     count = max(1, len(doubts))
-    record = about(source, video.shape, shares / count, sum(doubts) / count)
-    return record | {"rows": rows, "polygons": [], "rings": []}
+    record = about(source, video.shape, shares / count, sum(doubts) / count, wanted)
+    return record | ({"rows": rows} if "areas" in wanted.write else {})

@@ -84,7 +84,7 @@ def segment_in_windows(
         labels[part], confidence[part] = probabilities.argmax(-1), probabilities.max(-1)
         if keeps:
             whole[part] = probabilities
-    return write_answer(source, rows(0, height), labels, confidence, whole, classes, wanted)
+    return write_answer(classes, wanted, source, rows(0, height), labels, confidence, whole)
 
 
 def _write_in_strips(
@@ -132,8 +132,9 @@ def _write_in_strips(
     drawn = [kind for kind in wanted.write if kind in ("overlay", "figure")]
     picture, labels = np.concatenate(small), np.concatenate(small_labels)
     draw(source, picture, labels, None, classes, replace(wanted, write=tuple(drawn)))
-    record = about(source, (height, width), counts / counts.sum(), 1 - sums.sum() / counts.sum())
+    doubt = 1 - sums.sum() / counts.sum()
+    record = about(source, (height, width), counts / counts.sum(), doubt, wanted)
     if "areas" in wanted.write:
         side = wanted.pixel and wanted.pixel[0]
         record["rows"] = class_rows(source.name, classes, counts.tolist(), sums.tolist(), side)
-    return record | {"polygons": [], "rings": []}
+    return record

@@ -10,6 +10,7 @@ from pathlib import Path
 from tools.segmenting import LONGEST
 from utils.errors import UserError
 from utils.files import inside, is_inside
+from utils.journal import names_in
 from utils.pictures import of_other_kinds, pages_of, pictures_in
 from utils.video import is_video
 
@@ -21,6 +22,8 @@ EACH = {
     "cutout": "-cutout.png",
     "probabilities": "-probabilities.npy",
 }
+OF_VIDEOS = {"mask": "-mask", "overlay": "-overlay.mp4"}  # the former a folder of PNGs
+JOURNAL = "segmented.jsonl"
 
 
 class Unreadable(UserError):
@@ -59,13 +62,16 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
     """
     found: list[tuple[str, Path]] = []
     others: list[Path] = []
+    made: set[str] = set()
     for path in paths:
         if os.path.isfile(path) or is_webcam(path):
             found.append((path.name, path))
         elif os.path.isdir(path):
             for folder in _folders(path, out):
-                pictures = [*pictures_in(folder), *sorted(filter(_is_clip, folder.iterdir()))]
-                found += [(each.relative_to(path).as_posix(), each) for each in pictures]
+                made |= _made_in(folder)
+                files = [*pictures_in(folder), *sorted(filter(_is_clip, folder.iterdir()))]
+                files = [file for file in files if os.path.abspath(file) not in made]
+                found += [(file.relative_to(path).as_posix(), file) for file in files]
                 others += of_other_kinds(folder)
         else:
             raise UserError(f"{path} does not exist; name a picture or a folder of pictures.")
@@ -80,12 +86,9 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
             f"{', '.join(map(str, paths))} holds no picture; name JPEG, PNG or TIFF files or a "
             "folder with some."
         )
-    results = {path for path in _results_among([path for _, path in found]) if is_inside(path, out)}
     sources: list[Source] = []
     seen: set[str] = set()
     for name, path in found:
-        if path in results:
-            continue
         if moves := is_webcam(path) or is_video(path):
             name, count = (f"webcam{path}" if is_webcam(path) else name), 1
         else:
@@ -120,12 +123,23 @@ def _results_among(paths: Sequence[Path]) -> set[Path]:
 
 def _folders(top: Path, out: Path) -> Iterator[Path]:
     """A folder and those below it, sorted, without hidden ones and the results."""
+    apart = is_inside(out, top) and not is_inside(top, out)
     for folder, below, _ in os.walk(top):
         below[:] = sorted(each for each in below if not each.startswith("."))
-        if Path(folder) == top or not is_inside(folder, out):
-            yield Path(folder)
-        else:
+        if apart and is_inside(folder, out):
             below[:] = []
+        else:
+            yield Path(folder)
+
+
+def _made_in(folder: Path) -> set[str]:
+    """What an earlier run wrote, by the journal in the folder: whole paths."""
+    try:
+        names = names_in(folder / JOURNAL)
+    except OSError:
+        return set()
+    ends = [*EACH.values(), *OF_VIDEOS.values()]
+    return {os.path.abspath(folder / (name + end)) for name in names for end in ends}
 
 
 def unusable(source: Source) -> str | None:

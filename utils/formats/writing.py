@@ -173,10 +173,14 @@ def write_coco(path: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
 def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
     """Write a JSON of LabelMe for each picture into a folder; void is labelled `__ignore__`.
 
+    It has the stem of the picture, as LabelMe looks for it; where another has that already, its
+    whole name.
+
     Raises:
         UserError: the folder cannot be written.
     """
     names = {VOID: IGNORE, 0: BACKGROUND}
+    seen: set[str] = set()
     for picture in pictures:
         shapes = []
         for region, label in _in_centres(picture):
@@ -189,7 +193,12 @@ def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> 
         content = {"version": "5.5.0", "flags": {}, "shapes": shapes, "imagePath": picture.file}
         height, width = picture.shape
         content |= {"imageData": None, "imageHeight": height, "imageWidth": width}
-        name = picture.file.rpartition(".")[0].replace("/", "-")
+        whole = picture.file.replace("/", "-")
+        stem = name = whole.rpartition(".")[0]
+        number = 1
+        while name.casefold() in seen:
+            name = whole if name == stem else f"{whole}-{(number := number + 1)}"
+        seen.add(name.casefold())
         _write_json(folder / f"{name}.json", content)
 
 
