@@ -12,10 +12,10 @@ from conftest import PROJECT, run_script
 from keras import ops
 from PIL import Image
 
-from tools.answer_files import Wanted
-from tools.answers import OF_ALL, segment
+from tools.answer_files import Wanted, mark
+from tools.answers import segment
 from tools.large import windows_of
-from tools.sources import EACH, Source, find_sources
+from tools.sources import EACH, JOURNAL, LOCK, OF_ALL, Source, find_sources
 from utils.classes import named
 from utils.errors import UserError
 from utils.generate_gt_segmentation import make_labels
@@ -493,3 +493,103 @@ def test_the_command_takes_the_weights_that_ship(tmp_path, capsys):
     mask = np.array(Image.open(out / "0010008.jpg-mask.png"))
     assert mask.shape == (480, 640) and len(np.unique(mask)) > 1
     assert (out / "via_project.json").is_file()
+
+
+def hostile(record):
+    """Records that a stranger may have written, none of which was written here."""
+    yield {"rows": 5}
+    yield {"rows": [{}]}
+    yield {"rows": [dict.fromkeys(record["rows"][0], [])]}
+    yield {"polygons": [[99, "polygon", {"all_points_x": [1], "all_points_y": [1]}, {}]]}
+    yield {"polygons": [["a", "polygon", {}, {}]]}
+    yield {"polygons": [[1, "polygon", {"all_points_x": 5, "all_points_y": [1]}, {}]]}
+    yield {"rings": [[1, "rings", {"rings": [[[1e9, 1], [1, 1], [2, 2]]]}, {}]]}
+    yield {"rings": "nonsense"}
+    yield {"shape": [3]}
+    yield {"shape": [200_000, 200_000]}
+    yield {"doubt": "no"}
+    yield {"stamp": None}
+    yield {"files": ["../../victim"], "kinds": [1]}
+    yield {"wrote": 7}
+
+
+def test_a_journal_of_a_stranger_leads_nowhere(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    victim.write_text("x")
+    go(tmp_path / "a.png", out, n_classes=2)
+    before = {path: path.read_bytes() for path in out.rglob("*.*") if path.name != JOURNAL}
+    head, *lines = (out / JOURNAL).read_text().splitlines()
+    record = next(each for each in map(json.loads, lines) if "name" in each)
+    for change in hostile(record):
+        for name in ("a.png", "../victim", "/tmp/x"):
+            there = [*out.rglob("*.*"), out / "labelme"]
+            marks = {"wrote": {path.relative_to(out).as_posix(): mark(path) for path in there}}
+            bad = record | change | {"name": name}
+            content = [head, *map(json.dumps, (marks, bad, marks))]
+            (out / JOURNAL).write_text("\n".join(content) + "\n")
+            go(tmp_path / "a.png", out, n_classes=2)
+            assert victim.read_text() == "x"
+            for path, old in before.items():
+                assert path.read_bytes() == old, (path, change)
+
+
+@pytest.mark.parametrize("name", [JOURNAL, LOCK, "labelme"])
+def test_links_are_not_followed(tmp_path, name):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    out, victim = tmp_path / "out", tmp_path / "victim"
+    out.mkdir()
+    victim.mkdir() if name == "labelme" else None
+    (out / name).symlink_to(victim)
+    with pytest.raises(UserError, match="link; move it away|cannot be written|move it away"):
+        go(tmp_path / "a.png", out, write=("labelme",))
+    assert not (victim.exists() and (victim.is_file() or list(victim.iterdir())))
+
+
+def test_folders_of_strange_names(tmp_path, monkeypatch):
+    top = tmp_path / "p"
+    names = ["segmented.jsonl/a.png", "labelme/a.png", "d" * 200 + "/" + "e" * 200 + "/a.png"]
+    names += [os.fsdecode(b"d\xff/a.png"), "fine/a.png"]
+    for name in names:
+        (top / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture()).save(top / name)
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "cwd" / "fine").symlink_to("/")
+    monkeypatch.chdir(tmp_path / "cwd")
+    with pytest.raises(UserError, match="3 of 5 pictures could not be read"):
+        go(top, tmp_path / "out")
+    assert {row["picture"] for row in areas(tmp_path / "out")} == {names[2], names[4]}
+    assert len(list((tmp_path / "out" / "labelme").iterdir())) == 2
+
+
+def test_a_scale_without_bounds_is_refused(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="a.png would be 60000000 pixels wide.*smaller scale"):
+        go(tmp_path / "a.png", tmp_path / "out", windows=((32, 48), 1e6))
+
+
+def test_a_video_that_changed(tmp_path):
+    pytest.importorskip("av")
+    from utils.video import write_video
+
+    def film(number):
+        with write_video(tmp_path / "p" / "v.mp4", SIZE, 10) as video:
+            for left in range(number):
+                video.write(picture(left))
+
+    out = tmp_path / "p"  # in place
+    film(6)
+    go(tmp_path / "p", out, write=("mask", "overlay"))
+    assert go(tmp_path / "p", out, write=("mask", "overlay")) == ["v.mp4"]
+    go(tmp_path / "p", out, write=("mask", "overlay", "areas"))
+    assert len({row["picture"] for row in areas(out)}) == 6
+    frame = out / "v.mp4-mask" / "000003.png"
+    frame.unlink()
+    with pytest.raises(UserError, match="v.mp4-mask is there already .* changed since; move it"):
+        go(tmp_path / "p", out, write=("mask",))
+    shutil.rmtree(frame.parent)
+    go(tmp_path / "p", out, write=("mask",))
+    assert frame.is_file()
+    film(2)
+    go(tmp_path / "p", out, write=("mask",))
+    assert [path.name for path in sorted(frame.parent.iterdir())] == ["000001.png", "000002.png"]

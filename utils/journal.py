@@ -35,6 +35,8 @@ class Journal:
         """
         self.path, self._places, self.wrote, self.begun = path, {}, {}, set()
         head = {HEAD: json.loads(json.dumps(made_with))}
+        if os.path.islink(path):
+            raise UserError(f"{path} is a link; move it away, or choose another folder.")
         try:
             if os.path.lexists(path):
                 end = self._read(head)

@@ -18,6 +18,7 @@ except ImportError:  # Windows
 
 from utils.errors import UserError
 
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # a link could lead to a file outside
 UNFINISHED = ".unfinished-"  # begins the names of files in the making
 PATIENCE = 1.0  # seconds to wait for who looks for leftovers, which takes milliseconds
 
@@ -66,7 +67,7 @@ def in_turn(path: Path) -> Iterator[None]:
 def _open_current(path: Path, complaint: str | None = None) -> int:
     """The file `path`, open and locked; waits for it where there is no complaint."""
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o666)
         try:
             _lock(handle, wait=complaint is None)
         except (BlockingIOError, PermissionError) as error:  # the latter on Windows

@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 
 import numpy as np
 
 from tools.sources import EACH, OF_VIDEOS, Source, is_webcam
-from utils.areas import rows_of
+from utils.areas import COLUMNS, rows_of
 from utils.classes import Classes
 from utils.drawing import (
     as_seen,
@@ -21,9 +22,13 @@ from utils.drawing import (
 )
 from utils.files import fingerprint, inside, replace_whole
 from utils.formats.annotations import Region
+from utils.journal import Journal
 from utils.objects import polygons_of, rings_of_objects, without_specks
 
 # What of a record each is made from.
+NUMBERS = {"polygon": ("all_points_x", "all_points_y"), "rings": ("rings",)}
+MOST_PIXELS = 2 * 89_478_485  # of a picture that Pillow reads: twice its MAX_IMAGE_PIXELS
+FARTHEST = 2**18  # pixels, of a corner
 OUTLINES = {"polygons": "polygons", "labelme": "polygons", "coco": "rings"}
 
 
@@ -40,6 +45,7 @@ class Wanted:
         uncertain: how many of the pictures of which the network is least sure are named.
         windows: (H, W) of windows in which pictures are shown to the network, and their scale,
             see `tools.windows`; None shows them whole.
+        n_classes: of the network.
     """
 
     write: tuple[str, ...]
@@ -48,6 +54,7 @@ class Wanted:
     pixel: tuple[float, str] | None = None
     uncertain: int = 0
     windows: tuple[tuple[int, int], float] | None = None
+    n_classes: int = 256
 
 
 def results_of(source: Source, wanted: Wanted) -> list[Path]:
@@ -121,6 +128,38 @@ def draw(
     for kind in wanted.write:
         if kind in EACH:
             writers[kind](inside(wanted.folder, source.name + EACH[kind]))
+
+
+def record_of(journal: Journal, name: str, wanted: Wanted) -> dict:
+    """The record of a picture; nothing where there is none that was written here.
+
+    A journal may be a stranger's: what is not as `write_answer` makes it is not taken.
+    """
+    record = journal[name] if name in journal else {}
+    try:
+        height, width = record["shape"]
+        place, size, moment = record["stamp"]
+        numbers = [height, width, size, moment]
+        fits = all(type(number) is int and number >= 0 for number in numbers)
+        fits &= height * width <= MOST_PIXELS or not {"polygons", "rings"} & set(record)
+        fits &= type(place) is str and type(record["doubt"]) in (int, float)
+        fits &= all(type(each) is str for each in [*record["files"], *record["kinds"]])
+        fits &= isinstance(record["wrote"], dict)
+        for row in record.get("rows", ()):
+            fits &= set(row) == set(COLUMNS)
+            fits &= all(type(value) in (str, int, float, NoneType) for value in row.values())
+        for region in (*record.get("polygons", ()), *record.get("rings", ())):
+            label, shape, values, about = region
+            fits &= type(label) is int and 0 <= label < wanted.n_classes
+            fits &= shape in ("polygon", "rings")
+            fits &= set(values) == set(NUMBERS[shape])
+            for each in values.values():
+                flat = [n for ring in each for p in ring for n in p] if shape == "rings" else each
+                fits &= all(type(n) in (int, float) and abs(n) <= FARTHEST for n in flat)
+            fits &= all(type(text) is str for text in (*about, *about.values()))
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return {}
+    return record if fits else {}
 
 
 def stamp(path: Path) -> list:

@@ -20,11 +20,21 @@ from keras import ops
 from evaluation import Answer, in_batches
 from fast.feed import map_ahead
 from metrics import class_maps
-from tools.answer_files import OUTLINES, Wanted, mark, results_of, stamp, write_answer
+from tools.answer_files import (
+    OUTLINES,
+    Wanted,
+    mark,
+    record_of,
+    results_of,
+    stamp,
+    write_answer,
+)
 from tools.clips import segment_video
 from tools.large import segment_in_windows
 from tools.sources import (
     JOURNAL,
+    LOCK,
+    OF_ALL,
     Source,
     Unreadable,
     check_usable,
@@ -44,13 +54,6 @@ from utils.pictures import read_picture
 from utils.progress import progress
 from utils.reading import Reading
 
-OF_ALL = {  # what is written of all pictures together
-    "areas": "areas.csv",
-    "polygons": "via_project.json",
-    "coco": "coco.json",
-    "labelme": "labelme",
-}
-LOCK = ".segmented.lock"
 SHOWN = 10  # pictures that are told one by one, or named when they cannot be read
 
 
@@ -102,7 +105,7 @@ def segment(
         fresh = [s for s in todo if s.name not in journal.begun and not unusable(s)]
         of_todo = [path for source in fresh for path in results_of(source, wanted)]
         _refuse_others([*of_all, *of_todo], journal, out)
-        _refuse_same_names(todo, journal, out)
+        _refuse_same_names(todo, journal, wanted)
         if verbose and len(todo) < len(sources):
             print(f"{len(sources) - len(todo)} of {len(sources)} pictures are done already")
         unread: list[str] = []
@@ -126,9 +129,10 @@ def segment(
         if unread and len(sources) == 1:
             raise UserError(unread[0][1])
         lost = {name for name, _ in unread}
-        names = sorted(name for name in journal if name not in lost)
-        _write_of_all(journal, names, classes, wanted)
-        _name_uncertain(journal, [s.name for s in sources if s.name in names], wanted.uncertain)
+        names = {name for name in journal if name not in lost}
+        _write_of_all(journal, sorted(names), classes, wanted)
+        own = [source.name for source in sources if source.name in names]
+        _name_uncertain(journal, own, wanted)
     if verbose:
         count = len(todo) - len(unread)
         rate = f", {count / seconds:.3g} a second" if count else ""
@@ -152,52 +156,56 @@ def _refuse_others(paths: Sequence[Path], journal: Journal, out: Path) -> None:
     for path in paths:
         name = path.relative_to(out).as_posix()
         ours = name in journal.begun or mark(path) == journal.wrote.get(name)
-        if os.path.lexists(path) and not ours:
+        if os.path.lexists(path) and not ours or os.path.islink(path):
             raise UserError(
                 f"{path} is there already and was not written here, or was changed since; move it "
                 "away, or choose another --prediction-dir."
             )
 
 
-def _refuse_same_names(sources: Sequence[Source], journal: Journal, out: Path) -> None:
+def _refuse_same_names(sources: Sequence[Source], journal: Journal, wanted: Wanted) -> None:
     """Refuse to take the name of a picture that is elsewhere, whose results would be lost.
 
     Raises:
         UserError: names the first.
     """
     for source in sources:
-        if source.name in journal and not is_webcam(source.path):
-            place, *_ = journal[source.name].get("stamp", [None])
-            if os.path.exists(source.path) and place != stamp(source.path)[0]:
+        record = record_of(journal, source.name, wanted)
+        if record and not is_webcam(source.path) and os.path.exists(source.path):
+            if record["stamp"][0] != stamp(source.path)[0]:
                 raise UserError(
-                    f"{out} has results of another picture that is called {source.name!r} than "
-                    f"{source.path}; choose another --prediction-dir."
+                    f"{wanted.folder} has results of another picture that is called "
+                    f"{source.name!r} than {source.path}; choose another --prediction-dir."
                 )
 
 
 def _is_done(source: Source, journal: Journal, wanted: Wanted) -> bool:
     """Whether a picture was segmented as it is now, with everything that is asked for."""
-    if source.name not in journal:
+    record = record_of(journal, source.name, wanted)
+    if not record:
         return False
-    record = journal[source.name]
     kinds = set(wanted.write) - ({"polygons", "coco", "labelme"} if source.moves else set())
     try:
         same = record.get("stamp") == stamp(source.path)
-        files = [inside(wanted.folder, file) for file in record.get("files", ())]
-    except (OSError, UserError, TypeError):
+        files = [(file, inside(wanted.folder, file)) for file in record["files"]]
+    except (OSError, UserError):
         return False
-    return same and kinds <= set(record.get("kinds", ())) and all(map(os.path.exists, files))
+    if not same or not kinds <= set(record["kinds"]):
+        return False
+    # Of a folder, that of a video, every frame; a file may have been edited.
+    known = (path.is_file() or mark(path) == record["wrote"].get(name) for name, path in files)
+    return all(known)
 
 
 def _add(journal: Journal, record: Mapping, wanted: Wanted) -> None:
     """Write the record of a picture down, with what an earlier one of it as it is now has."""
     name = record["name"]
-    earlier = journal[name] if name in journal else {}
+    earlier = record_of(journal, name, wanted)
     earlier = earlier if earlier.get("stamp") == record["stamp"] else {}
     there = [file for file in record["files"] if os.path.lexists(wanted.folder / file)]
     more = {"files": sorted({*earlier.get("files", ()), *there})}
     more |= {"kinds": sorted({*earlier.get("kinds", ()), *wanted.write})}
-    more |= {"wrote": {file: mark(wanted.folder / file) for file in there}}
+    more |= {"wrote": earlier.get("wrote", {}) | {f: mark(wanted.folder / f) for f in there}}
     journal.add(earlier | record | more)
 
 
@@ -275,7 +283,7 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
     """Write the files of all pictures from their records, those of earlier runs too."""
 
     def having(field: str) -> Iterator[dict]:
-        records = (journal[name] for name in names)
+        records = (record_of(journal, name, wanted) for name in names)
         return (record for record in records if field in record)
 
     def drawn(kind: str) -> Iterator[Drawn]:
@@ -304,12 +312,12 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
             journal.add({"wrote": {path.name: mark(path)}})
 
 
-def _name_uncertain(journal: Journal, names: Sequence[str], number: int) -> None:
+def _name_uncertain(journal: Journal, names: Sequence[str], wanted: Wanted) -> None:
     """Name the pictures of which the network is least sure: those to trace next."""
-    if number:
-        doubts = [(journal[name]["doubt"], name) for name in names]
+    if wanted.uncertain:
+        doubts = [(record_of(journal, name, wanted).get("doubt", 0), name) for name in names]
         print("Least sure of, to trace next:")
-        for doubt, name in sorted(doubts, key=lambda each: -each[0])[:number]:
+        for doubt, name in sorted(doubts, key=lambda each: -each[0])[: wanted.uncertain]:
             print(f"  {printable(name)}: {1 - doubt:.1%} sure on average")
 
 

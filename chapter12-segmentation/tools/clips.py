@@ -66,6 +66,10 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
         except KeyboardInterrupt:  # which ends a webcam, whose video is kept
             if not webcam:
                 raise
+    if "mask" in paths:  # a longer video had that name
+        for path in paths["mask"].glob("[0-9]" * 6 + ".png"):
+            if int(path.stem) > len(doubts):
+                path.unlink()
     if video.damaged:
         print(
             f"{printable(source.name)}: {video.damaged} damaged frames passed over",

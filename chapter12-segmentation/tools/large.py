@@ -12,7 +12,7 @@ import numpy as np
 from engine.weights import read_pixels
 from evaluation import Answer
 from tools.answer_files import OUTLINES, Wanted, about, draw, write_answer
-from tools.sources import EACH, Source, of_input, printable
+from tools.sources import EACH, Source, Unreadable, of_input, printable
 from tools.windows import in_windows
 from utils.areas import class_rows
 from utils.classes import Classes
@@ -22,6 +22,7 @@ from utils.reading import Reading
 from utils.strips import open_rows, write_labels_by_rows
 
 LARGE = 10**8  # pixels from which a picture is written in strips, and what is drawn is reduced
+WIDEST = 2**17  # pixels: a row of windows as wide takes half a GB
 DRAWN = 4096  # pixels of its longer side then
 
 
@@ -72,6 +73,11 @@ def segment_in_windows(
 
     height, width, _ = picture.shape
     size, scale = wanted.windows
+    if max(height, width) * scale > WIDEST:
+        raise Unreadable(
+            f"{source.path} would be {max(height, width) * scale:.0f} pixels wide or high for the "
+            f"network, and at most {WIDEST} are possible; give --tile a smaller scale."
+        )
     strips = in_windows(lambda windows: ask(list(windows), size), picture.shape, rows, size, scale)
     if height * width > LARGE:
         return _write_in_strips(source, picture.shape, rows, strips, classes, wanted)

@@ -23,7 +23,14 @@ EACH = {
     "probabilities": "-probabilities.npy",
 }
 OF_VIDEOS = {"mask": "-mask", "overlay": "-overlay.mp4"}  # the former a folder of PNGs
-JOURNAL = "segmented.jsonl"
+OF_ALL = {  # what is written of all pictures together
+    "areas": "areas.csv",
+    "polygons": "via_project.json",
+    "coco": "coco.json",
+    "labelme": "labelme",
+}
+JOURNAL, LOCK = "segmented.jsonl", ".segmented.lock"
+OTHERS = {JOURNAL, LOCK, *OF_ALL.values()}
 
 
 class Unreadable(UserError):
@@ -67,7 +74,7 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
         if os.path.isfile(path) or is_webcam(path):
             found.append((path.name, path))
         elif os.path.isdir(path):
-            for folder in _folders(path, out):
+            for folder in _folders(path, out, made):
                 made |= _made_in(folder)
                 files = [*pictures_in(folder), *sorted(filter(_is_clip, folder.iterdir()))]
                 files = [file for file in files if os.path.abspath(file) not in made]
@@ -121,12 +128,12 @@ def _results_among(paths: Sequence[Path]) -> set[Path]:
     return {path for path, end in pairs if path.with_name(path.name.removesuffix(end)) in known}
 
 
-def _folders(top: Path, out: Path) -> Iterator[Path]:
+def _folders(top: Path, out: Path, made: set[str]) -> Iterator[Path]:
     """A folder and those below it, sorted, without hidden ones and the results."""
     apart = is_inside(out, top) and not is_inside(top, out)
     for folder, below, _ in os.walk(top):
         below[:] = sorted(each for each in below if not each.startswith("."))
-        if apart and is_inside(folder, out):
+        if apart and is_inside(folder, out) or os.path.abspath(folder) in made:
             below[:] = []
         else:
             yield Path(folder)
@@ -144,11 +151,14 @@ def _made_in(folder: Path) -> set[str]:
 
 def unusable(source: Source) -> str | None:
     """Why results cannot be called by the name of a picture, else None."""
+    first, *_, last = source.name.split("/") * 2
     try:
-        end = max(EACH.values(), key=len)
-        if len((source.name.rpartition("/")[2] + end).encode()) > LONGEST:
+        source.name.encode()
+        if len((last + max(EACH.values(), key=len)).encode()) > LONGEST:
             return "has too long a name"
-        inside(Path(), source.name)
+        if first != last and first.casefold() in OTHERS:
+            return f"is in a folder that is called as the results are, {first!r}"
+        inside(Path(os.devnull), source.name)  # by the name alone: there are no links
     except UnicodeEncodeError:
         return "has a name that is no text"
     except UserError:

@@ -10,6 +10,8 @@ from dataclasses import replace
 import keras
 from keras import layers, ops
 
+# Finite, by type: of -inf ONNX, which selects by multiplying, makes NaN.
+LEAST = {"float32": -3e38, "float16": -65504.0}
 SERIALIZED = keras.saving.register_keras_serializable(package="segmentation")
 
 
@@ -28,7 +30,8 @@ class MaxPoolingWithIndices(layers.Layer):
         rows, columns = -(-height // 2), -(-width // 2)
         if height % 2 or width % 2:
             beyond = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-            maps = ops.pad(maps, beyond, constant_values=float("-inf"))  # never the maximum
+            least = LEAST.get(maps.dtype, LEAST["float32"])  # never the maximum
+            maps = ops.pad(maps, beyond, constant_values=least)
         windows = ops.reshape(maps, (-1, 2, columns, 2, channels))  # (B h, 2, w, 2, C)
         # Comparisons let the first of equal values win, and get its gradient, on every backend; a
         # maximum over axes shares the gradient out. `tf.nn.max_pool_with_argmax` with a scatter

@@ -3,6 +3,7 @@
 A label store is a `.npy` as well; the index beside it tells it from a picture.
 """
 
+import os
 import re
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -98,7 +99,7 @@ def read_values(file: BinaryIO) -> np.ndarray:
 
 def is_picture(path: Path) -> bool:
     """Whether a file is an array that can be a picture, and no label store or something else."""
-    if path.with_suffix(INDEX).exists():
+    if os.path.exists(path.with_suffix(INDEX)):  # which a name can be too long for
         return False
     try:
         with open_ordinary(path) as file:

@@ -8,6 +8,7 @@ A region that has the attribute "confidence", as those of a network's answers ha
 COCO and LabelMe.
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ from utils.label_maps.outlines import polygon, to_centres, to_rings, traced
 from utils.label_maps.polygons import draw_regions, outline
 
 CONFIDENCE = "confidence"  # the attribute: the mean probability of a region's class, as text
+LONGEST = 240  # bytes of a name, which most file systems take with an ending
 VIA_SHAPES = ("polygon", "polyline", "rect", "circle", "ellipse", "point")
 
 
@@ -199,6 +201,8 @@ def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> 
         while name.casefold() in seen:
             name = whole if name == stem else f"{whole}-{(number := number + 1)}"
         seen.add(name.casefold())
+        if len(name.encode()) > LONGEST:
+            name = hashlib.sha256(whole.encode()).hexdigest()
         _write_json(folder / f"{name}.json", content)
 
 
