@@ -1,9 +1,11 @@
 """`--segment`: what is written of pictures, going on after an interruption, and what stays."""
 
 import csv
+import io
 import json
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -471,6 +473,18 @@ def test_two_at_once_are_refused(photographs, tmp_path):
         return ask(pictures, size)
 
     go(photographs, out, ask=second)
+
+
+def test_what_is_named_twice_is_segmented_once(photographs, tmp_path):
+    paths = [photographs, photographs / "a.png", photographs / "b", photographs]
+    assert len(find_sources(paths, tmp_path / "out")) == 3
+
+
+def test_names_that_the_terminal_has_no_letters_for(photographs, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    go(photographs, tmp_path / "out", write=("mask",), uncertain=3)
+    sys.stdout.flush()
+    assert b"b/c d/\\xe9.png: background" in sys.stdout.buffer.getvalue()
 
 
 def test_nothing_to_segment_is_told(tmp_path):

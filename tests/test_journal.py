@@ -70,10 +70,12 @@ def test_what_others_wrote_stays(tmp_path, content):
         assert records(path) == {}
 
 
-def test_lines_of_nonsense_end_what_is_known(path):
+def test_lines_of_nonsense_are_passed_over(path):
     lines = path.read_bytes().split(b"\n")
     path.write_bytes(b"\n".join([*lines[:3], b"{nonsense", *lines[3:]]))
-    assert records(path)["a"]["value"] == 1
+    assert records(path)["a"]["value"] == 3
+    path.write_bytes(path.read_bytes() + b'[1]\n{"name": "c", "value": 4}\n')
+    assert records(path)["c"]["value"] == 4
 
 
 def test_a_full_disk_is_told(tmp_path):

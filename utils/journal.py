@@ -16,7 +16,8 @@ class Journal:
     """Records by name, in a file; of one name the last counts.
 
     They are read when they are asked for, so that those of a hundred thousand pictures take no
-    memory. A line that was not written to its end, as the program was killed, is cut off.
+    memory. A line that was not written to its end, as the program was killed, is cut off; one that is
+    damaged is passed over.
 
     Attributes:
         wrote: marks of the files that were written, by their names; kept when it begins anew.
@@ -70,7 +71,7 @@ class Journal:
                             f"{self.path} was not written here; move it away, or choose another "
                             "folder."
                         )
-                if not record:
+                if not line.endswith(b"\n"):
                     break
                 self._note(record, end if first == head else None)
                 end += len(line)

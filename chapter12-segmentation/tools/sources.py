@@ -95,7 +95,7 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
         )
     sources: list[Source] = []
     seen: set[str] = set()
-    for name, path in found:
+    for name, path in {os.path.abspath(path): (name, path) for name, path in found}.values():
         if moves := is_webcam(path) or is_video(path):
             name, count = (f"webcam{path}" if is_webcam(path) else name), 1
         else:
@@ -114,7 +114,8 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
 
 def is_webcam(path: Path) -> bool:
     """Whether a path is the number of a webcam, and no file is called so."""
-    return str(path).isdecimal() and not os.path.exists(path)
+    text = str(path)
+    return text.isascii() and text.isdecimal() and len(text) < 3 and not os.path.exists(path)
 
 
 def _is_clip(path: Path) -> bool:
@@ -182,5 +183,7 @@ def of_input() -> Iterator[None]:
 
 
 def printable(name: str) -> str:
-    """A name in one line of text."""
-    return name if name.isprintable() else repr(name)
+    """A name in one line of text, whatever standard output takes."""
+    name = name if name.isprintable() else repr(name)
+    encoding = sys.stdout.encoding or "ascii"
+    return name.encode(encoding, "backslashreplace").decode(encoding)
