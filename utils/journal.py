@@ -16,8 +16,8 @@ class Journal:
     """Records by name, in a file; of one name the last counts.
 
     They are read when they are asked for, so that those of a hundred thousand pictures take no
-    memory. A line that was not written to its end, as the program was killed, is cut off; one that is
-    damaged is passed over.
+    memory. A line that was not written to its end, as the program was killed, is cut off; one that
+    is damaged is passed over.
 
     Attributes:
         wrote: marks of the files that were written, by their names; kept when it begins anew.
