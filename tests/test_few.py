@@ -29,7 +29,7 @@ def folder(tmp_path, monkeypatch):
 def test_few_pictures_begin_with_the_weights_that_ship(folder):
     network, data, run = settled(folder)
     assert run.preset == "few" and run.start_from == SHIPPED and SHIPPED.is_file()
-    assert (run.size, run.epochs, data.pictures_per_epoch) == ((128, 160), 8, 320)
+    assert (run.size, run.epochs, data.pictures_per_epoch) == ((96, 128), 8, 320)
     assert run.learning_rate == 3e-3 and network.settings["filters"] == 64
     _, _, run = settled(folder, "--optimizer", "adam")
     assert run.preset == "few" and run.learning_rate == 1e-3

@@ -275,7 +275,7 @@ class Asked:
     height: int = option(
         "of the pictures that go in",
         type=whole_number(LEAST_SIDE),
-        presets=(480, 160, 128, 480),
+        presets=(480, 160, 96, 480),
         fixed=True,
         task=DATA,
         brief="of the pictures that go in (by the preset)",
@@ -283,7 +283,7 @@ class Asked:
     width: int = option(
         "",
         type=whole_number(LEAST_SIDE),
-        presets=(640, 192, 160, 640),
+        presets=(640, 192, 128, 640),
         fixed=True,
         task=DATA,
         brief="",
