@@ -108,7 +108,7 @@ def segment(
         _refuse_same_names(todo, journal, wanted)
         if verbose and len(todo) < len(sources):
             print(f"{len(sources) - len(todo)} of {len(sources)} pictures are done already")
-        unread: list[str] = []
+        unread: list[tuple[str, str]] = []  # names, and why
         began = time.perf_counter()
         still, moving = ([s for s in todo if s.moves is moves] for moves in (False, True))
         if wanted.windows:
