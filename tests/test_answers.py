@@ -487,6 +487,11 @@ def test_names_that_the_terminal_has_no_letters_for(photographs, tmp_path, monke
     assert b"b/c d/\\xe9.png: background" in sys.stdout.buffer.getvalue()
 
 
+def test_a_file_is_no_place_for_results(photographs):
+    with pytest.raises(UserError, match="--prediction-dir .*a.png is a file; name a folder"):
+        go(photographs, photographs / "a.png")
+
+
 def test_nothing_to_segment_is_told(tmp_path):
     with pytest.raises(UserError, match="holds no picture; name JPEG"):
         find_sources([tmp_path], tmp_path / "out")

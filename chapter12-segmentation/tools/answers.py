@@ -87,6 +87,8 @@ def segment(
             written; or, at the end, pictures could not be read.
     """
     reading, out = reading or Reading(), wanted.folder
+    if os.path.isfile(out):
+        raise UserError(f"--prediction-dir {out} is a file; name a folder.")
     usable = [source for source in sources if not unusable(source)]
     results = [path for source in usable for path in results_of(source, wanted)]
     inputs = [source.path for source in sources]
