@@ -147,7 +147,7 @@ def segment_files(network, data, run):
 
     sources = find_sources(run.segment, run.prediction_dir)
     windows = windows_of(run.tile, network.size, run.restore_weights)
-    asked = run.min_area, run.pixel_size, run.uncertain, windows, len(network.classes)
+    asked = run.min_area, run.pixel_size, run.uncertain, windows
     wanted = Wanted(run.write, run.prediction_dir, *asked)
     made_with = {"weights": fingerprint(run.restore_weights), "size": network.size}
     made_with |= {"tta": run.tta, "crf": run.crf, "tile": run.tile, "precision": run.precision}

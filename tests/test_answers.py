@@ -536,7 +536,7 @@ def test_a_journal_of_a_stranger_leads_nowhere(tmp_path):
     Image.fromarray(picture()).save(tmp_path / "a.png")
     out, victim = tmp_path / "out", tmp_path / "victim"
     victim.write_text("x")
-    go(tmp_path / "a.png", out, n_classes=2)
+    go(tmp_path / "a.png", out)
     before = {path: path.read_bytes() for path in out.rglob("*.*") if path.name != JOURNAL}
     head, *lines = (out / JOURNAL).read_text().splitlines()
     record = next(each for each in map(json.loads, lines) if "name" in each)
@@ -547,7 +547,7 @@ def test_a_journal_of_a_stranger_leads_nowhere(tmp_path):
             bad = record | change | {"name": name}
             content = [head, *map(json.dumps, (marks, bad, marks))]
             (out / JOURNAL).write_text("\n".join(content) + "\n")
-            go(tmp_path / "a.png", out, n_classes=2)
+            go(tmp_path / "a.png", out)
             assert victim.read_text() == "x"
             for path, old in before.items():
                 assert path.read_bytes() == old, (path, change)

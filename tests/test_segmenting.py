@@ -132,3 +132,14 @@ def test_each_page_of_a_stack_is_segmented(tmp_path):
     found = list(pictures_of_files([tmp_path]))
     assert [name for name, _, _ in found] == ["stack.tif#1", "stack.tif#2", "stack.tif#3"]
     assert [int(picture[0, 0, 0]) for _, picture, _ in found] == [0, 80, 160]
+
+
+def test_a_link_in_the_current_folder_is_nothing_to_a_picture_elsewhere(tmp_path, monkeypatch):
+    """Names are judged by themselves."""
+    for folder in ("cwd", "p"):
+        (tmp_path / folder).mkdir()
+    Image.fromarray(make_picture(1, (40, 56))).save(tmp_path / "p" / "a.png")
+    (tmp_path / "cwd" / "a.png").symlink_to("/")
+    monkeypatch.chdir(tmp_path / "cwd")
+    found = [name for name, _, _ in pictures_of_files([tmp_path / "p"])]
+    assert found == ["a.png"]

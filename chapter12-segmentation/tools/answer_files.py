@@ -9,7 +9,9 @@ from pathlib import Path
 from types import NoneType
 
 import numpy as np
+from keras import ops
 
+from metrics import class_maps
 from tools.sources import EACH, OF_VIDEOS, Source, is_webcam
 from utils.areas import COLUMNS, rows_of
 from utils.classes import Classes
@@ -45,7 +47,6 @@ class Wanted:
         uncertain: how many of the pictures of which the network is least sure are named.
         windows: (H, W) of windows in which pictures are shown to the network, and their scale,
             see `tools.windows`; None shows them whole.
-        n_classes: of the network.
     """
 
     write: tuple[str, ...]
@@ -54,13 +55,23 @@ class Wanted:
     pixel: tuple[float, str] | None = None
     uncertain: int = 0
     windows: tuple[tuple[int, int], float] | None = None
-    n_classes: int = 256
 
 
 def results_of(source: Source, wanted: Wanted) -> list[Path]:
     """The files and folders that are written of one picture or video."""
     ends = OF_VIDEOS if source.moves else EACH
     return [inside(wanted.folder, source.name + ends[k]) for k in wanted.write if k in ends]
+
+
+def class_and_confidence(probabilities: object) -> tuple[np.ndarray, np.ndarray]:
+    """The class of every pixel, (B, h, w) uint8, and its probability, (B, h, w) float32.
+
+    Args:
+        probabilities: (B, h, w, C), on the device.
+    """
+    labels = ops.cast(class_maps(probabilities), "uint8")
+    confidence = ops.max(probabilities, axis=-1)
+    return ops.convert_to_numpy(labels), ops.convert_to_numpy(confidence)
 
 
 def write_answer(
@@ -130,7 +141,7 @@ def draw(
             writers[kind](inside(wanted.folder, source.name + EACH[kind]))
 
 
-def record_of(journal: Journal, name: str, wanted: Wanted) -> dict:
+def record_of(journal: Journal, name: str, classes: Classes) -> dict:
     """The record of a picture; nothing where there is none that was written here.
 
     A journal may be a stranger's: what is not as `write_answer` makes it is not taken.
@@ -150,7 +161,7 @@ def record_of(journal: Journal, name: str, wanted: Wanted) -> dict:
             fits &= all(type(value) in (str, int, float, NoneType) for value in row.values())
         for region in (*record.get("polygons", ()), *record.get("rings", ())):
             label, shape, values, about = region
-            fits &= type(label) is int and 0 <= label < wanted.n_classes
+            fits &= type(label) is int and 0 <= label < len(classes)
             fits &= shape in ("polygon", "rings")
             fits &= set(values) == set(NUMBERS[shape])
             for each in values.values():

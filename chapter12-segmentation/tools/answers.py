@@ -19,10 +19,10 @@ from keras import ops
 
 from evaluation import Answer, in_batches
 from fast.feed import map_ahead
-from metrics import class_maps
 from tools.answer_files import (
     OUTLINES,
     Wanted,
+    class_and_confidence,
     mark,
     record_of,
     results_of,
@@ -103,11 +103,11 @@ def segment(
         alone(out / LOCK, complaint),
         closing(Journal(out / JOURNAL, {**made_with, **about})) as journal,
     ):
-        todo = [source for source in sources if not _is_done(source, journal, wanted)]
+        todo = [source for source in sources if not _is_done(source, journal, classes, wanted)]
         fresh = [s for s in todo if s.name not in journal.begun and not unusable(s)]
         of_todo = [path for source in fresh for path in results_of(source, wanted)]
         _refuse_others([*of_all, *of_todo], journal, out)
-        _refuse_same_names(todo, journal, wanted)
+        _refuse_same_names(todo, journal, classes, out)
         if verbose and len(todo) < len(sources):
             print(f"{len(sources) - len(todo)} of {len(sources)} pictures are done already")
         unread: list[tuple[str, str]] = []  # names, and why
@@ -124,7 +124,7 @@ def segment(
         clips = (_tried(play, source, journal, unread) for source in moving)
         records = filter(None, chain(records, clips))
         for record in progress(records, len(todo), "segmenting"):
-            _add(journal, record, wanted)
+            _add(journal, record, classes, wanted)
             if verbose and len(todo) <= SHOWN:
                 _say(record, classes)
         seconds = time.perf_counter() - began
@@ -134,7 +134,7 @@ def segment(
         names = {name for name in journal if name not in lost}
         _write_of_all(journal, sorted(names), classes, wanted)
         own = [source.name for source in sources if source.name in names]
-        _name_uncertain(journal, own, wanted)
+        _name_uncertain(journal, own, classes, wanted.uncertain)
     if verbose:
         count = len(todo) - len(unread)
         rate = f", {count / seconds:.3g} a second" if count else ""
@@ -165,44 +165,45 @@ def _refuse_others(paths: Sequence[Path], journal: Journal, out: Path) -> None:
             )
 
 
-def _refuse_same_names(sources: Sequence[Source], journal: Journal, wanted: Wanted) -> None:
+def _refuse_same_names(
+    sources: Sequence[Source], journal: Journal, classes: Classes, out: Path
+) -> None:
     """Refuse to take the name of a picture that is elsewhere, whose results would be lost.
 
     Raises:
         UserError: names the first.
     """
     for source in sources:
-        record = record_of(journal, source.name, wanted)
+        record = record_of(journal, source.name, classes)
         if record and not is_webcam(source.path) and os.path.exists(source.path):
             if record["stamp"][0] != stamp(source.path)[0]:
                 raise UserError(
-                    f"{wanted.folder} has results of another picture that is called "
+                    f"{out} has results of another picture that is called "
                     f"{source.name!r} than {source.path}; choose another --prediction-dir."
                 )
 
 
-def _is_done(source: Source, journal: Journal, wanted: Wanted) -> bool:
+def _is_done(source: Source, journal: Journal, classes: Classes, wanted: Wanted) -> bool:
     """Whether a picture was segmented as it is now, with everything that is asked for."""
-    record = record_of(journal, source.name, wanted)
+    record = record_of(journal, source.name, classes)
     if not record:
         return False
-    kinds = set(wanted.write) - ({"polygons", "coco", "labelme"} if source.moves else set())
     try:
-        same = record.get("stamp") == stamp(source.path)
+        same = record["stamp"] == stamp(source.path)
         files = [(file, inside(wanted.folder, file)) for file in record["files"]]
     except (OSError, UserError):
         return False
-    if not same or not kinds <= set(record["kinds"]):
+    if not same or not set(wanted.write) <= set(record["kinds"]):
         return False
     # Of a folder, that of a video, every frame; a file may have been edited.
     known = (path.is_file() or mark(path) == record["wrote"].get(name) for name, path in files)
     return all(known)
 
 
-def _add(journal: Journal, record: Mapping, wanted: Wanted) -> None:
+def _add(journal: Journal, record: Mapping, classes: Classes, wanted: Wanted) -> None:
     """Write the record of a picture down, with what an earlier one of it as it is now has."""
     name = record["name"]
-    earlier = record_of(journal, name, wanted)
+    earlier = record_of(journal, name, classes)
     earlier = earlier if earlier.get("stamp") == record["stamp"] else {}
     there = [file for file in record["files"] if os.path.lexists(wanted.folder / file)]
     more = {"files": sorted({*earlier.get("files", ()), *there})}
@@ -271,8 +272,7 @@ def _segmented(
 
     for batch, size in in_batches(readable(), lambda entry: entry[1].shape[:2]):
         probabilities = ask([picture for _, picture in batch], size)  # (B, h, w, C)
-        maps = ops.convert_to_numpy(ops.cast(class_maps(probabilities), "uint8"))
-        sure = ops.convert_to_numpy(ops.max(probabilities, axis=-1))  # (B, h, w)
+        maps, sure = class_and_confidence(probabilities)  # (B, h, w)
         whole = [None] * len(batch)
         if "probabilities" in wanted.write:
             whole = ops.convert_to_numpy(probabilities)
@@ -285,7 +285,7 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
     """Write the files of all pictures from their records, those of earlier runs too."""
 
     def having(field: str) -> Iterator[dict]:
-        records = (record_of(journal, name, wanted) for name in names)
+        records = (record_of(journal, name, classes) for name in names)
         return (record for record in records if field in record)
 
     def drawn(kind: str) -> Iterator[Drawn]:
@@ -314,12 +314,12 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
             journal.add({"wrote": {path.name: mark(path)}})
 
 
-def _name_uncertain(journal: Journal, names: Sequence[str], wanted: Wanted) -> None:
+def _name_uncertain(journal: Journal, names: Sequence[str], classes: Classes, number: int) -> None:
     """Name the pictures of which the network is least sure: those to trace next."""
-    if wanted.uncertain:
-        doubts = [(record_of(journal, name, wanted).get("doubt", 0), name) for name in names]
+    if number:
+        doubts = [(record_of(journal, name, classes).get("doubt", 0), name) for name in names]
         print("Least sure of, to trace next:")
-        for doubt, name in sorted(doubts, key=lambda each: -each[0])[: wanted.uncertain]:
+        for doubt, name in sorted(doubts, key=lambda each: -each[0])[:number]:
             print(f"  {printable(name)}: {1 - doubt:.1%} sure on average")
 
 

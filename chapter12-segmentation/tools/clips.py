@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
-from keras import ops
 
 from evaluation import Answer
-from metrics import class_maps
-from tools.answer_files import Wanted, about, results_of
+from tools.answer_files import Wanted, about, class_and_confidence, results_of
 from tools.sources import OF_VIDEOS, Source, is_webcam, of_input, printable
 from utils.areas import rows_of
 from utils.classes import Classes
@@ -52,8 +50,7 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
         try:
             for number, (moment, frame) in enumerate(bar, 1):
                 probabilities = ask([frame], frame.shape[:2])  # (1, h, w, C)
-                labels = ops.convert_to_numpy(ops.cast(class_maps(probabilities), "uint8"))[0]
-                sure = ops.convert_to_numpy(ops.max(probabilities, axis=-1))[0]
+                labels, sure = (each[0] for each in class_and_confidence(probabilities))
                 labels = without_specks(labels, wanted.least) if wanted.least else labels
                 if writer:
                     writer.write(overlay(frame, labels, classes), moment)

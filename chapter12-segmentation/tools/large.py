@@ -101,8 +101,8 @@ def _write_in_strips(
     classes: Classes,
     wanted: Wanted,
 ) -> dict:
-    """As `_write`, of a picture that is too large to be held: its mask, areas of classes, and what
-    is drawn of it, reduced.
+    """As `write_answer`, of a picture that is too large to be held: its mask, areas of classes, and
+    what is drawn of it, reduced.
     """
     height, width, _ = shape
     left_out = [kind for kind in wanted.write if kind in ("cutout", "probabilities", *OUTLINES)]

@@ -1,5 +1,6 @@
 """The segmentation of single pictures, as in Figure 12.5.3."""
 
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -33,7 +34,7 @@ def check_results(paths: Iterable[Path], folder: Path) -> None:
         UserError: it would, or a path does not exist.
     """
     files = list_pictures(paths)
-    names = [name for name, _, _ in _told_apart(files) if not _unusable(name)]
+    names = [name for name, _, _ in _told_apart(files) if not unusable_name(name, RESULTS)]
     results = [folder / (name + end) for name in names for end in RESULTS]
     refuse_replacing(results, files, ELSEWHERE)
 
@@ -90,7 +91,7 @@ def pictures_of_files(
 
     def read(one: tuple[str, Path, int]) -> np.ndarray | UserError:
         name, path, page = one
-        if reason := _unusable(name):
+        if reason := unusable_name(name, RESULTS):
             return UserError(f"{str(path)!r} {reason}, as which its results are called; rename it.")
         try:
             return read_picture(
@@ -134,12 +135,18 @@ def _told_apart(files: Iterable[Path]) -> list[tuple[str, Path, int]]:
     return named
 
 
-def _unusable(name: str) -> str | None:
-    """What is wrong with the name of a picture that results cannot be called by, else None."""
+def unusable_name(name: str, ends: Iterable[str]) -> str | None:
+    """What is wrong with the name of a picture that results cannot be called by, else None.
+
+    Args:
+        name: with forward slashes where it is in a folder.
+        ends: of the names of the results.
+    """
     try:
-        if len((name + max(RESULTS, key=len)).encode()) > LONGEST:
+        name.encode()
+        if len((name.rpartition("/")[2] + max(ends, key=len)).encode()) > LONGEST:
             return "has too long a name"
-        inside(Path(), name)
+        inside(Path(os.devnull), name)  # by the name alone: there are no links
     except UnicodeEncodeError:
         return "has a name that is no text"
     except UserError:

@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.segmenting import LONGEST
+from tools.segmenting import unusable_name
 from utils.errors import UserError
-from utils.files import inside, is_inside
+from utils.files import is_inside
 from utils.journal import names_in
 from utils.pictures import of_other_kinds, pages_of, pictures_in
 from utils.video import is_video
@@ -122,13 +122,6 @@ def _is_clip(path: Path) -> bool:
     return is_video(path) and not path.name.startswith(".") and path.is_file()
 
 
-def _results_among(paths: Sequence[Path]) -> set[Path]:
-    """Which pictures an earlier run made of others of them."""
-    known = set(paths)
-    pairs = ((path, end) for path in paths for end in EACH.values() if path.name.endswith(end))
-    return {path for path, end in pairs if path.with_name(path.name.removesuffix(end)) in known}
-
-
 def _folders(top: Path, out: Path, made: set[str]) -> Iterator[Path]:
     """A folder and those below it, sorted, without hidden ones and the results."""
     apart = is_inside(out, top) and not is_inside(top, out)
@@ -152,19 +145,10 @@ def _made_in(folder: Path) -> set[str]:
 
 def unusable(source: Source) -> str | None:
     """Why results cannot be called by the name of a picture, else None."""
-    first, *_, last = source.name.split("/") * 2
-    try:
-        source.name.encode()
-        if len((last + max(EACH.values(), key=len)).encode()) > LONGEST:
-            return "has too long a name"
-        if first != last and first.casefold() in OTHERS:
-            return f"is in a folder that is called as the results are, {first!r}"
-        inside(Path(os.devnull), source.name)  # by the name alone: there are no links
-    except UnicodeEncodeError:
-        return "has a name that is no text"
-    except UserError:
-        return "has a name that leads elsewhere on some systems"
-    return None
+    first, _, below = source.name.partition("/")
+    if below and first.casefold() in OTHERS:
+        return f"is in a folder that is called as the results are, {first!r}"
+    return unusable_name(source.name, EACH.values())
 
 
 def check_usable(source: Source) -> None:
