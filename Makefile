@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test lint format data-check sheet figures bench attack clean
+.PHONY: help setup train test test-extras lint format data-check sheet figures bench attack page serve clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -18,6 +18,10 @@ $(VENV)/installed: requirements.txt
 
 $(VENV)/installed-dev: requirements/dev.txt requirements/video.txt $(VENV)/installed
 	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
+	touch $@
+
+$(VENV)/installed-onnx: requirements/onnx.txt $(VENV)/installed
+	$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements/onnx.txt
 	touch $@
 
 setup: $(VENV)/installed ## create .venv and install requirements.txt
@@ -35,6 +39,11 @@ JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 test: lint ## style and the whole test suite, and every kind of network on JAX
 	$(RUN) -m pytest -n 2 --dist loadfile --durations 15
 	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k 'gradient or by_heart' $(ON_JAX)
+
+EXTRAS := onnx openvino litert browser
+test-extras: $(VENV)/installed-dev ## exports in every format, and the page in Chromium (chromium-driver, npm)
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(EXTRAS:%=-r requirements/%.txt)
+	$(RUN) -m pytest tests/test_export.py tests/test_page.py
 
 lint: $(VENV)/installed-dev ## style alone
 	$(RUN) -m ruff check .
@@ -61,6 +70,12 @@ bench: setup ## measure speed against plain Keras and PyTorch: benchmarks/result
 
 attack: $(VENV)/installed-dev ## give the program 30,000 mutated files of every kind: SECURITY.md
 	$(RUN) tests/attacks/attack.py
+
+page: $(VENV)/installed-onnx ## put together the page that segments in a browser, in page/ (npm)
+	$(RUN) chapter12-segmentation/tools/page.py
+
+serve: ## show that page at http://127.0.0.1:8000
+	$(RUN) chapter12-segmentation/tools/page.py --serve
 
 clean: ## delete .venv and what the tools cached
 	rm -rf $(VENV) .pytest_cache .ruff_cache

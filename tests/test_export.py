@@ -10,18 +10,16 @@ from functools import partial
 import keras
 import numpy as np
 import pytest
-from conftest import CLASS_NAMES, disturbed, make_store, random_batch, tiny_fcn
+from conftest import make_store, random_batch, save_small, tiny_fcn
 
 if keras.backend.backend() != "tensorflow":
     pytest.skip("the converters begin with TensorFlow", allow_module_level=True)
 
 import evaluation
-from engine.records import Network
-from engine.weights import read_network, save_weights
+from engine.weights import read_network
 from fast.folding import fold
 from tools import export
 from tools.export import FORMATS
-from utils.classes import named
 from utils.errors import UserError
 from utils.files import PROJECT, refuse_replacing
 from utils.label_maps.store import write_labels
@@ -36,21 +34,11 @@ def needs(name: str) -> None:
         pytest.importorskip(package)
 
 
-SETTINGS = {"backbone": "resnet8v1", "layers": 1, "filters": 4}
-
-
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     """Weights of a small network, and `evaluation.answer` with it."""
-    model = disturbed(tiny_fcn(SIZE, seed=0, **SETTINGS))
-    last = model.get_layer("pre_activation")
-    last.bias.assign([0.0, 0.0, 0.0])  # else it says one class everywhere
-    last.kernel.assign(last.kernel * 10)
-    network = Network("fcn", (*SIZE, 3), named(CLASS_NAMES), SETTINGS)
     path = tmp_path_factory.mktemp("weights") / "net.weights.h5"
-    run = {"size": list(SIZE), "schedule_epochs": 1}
-    save_weights(model, path, {"network": network.content(), "data": {}, "run": run})
-    return path, partial(evaluation.answer, fold(model))
+    return path, partial(evaluation.answer, fold(save_small(path, SIZE)))
 
 
 @pytest.fixture

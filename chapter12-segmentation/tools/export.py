@@ -517,7 +517,7 @@ def _copy(made: Path, path: Path) -> None:
 
 def export(
     weights: Path, name: str, out: Path, answer: str, quantise: bool, folder: Path | None
-) -> None:
+) -> list[Path]:
     """Write a network, compare it with Keras, and print how alike and how fast they are.
 
     Args:
@@ -527,6 +527,9 @@ def export(
         answer: "classes" or "probabilities".
         quantise: whether to keep it in 8 bits.
         folder: of the data, see `labels_of`.
+
+    Returns:
+        What was written.
 
     Raises:
         UserError: a package, the weights or the data are missing, a file would be lost, or the
@@ -617,9 +620,21 @@ def export(
                 f"({len(tests)} pictures of {values['test_labels']})"
             )
         publish(made, files, about)
-    for path in files:
-        inside = path.rglob("*") if path.is_dir() else [path]
-        print(f"{path}: {sum(each.stat().st_size for each in inside) / 1e6:.1f} MB")
+    return files
+
+
+def start(name: str) -> Path:
+    """Import Keras for exporting, and find the weights of a name.
+
+    Raises:
+        UserError: there are none.
+    """
+    os.environ["KERAS_BACKEND"] = "tensorflow"  # which the converters begin with
+    import_keras()
+    from engine.records import OPTIONS
+    from engine.weights import find_weights
+
+    return find_weights(name, OPTIONS["save_dir"]["default"])
 
 
 def main() -> None:
@@ -642,16 +657,13 @@ def main() -> None:
         help="pictures to compare with (those of the training; noise if there are none)",
     )
     args = parser.parse_args()
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # which the converters begin with
-    import_keras()
-    from engine.records import OPTIONS
-    from engine.weights import find_weights
-
-    weights = find_weights(args.weights, OPTIONS["save_dir"]["default"])
+    weights = start(args.weights)
     stem = weights.name.removesuffix(".h5").removesuffix(".weights")
     end = FORMATS[args.format].ends[0] or "-saved_model"
     out = args.out or Path(f"{stem}{'-int8' if args.quantise else ''}{end}")
-    export(weights, args.format, out, args.answer, args.quantise, args.data_path)
+    for path in export(weights, args.format, out, args.answer, args.quantise, args.data_path):
+        inside = path.rglob("*") if path.is_dir() else [path]
+        print(f"{path}: {sum(each.stat().st_size for each in inside) / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
