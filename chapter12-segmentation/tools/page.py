@@ -46,7 +46,6 @@ LIBRARIES = {
     "simplify-js/simplify.js": "simplify.js",
     "simplify-js/LICENSE": "simplify.LICENSE",
 }
-SHIPPED = "ResNet56v2-3layer-drinks-best-iou.weights.h5"
 
 
 def bring_libraries(folder: Path) -> None:
@@ -163,7 +162,7 @@ def main() -> None:
     """Read the command line, and build or show the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument(
-        "weights", nargs="?", default=SHIPPED, metavar="WEIGHTS", help="(those that ship)"
+        "weights", nargs="?", metavar="WEIGHTS", help="a file, or a name (those that ship)"
     )
     parser.add_argument("--out", type=at_home, default=Path("page"), help="the folder (page)")
     parser.add_argument(
@@ -177,7 +176,9 @@ def main() -> None:
             print(f"http://127.0.0.1:{server.server_port} (ctrl-C ends it)", flush=True)
             server.serve_forever()
         return
-    build(start_export(args.weights), args.out, args.quantise)
+    from engine.settings import SHIPPED
+
+    build(start_export(args.weights or str(SHIPPED)), args.out, args.quantise)
 
 
 if __name__ == "__main__":
