@@ -4,7 +4,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test test-extras lint format data-check sheet figures bench attack page serve clean
+.PHONY: help setup train test test-long test-extras lint format data-check sheet figures bench attack page serve clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1|/' | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -36,8 +36,11 @@ ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]'
 # XLA compiles longer than these tests compute: level 0 does it in a third of the time.
 JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 
-test: lint ## style and the whole test suite, and every kind of network on JAX
-	$(RUN) -m pytest -n 2 --dist loadfile --durations 15
+test: lint ## style, and every test that is not long
+	$(RUN) -m pytest -n 2 --dist loadfile --durations 15 -m 'not long'
+
+test-long: $(VENV)/installed-dev ## trainings, kills, attacks, whole commands; every kind of network on JAX
+	$(RUN) -m pytest -n 2 --dist worksteal --durations 15 -m long
 	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k 'gradient or by_heart' $(ON_JAX)
 
 EXTRAS := onnx openvino litert browser

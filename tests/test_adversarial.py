@@ -94,6 +94,7 @@ def changed(before, after):
 # --- who learns from what -------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [*PAPERS, "luc-scaled"])
 def test_each_player_learns_from_its_own_loss_alone(kind):
     """What the opponent counts for the segmenter is nothing to the opponent, and the other way."""
@@ -165,6 +166,7 @@ def test_the_loss_that_is_told_is_the_segmenters():
     assert told[1]["opponent_loss"] == pytest.approx(np.log(2), abs=0.1), "it begins with a guess"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", SEMI_SUPERVISED)
 def test_of_several_outputs_the_first_is_judged(kind):
     def network():
@@ -261,6 +263,7 @@ def played(kind, labels, probabilities, logits):
     return [float(part) for part in model.play(pictures, labels, [probabilities, logits], None)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_is_said_of_void_pixels_counts_nowhere(kind):
     labels = batch("luc")[1]
@@ -394,6 +397,7 @@ def run(folder, kind, epochs, seed=0, **options):
     return model, ledger.files
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize("kind", SEMI_SUPERVISED)
 def test_an_epoch_and_one_resumed_equal_two(kind, tmp_path):
@@ -530,6 +534,7 @@ def test_weights_that_are_none(value, capsys):
     assert "is not a number from 0 up" in capsys.readouterr().err
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("toy")
 def test_a_run_with_weight_0_equals_a_plain_one_and_is_resumed(tmp_path, folder, capsys):
     make_store(tmp_path, [(24, 32)] * 7)

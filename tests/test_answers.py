@@ -499,6 +499,7 @@ def test_nothing_to_segment_is_told(tmp_path):
         find_sources([tmp_path / "nowhere"], tmp_path / "out")
 
 
+@pytest.mark.long
 def test_the_command_takes_the_weights_that_ship(tmp_path, capsys):
     if not (PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5").is_file():
         pytest.skip("no shipped weights")

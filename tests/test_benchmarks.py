@@ -58,6 +58,7 @@ def batch():
     return random_batch(SIZE, n_classes=4)
 
 
+@pytest.mark.long
 def test_the_plain_network_has_our_layers_and_the_chapters_size(ours, twin):
     def paths(network):
         return [w.path.removeprefix("fcn/") for w in network.weights]
@@ -125,6 +126,7 @@ def test_our_evaluation_scores_the_first_pictures(our_contestants):
     assert len(store) == 5
 
 
+@pytest.mark.long
 def test_our_other_contestants_run(our_contestants):
     network, _, pictures, _ = our_contestants
     mask = contestants.predict_ours((32, 48)).run()
@@ -141,6 +143,7 @@ def test_our_other_contestants_run(our_contestants):
     assert any((one != other).any() for one, other in zip(before, after, strict=True))
 
 
+@pytest.mark.long
 def test_the_device_is_that_of_this_process():
     """It is asked in a process of its own."""
     assert find_device() == (gpu_name(), fast_precision())

@@ -359,6 +359,7 @@ def test_a_summary_counts_the_classes_of_the_data(tmp_path, capsys):
 # --- from annotations to pictures -----------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_training_makes_labels_and_tells_what_it_does(data, trained):
     folder, printed = trained
     assert (data / "segmentation_train.npy").is_file()
@@ -480,6 +481,7 @@ def parts(tmp_path):
     return tmp_path
 
 
+@pytest.mark.long
 def test_parts_in_folders_are_found_and_val_chooses(parts, tmp_path, stepless, capsys):
     options = ["--data-path", parts, "--save-dir", tmp_path / "run", "--epochs", "1"]
     run_script("--train", "--evaluate", *TINY, *options)
@@ -582,6 +584,7 @@ def test_data_without_objects_is_refused(tmp_path):
         run_script("--train", *TINY, "--data-path", tmp_path, "--save-dir", tmp_path)
 
 
+@pytest.mark.long
 def test_a_view_is_asked_for(best, data, monkeypatch):
     seen = []
     monkeypatch.setattr("tools.views.flip", lambda model: seen.append(model) or model)
@@ -592,6 +595,7 @@ def test_a_view_is_asked_for(best, data, monkeypatch):
     assert len(seen) == 1
 
 
+@pytest.mark.long
 def test_borders_are_scored_and_pictures_looked_at_in_several_sizes(best, data, capsys):
     arguments = ["--evaluate", "--restore-weights", best, "--data-path", data]
     run_script(*arguments, "--boundary", "--tta", "flip,scales")
@@ -600,6 +604,7 @@ def test_borders_are_scored_and_pictures_looked_at_in_several_sizes(best, data, 
     assert "boundary F1  " in printed and "trimap mIoU  " in printed
 
 
+@pytest.mark.long
 def test_plain_layers_give_the_same_scores(best, data, capsys):
     arguments = ["--evaluate", "--restore-weights", best, "--data-path", data]
     printed = []
@@ -638,6 +643,7 @@ def kill_after(monkeypatch, epochs):
     monkeypatch.setattr("engine.runs.Ledger.record", record)
 
 
+@pytest.mark.long
 def test_a_run_that_grows_and_is_killed_twice_equals_one_in_one_go(
     data, tmp_path, capsys, monkeypatch
 ):
@@ -697,6 +703,7 @@ def test_a_run_that_grows_and_is_killed_twice_equals_one_in_one_go(
         run_script(*resume)
 
 
+@pytest.mark.long
 def test_another_network_goes_the_same_way(data, tmp_path, toy, capsys):
     """The engine and the tools know no architecture."""
     options = ["--model", "toy", "--data-path", data, "--save-dir", tmp_path, "--epochs", "1"]
@@ -815,6 +822,7 @@ def test_what_to_segment_and_where_is_not_remembered(data, tmp_path, stepless):
     assert again.workers == OPTIONS["workers"]["default"] != 3
 
 
+@pytest.mark.long
 def test_the_rate_falls_over_the_epochs_of_the_first_run(data, tmp_path, stepless):
     options = ["--data-path", data, "--save-dir", tmp_path]
     run_script("--train", *TINY, *options, "--epochs", "2", "--schedule", "linear")
@@ -825,6 +833,7 @@ def test_the_rate_falls_over_the_epochs_of_the_first_run(data, tmp_path, steples
     assert decide("--train", "--resume", *NAMED, *options)[2].schedule_epochs == 2
 
 
+@pytest.mark.long
 def test_labels_given_by_their_whole_path_can_be_resumed(data, tmp_path, stepless):
     labels = tmp_path / "elsewhere.json"
     shutil.copy(data / "segmentation_train.json", labels)
@@ -838,6 +847,7 @@ def test_labels_given_by_their_whole_path_can_be_resumed(data, tmp_path, steples
     assert len(history(tmp_path)) == 2
 
 
+@pytest.mark.long
 def test_labels_from_elsewhere_are_named_again_to_resume(data, tmp_path, stepless):
     """Only their name is kept, by which the data folder may hold others."""
     (tmp_path / "elsewhere").mkdir()
@@ -852,6 +862,7 @@ def test_labels_from_elsewhere_are_named_again_to_resume(data, tmp_path, steples
     assert len(history(tmp_path)) == 2
 
 
+@pytest.mark.long
 def test_what_was_set_aside_can_be_gone_on_with(data, tmp_path, capsys, stepless):
     options = [*TINY, "--data-path", data, "--save-dir", tmp_path]
     for _ in range(2):
@@ -885,6 +896,7 @@ def test_pictures_in_the_data_folder_and_annotations_elsewhere(data, tmp_path, s
     assert list((tmp_path / "run").glob("*-best-iou.weights.h5"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("stopped_at", [None, 2])
 def test_patience_begins_at_the_whole_size_and_ends_a_run_that_grows(
     stopped_at, data, tmp_path, monkeypatch
@@ -975,6 +987,7 @@ def test_weights_name_no_folder_outside_the_project(best, tmp_path, folder):
         assert data.data_path.name == taken and data.data_path.is_relative_to(PROJECT)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("option", "value"),
     [
@@ -1011,6 +1024,7 @@ def test_a_data_folder_is_remembered_from_every_current_folder(
     assert decide(*resume, "--data-path", data)[1].data_path == data
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("option", ["test_labels", "seed", "epochs"])
 def test_a_run_without_a_value_that_it_must_have_is_not_resumed(data, tmp_path, stepless, option):
     run_script("--train", *TINY, "--data-path", data, "--save-dir", tmp_path, "--epochs", "1")
@@ -1031,6 +1045,7 @@ def test_a_narrower_head_begins_anew(best, data, tmp_path, capsys, stepless):
     assert "tconv_up_x2" in anew and "stem_conv" not in anew
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOSSES)
 def test_the_loss_that_is_asked_for_is_trained_with(name, data, tmp_path, stepless):
     options = ["--loss", name, "--epochs", "1", "--data-path", data, "--save-dir", tmp_path]

@@ -51,6 +51,7 @@ def options(tmp_path):
     return [*compare.BUDGET.split(), *data, "--height", "32", "--width", "48", "--verbose", "0"]
 
 
+@pytest.mark.long
 def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
     out = tmp_path / "out"
     results = compare.compare([("toy", 0), ("toy2", 0)], options, out)
@@ -73,6 +74,7 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
         assert np.ptp(np.asarray(Image.open(out / name).convert("L"))) > 100
 
 
+@pytest.mark.long
 def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
     compare.compare([("toy", 0)], options, tmp_path / "out")
     before = (tmp_path / "out/toy/result.json").read_text()
@@ -87,6 +89,7 @@ def test_what_is_done_is_not_done_again(here, options, tmp_path, monkeypatch):
         compare.compare([("toy", 0)], options, tmp_path / "out")
 
 
+@pytest.mark.long
 def test_steps_are_timed_side_by_side_at_the_end(here, options, tmp_path, monkeypatch):
     order = []
 
@@ -122,6 +125,7 @@ def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):
     assert commands[0][2:] == ["--train", "--model", "toy", "--epochs", "2", *commands[0][-2:]]
 
 
+@pytest.mark.long
 def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, monkeypatch):
     out, train = tmp_path / "out", compare.train
     monkeypatch.setattr(compare, "train", lambda *_: {"failed": "status 2: error: no memory."})
@@ -151,6 +155,7 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
 
 
+@pytest.mark.long
 def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monkeypatch):
     def refined(answer, pictures, size=None):  # one class for another
         return keras.ops.roll(answer(pictures, size), 2, -1)
@@ -185,6 +190,7 @@ def test_a_unetplusplus_is_cut_off_behind_its_third_head():
     assert compare.cut_off(cut) is None and compare.cut_off(build_toy((32, 48, 3), 3)) is None
 
 
+@pytest.mark.long
 def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path):
     results = compare.compare([("toy", 0), ("toy", 1)], options, tmp_path)
     assert (tmp_path / "toy/result.json").exists() and (tmp_path / "toy-seed1/result.json").exists()
@@ -208,6 +214,7 @@ def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
     assert compare.best_of(tmp_path).name == "x-best-iou.weights.h5"
 
 
+@pytest.mark.long
 def test_killed_while_it_is_timed_it_is_tried_again(here, options, tmp_path, monkeypatch):
     time_steps = compare.time_steps
     monkeypatch.setattr(compare, "time_steps", lambda *_: {"failed": "killed"})

@@ -162,6 +162,7 @@ def test_summary_knows_the_layer():
     assert layer.reach(Reach(404, 1), None, None) == Reach(np.inf, 1)
 
 
+@pytest.mark.long
 def test_its_weights_learn():
     """Two classes that are confused with each other everywhere: compatibility can tell."""
     pictures, logits = scenes((12, 16), number=2)

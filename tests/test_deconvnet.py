@@ -114,6 +114,7 @@ def test_folded_and_saved(tmp_path):
 # Learning
 
 
+@pytest.mark.long
 def test_one_batch_can_be_learnt_by_heart():
     keras.utils.set_random_seed(0)
     pictures, _ = random_batch((32, 32), number=8)

@@ -262,6 +262,7 @@ def behind(model, names, pictures):
     return predict(keras.Model(model.input, outputs), pictures)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", [build_deeplab_v3, build_deeplab_v3_cascade])
 def test_every_second_value_at_a_stride_of_8_is_that_at_16(build):
     """With the same weights. Image pooling is not, since it averages other values."""
@@ -417,6 +418,7 @@ def test_separable_convolutions_are_in_pyramid_and_decoder():
 # Learning
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("build", "settings"),
     [

@@ -288,6 +288,7 @@ def rows_of(sizes, void: bool = False):
         yield f"{height} x {width}", picture(height, width), truth, np.zeros_like(truth)
 
 
+@pytest.mark.long
 def test_comparison_has_a_row_per_picture_of_any_size(tmp_path):
     side = drawing.ROW_SIDE
     sizes = [(side // 2, side), (side, side), (1, 3000), (700, 1)]
@@ -346,6 +347,7 @@ def test_index_png_of_one_class_keeps_its_only_id(tmp_path):
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "mask.png")), labels)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("count", [2, 4, 30])
 def test_figure_shows_every_class_crisply(tmp_path, count):
     """Pictures of masks must work for any number of classes."""

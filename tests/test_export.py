@@ -85,6 +85,7 @@ def test_columns_first(size):
     assert abs(found - resize_picture(picture[0], SIZE)).max() <= 1
 
 
+@pytest.mark.long
 def test_a_saved_model(weights, tmp_path, monkeypatch, capsys):
     out = tmp_path / "made" / "net"
     command(monkeypatch, weights, "--format", "saved_model", "--out", out)

@@ -71,6 +71,7 @@ def test_parameters_at_full_width(name):
     assert count(lambda: zoo.build(name, (*ODD, 3), 4, {})) == zoo.MODELS[name].parameters
 
 
+@pytest.mark.long
 def test_pictures_go_in_and_probabilities_come_out(name, odd, even):
     assert even.count_params() == odd.count_params()  # they do not depend on the size
     for model, size in ((odd, ODD), (even, EVEN)):
@@ -85,6 +86,7 @@ def test_pictures_go_in_and_probabilities_come_out(name, odd, even):
         assert heads and all(head.get_weights()[-1].shape == (CLASSES,) for head in heads)
 
 
+@pytest.mark.long
 def test_folding_and_saving_keep_every_number(name, odd, even, tmp_path):
     pictures, _ = random_batch(ODD, number=1)
     expected = predicted(odd, pictures)

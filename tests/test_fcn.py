@@ -319,6 +319,7 @@ def test_zeros_in_the_layers_that_score_are_left_in_the_first_step():
         assert np.abs(model.get_layer(name).get_weights()[0]).max() > 0, name
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("build", "steps"), [(build_fcn_vgg16, 100), (build_fcn_resnet, 30)])
 def test_one_batch_can_be_learnt_by_heart(build, steps):
     keras.utils.set_random_seed(0)

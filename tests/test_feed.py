@@ -240,6 +240,7 @@ def test_fit_sees_every_batch_once_in_order_and_ends(store, plain, on, workers):
     np.testing.assert_allclose(noted.losses, expected, rtol=1e-5)
 
 
+@pytest.mark.long
 @ways
 @pytest.mark.parametrize("batch", [4, 7])  # two batches, the second a smaller one, and one
 def test_fit_of_short_epochs_counts_them(store, plain, on, workers, batch):
@@ -247,6 +248,7 @@ def test_fit_of_short_epochs_counts_them(store, plain, on, workers, batch):
     assert fit(data, 3).epochs == [0, 1, 2]
 
 
+@pytest.mark.long
 @ways
 def test_a_resumed_fit_goes_on_as_if_never_interrupted(store, plain, on, workers):
     def losses(epochs, initial_epoch=0):

@@ -66,6 +66,7 @@ def assert_folds(model, inputs, kept, kept_depthwise=None):
 
 # Of version 2 those stay that follow an addition: one for each block, for the last block that at
 # the end. Behind the two transposed convolutions of the head they stay as depthwise convolutions.
+@pytest.mark.long
 @pytest.mark.usefixtures("either_way")
 @pytest.mark.parametrize(
     ("backbone", "kept"), [("resnet11v2", 3), ("resnet20v2", 6), ("resnet14v1", 0)]
@@ -88,6 +89,7 @@ def test_the_predictions_hang_on_every_kind_of_normalisation():
             layer.moving_mean.assign(mean)
 
 
+@pytest.mark.long
 def test_the_chapters_network():
     """57 in the backbone, 5 in the head; 18 blocks."""
     model = build_chapter((32, 32, 3))
@@ -208,6 +210,7 @@ def agreement_in_bfloat16(model, build, pictures, policy):
     return (predict(fold(copy), pictures).argmax(-1) == predict(model, pictures).argmax(-1)).mean()
 
 
+@pytest.mark.long
 def test_bfloat16_agrees_on_a_network_that_has_learnt(policy):
     """Bright and dark rectangles, learnt in a few steps."""
     labels = np.zeros((2, 64, 64), np.uint8)
@@ -243,11 +246,13 @@ def shipped():
     return network, model, np.stack(pictures)
 
 
+@pytest.mark.long
 def test_bfloat16_agrees_on_the_shipped_network(shipped, policy):
     network, model, pictures = shipped
     assert agreement_in_bfloat16(model, network.build, pictures, policy) >= 0.995
 
 
+@pytest.mark.long
 def test_the_shipped_network_predicts_what_stock_keras_does(shipped):
     """In float32, folded as `--evaluate` does it, against the same weights in stock layers."""
     network, model, pictures = shipped

@@ -8,6 +8,7 @@ from conftest import disturbed, random_batch, tiny_fcn
 from fast.forward import forward
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("several", [False, True])
 def test_the_answers_are_those_of_predict_on_batch(several, plain):
     model = disturbed(tiny_fcn(seed=0))

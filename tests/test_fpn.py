@@ -175,6 +175,7 @@ def test_a_picture_alone_is_what_it_is_in_a_batch(training):
         np.testing.assert_allclose(found[0], together[number], atol=1e-4)
 
 
+@pytest.mark.long
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_fpn((32, 48, 3), 3, **TINY)

@@ -78,6 +78,7 @@ def test_a_large_kernel_has_two_kths_of_the_parameters_of_a_full_one(kernel):
         assert (ours, full) == (1_303_554, 9_676_821)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ROWS)
 def test_summary_knows_every_layer(name):
     model = hollow(lambda: zoo.build(name, (64, 96, 3), 4, {}))
@@ -179,6 +180,7 @@ def test_nine_places_are_refined():
     ]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("level", [5, 4, 3, 2])
 def test_scores_of_a_map_are_enlarged_and_added(level):
     """Of one map alone, and with nothing refined, they are the answer, resized step by step."""
@@ -202,6 +204,7 @@ def test_scores_of_a_map_are_enlarged_and_added(level):
     assert np.ptp(answer) > 0.01
 
 
+@pytest.mark.long
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_gcn((32, 48, 3), 3, **TINY | {"width": 8})

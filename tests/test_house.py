@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from utils.files import PROJECT
 
 FOLDERS = ("utils", "chapter12-segmentation")
 MODULES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob("*.py"))
+MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 SCRIPTS = sorted(PROJECT.glob("*.py"))
 # From the top to the bottom of the house: each room imports from those behind it alone.
 ROOMS = ["script", "tools", "engine", "zoo", "chapter", "fast", "utils"]
@@ -36,6 +38,14 @@ def test_every_test_is_collected():
         names = {name for name, _ in functions(ast.parse(path.read_text(encoding="utf-8")))}
         tests = any(name.startswith("test_") or name.startswith("Test") for name in names)
         assert path.name.startswith("test_") or not tests, path
+
+
+def test_no_test_is_left_out():
+    """`make test` and `make test-long` are all, and what CI runs."""
+    runs = (PROJECT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    assert {"make test", "make test-long"} <= set(runs)
+    targets = dict(re.findall(r"^(test|test-long):.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE))
+    assert "-m 'not long'\n" in targets["test"] and "-m long\n" in targets["test-long"]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=shown)

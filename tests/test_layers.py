@@ -87,6 +87,7 @@ def test_other_convolutions_are_those_of_keras(options):
     np.testing.assert_allclose(*outputs, atol=1e-5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kernel_size", [1, (3, 2), 7])
 def test_a_transposed_convolution_of_one_place_equals_that_of_keras(kernel_size):
     ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
@@ -95,6 +96,7 @@ def test_a_transposed_convolution_of_one_place_equals_that_of_keras(kernel_size)
         assert_trains_as(ours, stock, (1, 1), kernel_size=2, **other)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("gpu", [None, "a GPU"])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
 def test_transposed_convolution_equals_that_of_keras(size, gpu, monkeypatch):

@@ -252,6 +252,7 @@ def test_certain_and_wrong_has_a_gradient_that_is_finite(name):
     assert np.isfinite(gradient(of, logits)).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_network_learns_with_it_when_it_computes_in_bfloat16(name, mixed_bfloat16):
     random = np.random.default_rng(0)

@@ -185,6 +185,7 @@ def test_more_pixels_and_more_pictures_take_more():
     assert fixed(small, "adam") < one < two and two - one == three - two
 
 
+@pytest.mark.long
 def test_the_table_tells_the_largest_batch(capsys, monkeypatch):
     network = Network("fcn", (32, 32, 3), None, {"backbone": "resnet8v1", "filters": 4})
     sizes = [(480, 640), (2048, 2048), (20000, 20000)]

@@ -107,6 +107,7 @@ def data_loss(fcn, pictures, labels):
     return float(PixelCrossEntropy()(labels, fcn(pictures, training=True)))
 
 
+@pytest.mark.long
 def test_first_loss_is_near_that_of_chance():
     pictures, labels = random_batch((64, 64), n_classes=4)
     losses = []
@@ -132,6 +133,7 @@ def test_every_trainable_weight_gets_a_gradient():
         assert moved > 0 or redundant, weight.path
 
 
+@pytest.mark.long
 def test_one_batch_can_be_learnt_by_heart():
     pictures, _ = random_batch((32, 32))
     labels = np.zeros((2, 32, 32), np.uint8)

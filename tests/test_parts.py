@@ -40,6 +40,7 @@ def test_enlarging_is_counted_and_written_down():
     assert again.size == (8, 8) and again.compute_output_shape(before) == after
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "name",
     ["deeplab-v1", "deeplab-v3", "fcn8s-resnet50", "pspnet", "refinenet-resnet50"],

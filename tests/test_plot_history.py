@@ -95,6 +95,7 @@ def test_kind_comes_from_the_name_and_accuracy_is_in_per_cent(tmp_path):
     np.testing.assert_allclose(fraction.values, [91.0, 97.9])
 
 
+@pytest.mark.long
 def test_csv_gives_each_run_its_own_curves(tmp_path):
     path = save_csv(
         tmp_path / "fcn-history.csv",

@@ -119,6 +119,7 @@ def test_sizes_of_objects_are_shares_of_the_labelled_pixels(errors):
     np.testing.assert_allclose(ious, [1, 0, 0, 192 / 448])
 
 
+@pytest.mark.long
 def test_pictures_are_let_go():
     alive = []
 
@@ -192,6 +193,7 @@ def test_a_sky_is_called_so_and_a_white_class_is_seen(errors, tmp_path, capsys, 
 LONG = ["background", "water bottle of clear plastic, 0.5 l, still", "carton of apple juice"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "names",
     [
@@ -245,6 +247,7 @@ def test_counts_that_fit_into_a_cell(count, written):
     assert portrait._brief(count) == written
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("pairs", "classes"),
     [
@@ -262,6 +265,7 @@ def test_any_data_set_has_a_portrait(tmp_path, capsys, pairs, classes):
         assert min(Image.open(tmp_path / name).size) > 50
 
 
+@pytest.mark.long
 def test_charts_leave_nothing_behind(errors, tmp_path):
     from matplotlib.figure import Figure
 
@@ -285,6 +289,7 @@ def test_portrait_goes_with_the_test_pictures(arguments, capsys):
     assert "--portrait" in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_portrait_from_the_command_line(tmp_path, capsys):
     store = data_set(tmp_path, {"one.png": (BOTTLE, BOTTLE)}, THREE)
     settings = {"backbone": "resnet8v1", "layers": 1, "filters": 4}

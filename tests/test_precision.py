@@ -37,6 +37,7 @@ def test_scores_are_those_of_the_masks_in_bfloat16(policy):
     np.testing.assert_array_equal(np.asarray(scored), np.asarray(expected))
 
 
+@pytest.mark.long
 def test_training_reaches_the_same_miou_in_bfloat16(policy):
     pictures, labels = squares(64, seed=0)
     steps, reached = 100, []

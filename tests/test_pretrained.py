@@ -119,6 +119,7 @@ def test_maps_of_vgg16_are_those_of_keras(vgg16, vgg16_file, capsys):
     assert_maps_equal(predict(model, pictures), theirs, pictures, preprocess)
 
 
+@pytest.mark.long
 def test_maps_of_resnet50_are_those_of_keras(resnet50, resnet50_file):
     model = network_on(build_resnet_v1, (64, 64))
     start_pretrained(model, "maps", resnet50_file)
@@ -304,6 +305,7 @@ def test_files_of_something_else(vgg16_file, resnet50_file, tmp_path):
         start_pretrained(other, "maps", vgg16_file)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("damage", ["text", "link", "names", "numbers", "cut"])
 def test_a_strangers_file(damage, vgg16_file, tmp_path):
     path = tmp_path / "a.h5"

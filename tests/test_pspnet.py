@@ -114,6 +114,7 @@ def test_without_the_second_head_the_answer_is_the_same():
     assert not [layer.name for layer in folded.layers if layer.name.startswith("auxiliary")]
 
 
+@pytest.mark.long
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_pspnet((32, 48, 3), 3, width=8, blocks=(1, 1, 1, 1))

@@ -80,6 +80,7 @@ def test_only_jax_with_a_gpu_takes_processes(store, monkeypatch):
     assert threads_alone == [False, False, True]
 
 
+@pytest.mark.long
 def test_a_process_ends_with_its_input(store):
     reader = Reader()
     reader.batch(DataGenerator(store, **VARIED), 0, 0)
@@ -87,6 +88,7 @@ def test_a_process_ends_with_its_input(store):
     assert reader._process.wait(60) == 0
 
 
+@pytest.mark.long
 def test_a_process_that_was_killed_is_told_with_a_cure(store):
     reader = Reader()
     reader._process.kill()

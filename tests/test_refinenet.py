@@ -68,6 +68,7 @@ def test_parameters(classes, size, blocks):
     assert model.count_params() == trained + STATISTICS[blocks]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ROWS)
 def test_summary_knows_every_layer(name):
     model = hollow(lambda: zoo.build(name, (64, 96, 3), 4, {}))
@@ -200,6 +201,7 @@ def test_gradients_reach_the_backbone_with_every_unit_and_chain_at_zero():
         assert np.abs(keras.ops.convert_to_numpy(kernel) - old).max() > 1e-6, kernel.path
 
 
+@pytest.mark.long
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)
     model = build_refinenet((32, 48, 3), 3, width=4, blocks=(1, 1, 1, 1))

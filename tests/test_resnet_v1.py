@@ -20,6 +20,7 @@ def maps_of(size, output_stride, multi_grid=(1,)):
     return predict(model, pictures)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("multi_grid", [(1,), (1, 2, 4)])
 @pytest.mark.parametrize("size", [(64, 96), (96, 160)])
 def test_every_second_value_of_the_finer_map_is_the_coarser_one(size, multi_grid):
@@ -68,6 +69,7 @@ def test_parameters_do_not_depend_on_the_output_stride():
     assert set(counts.values()) == {23_508_032 + 53_120}
 
 
+@pytest.mark.long
 def test_the_field_stays_what_it_was():
     """A rate of 2 in place of a stride of 2. ResNet-50 sees 11 pixels behind its pool, and each 3x3
     two strides more: 3 of 4 pixels, 4 of 8, 6 of 16 and 3 of 32."""

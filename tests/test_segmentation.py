@@ -72,6 +72,7 @@ def run(code, folder):
     )
 
 
+@pytest.mark.long
 def test_the_example_of_the_readme_runs(tmp_path):
     """From another folder, on a photograph, word for word but for the places."""
     if not (PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5").is_file():

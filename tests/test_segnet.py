@@ -161,6 +161,7 @@ def test_folded_saved_and_in_bfloat16(build, settings, tmp_path, policy):
 # Learning
 
 
+@pytest.mark.long
 @BOTH
 def test_one_batch_can_be_learnt_by_heart(build, settings):
     keras.utils.set_random_seed(0)

@@ -42,6 +42,7 @@ def test_the_side_of_a_patch_is_what_a_pixel_sees():
         assert (reach.field, reach.stride) == (patch_side(kernels), 1)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kernels", [(3,), (3, 2), (2, 3, 1)])
 @pytest.mark.parametrize("size", [(32, 35), (33, 32)])
 def test_loop_equals_fully_convolutional_equals_dilated(kernels, size):

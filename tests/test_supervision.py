@@ -84,6 +84,7 @@ def test_a_companion_reaches_what_is_before_it_alone():
     assert all(np.abs(a - b).max() > 0 for a, b in zip(before, values(model, "first"), strict=True))
 
 
+@pytest.mark.long
 @UNUSED
 @pytest.mark.parametrize("weights", [(1, 1), (0.25, 2), (0, 3), None])
 def test_the_loss_is_the_weighted_sum(weights):

@@ -137,6 +137,7 @@ def test_tiles_lie_apart_by_multiples_of_all_strides():
         zoo.build_for_tiles("fcn8s", (388, 388, 3), 3, {})
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("view", [[], ["--tta", "flip"]])
 def test_the_command_line_segments_in_tiles(tmp_path, view):
     """The classes do not depend on the size of the tiles."""

@@ -110,6 +110,7 @@ def build_dropping(input_shape, n_classes, *, width=4):
     return keras.Model(inputs, toy(keras.layers.Dropout(0.5, name="drop")(inputs)), name="toy")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("build", [build_toy, build_dropping])
 def test_four_epochs_and_three_resumed_equal_seven(build, tmp_path, monkeypatch):
     monkeypatch.setitem(globals(), "build_toy", build)
@@ -260,6 +261,7 @@ LAST = "tiny-toys-last.weights.h5"
 AFTER = ["configuration.json", "miou_history.npy", "mpla_history.npy", "history.csv"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", AFTER)
 def test_what_a_kill_after_the_checkpoint_left_unwritten_is_written(name, tmp_path, monkeypatch):
     """All epochs are there, the history is not."""

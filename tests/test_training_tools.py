@@ -97,6 +97,7 @@ def trained(folder, epochs, run, resume=False):
     return model, [row["learning_rate"] for row in read_rows(files.history)]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
     "asked",
@@ -180,6 +181,7 @@ def test_kernels_alone_decay(name):
 # --- accumulation ---------------------------------------------------------------------------------
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_batches_gathered_are_one_batch_of_as_many_pictures(name):
     pictures, labels = random_batch(SIZE, number=8)
@@ -228,6 +230,7 @@ def kinds(model):
     return {layer.name: layer for layer in layers if isinstance(layer, found)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["fcn", "pspnet", "segnet", "fcn8s-resnet50", "unetplusplus"])
 def test_group_normalisation_takes_the_place_of_every_batch_normalisation(name):
     keras.utils.set_random_seed(0)

@@ -141,6 +141,7 @@ def test_a_network_is_cut_off_behind_its_heads(tmp_path):
     assert network.name == "unetplusplus" and network.settings["supervised"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["unetplus", "unet-l4", "unet-l2"])
 def test_a_relative_that_lacks_a_layer_gives_nothing(tmp_path, name):
     """X^{0,2} of a UNet++ has one input more than that of the others."""

@@ -244,6 +244,7 @@ def test_he_initialisation():
     assert deviation == pytest.approx(np.sqrt(1 / 256), rel=0.03)
 
 
+@pytest.mark.long
 @BOTH
 def test_one_batch_can_be_learnt_by_heart(valid):
     labels = np.zeros((2, 32, 32), np.uint8)

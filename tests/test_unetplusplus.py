@@ -120,6 +120,7 @@ def test_there_are_15_nodes_and_of_a_u_net_9():
 # Pruning
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("size", [(32, 48), (33, 47)])
 @pytest.mark.parametrize("nodes", WHOLE)
 def test_cut_off_it_is_its_head_bit_for_bit(nodes, size):
@@ -213,6 +214,7 @@ def test_what_cannot_be_built_or_cannot_learn(settings, complaint, cure):
 # Learning
 
 
+@pytest.mark.long
 def test_one_batch_can_be_learnt_by_heart():
     labels = np.zeros((2, 32, 32), np.uint8)
     labels[0, 8:24, 4:20], labels[1, 16:, 12:28] = 1, 2

@@ -168,6 +168,7 @@ def test_a_matrix_is_the_convolution():
     np.testing.assert_allclose(by_keras(layer, a, kernel), y, atol=1e-5)
 
 
+@pytest.mark.long
 def test_the_figure(tmp_path, monkeypatch):
     """It is drawn from what the functions compute: with another map it is another figure."""
     first, other = tmp_path / "first.png", tmp_path / "other.png"

@@ -42,6 +42,7 @@ def test_the_weights_are_those_of_the_network():
     assert [id(weight) for weight in flip(model).weights] == [id(w) for w in model.weights]
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("mixed_bfloat16")
 def test_scores_and_masks_are_those_of_the_mean():
     model = flip(fold(tiny()))
@@ -63,6 +64,7 @@ def network_and_model(size=(64, 96)):
     return network, disturbed(network.build())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("tta", OPTIONS["tta"]["parser"]["choices"])
 def test_what_the_command_line_can_ask_for_is_a_mean_of_answers(tta):
     network, model = network_and_model()

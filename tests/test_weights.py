@@ -213,6 +213,7 @@ def test_a_state_is_read_as_it_was_written(tmp_path):
     assert read_state(tmp_path / "tiny-last.weights.h5") == state
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("state", STATES)
 def test_a_checkpoint_without_the_state_of_a_run_is_not_resumed(tmp_path, state):
     model = tiny_fcn()
@@ -245,6 +246,7 @@ def test_failed_saving_leaves_the_old_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.long
 def test_killed_while_saving(tmp_path):
     """kill -9 at random moments of a process that does nothing but save checkpoints."""
     path = tmp_path / "a.weights.h5"

@@ -5,6 +5,7 @@ import pytest
 from attacks.cases import GOOD, attack_often, run_case
 
 
+@pytest.mark.long
 def test_attacked(tmp_path):
     attack_often("formats", tmp_path)
 
