@@ -7,6 +7,7 @@ python3 fcn-12.3.1.py --evaluate --restore-weights=... --image-file photograph.j
 """
 
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE / "chapter12-segmentation")]
 
 from engine.arguments import parse_arguments  # noqa: E402
+from engine.processes import in_a_group  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
 
@@ -55,7 +57,7 @@ def train_fcn(network, data, run):
         fcn = session.opposed(build_model(session.network.at(stage.size)))
         optimizer = optimizer_of(run, fcn, rate(stage.start), len(train_generator))
         fcn.compile(optimizer=optimizer, loss=session.loss(), jit_compile=JIT)
-        score = scorer_of(fcn, validation_generator)
+        score = scorer_of(fcn, validation_generator, len(session.validation_keys))
         bring_weights(fcn, run, ledger, score)
 
         accuracy = AccuracyCallback(
@@ -166,7 +168,16 @@ def segment_files(network, data, run):
 
 def main():
     args = parse_arguments()
-    import_keras()
+    if args.distribute == "multihost":
+        in_a_group(partial(work, args))
+    else:
+        work(args)
+
+
+def work(args):
+    """Do what was asked for, in one process."""
+    import_keras(args)
+    from engine.distribution import hush_others, is_first, spread
     from engine.runs import run_files
     from engine.session import classes_of
     from engine.settings import settle
@@ -178,7 +189,9 @@ def main():
     if args.list_models:
         print_models()
         return
+    hush_others()
     network, data, run = settle(args)
+    spread(run.distribute, data.batch_size)
     if run.summary:
         inputs = [data.data_path, *(run.image_file or ())]
         described = replace(network, classes=network.classes or classes_of(data))
@@ -189,7 +202,7 @@ def main():
     if run.train:
         check_memory(network, data.batch_size, run.optimizer, run.precision, run.accumulate)
         files = run_files(network, data, run)
-        with files.locked():
+        with files.locked() if is_first() else nullcontext():
             train_fcn(network, data, run)
             if run.evaluate:  # at the size that it reached, if it grew and ended early
                 evaluate_fcn(read_network(files.best), data, run, files.best)

@@ -50,6 +50,7 @@ class DataGenerator(keras.utils.PyDataset):
         channels: int = 3,
         label_size: str = "network",
         weigh: Callable[[np.ndarray], np.ndarray] | None = None,
+        share: tuple[int, int] = (0, 1),
     ):
         """Check the pictures' headers and get ready; no picture is decoded yet.
 
@@ -69,6 +70,8 @@ class DataGenerator(keras.utils.PyDataset):
                 for evaluation. Then a batch ends early where the next map has another size.
             weigh: a function of a label map (H, W) uint8 that gives the weights of its pixels in
                 the loss, (H, W) float32; can be pickled, for `fast.readers`.
+            share: (index, number) of the part that is read of each batch, where other processes
+                read the rest; `number` divides the pictures of a batch.
 
         Raises:
             UserError: there is no picture, or one is missing or unreadable or has another shape
@@ -88,6 +91,7 @@ class DataGenerator(keras.utils.PyDataset):
         self.channels = channels
         self.label_size = label_size
         self.weigh = weigh
+        self.share = share
         self.n_classes = len(store.classes)
         self.epoch = 0
         self.failure: UserError | None = None
@@ -133,6 +137,8 @@ class DataGenerator(keras.utils.PyDataset):
         if not 0 <= index < len(self):
             raise IndexError(index)
         places = range(*self._bounds[index : index + 2])
+        part, number = self.share
+        places = places[part * len(places) // number : (part + 1) * len(places) // number]
         keys = [self._key(epoch * self.pictures_per_epoch + place) for place in places]
         seeds = [(self.seed, epoch, place, AUGMENTATION) for place in places]
         try:

@@ -105,6 +105,13 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             "--normalisation frozen keeps what was learnt: give --restore-weights, --start-from "
             "or --pretrained"
         )
+    if args.distribute not in (None, "none") and not args.train:
+        parser.error("--distribute goes with --train")
+    if args.distribute == "multihost" and args.evaluate:
+        parser.error("--evaluate is for one process: score after training, without --distribute")
+    for name in ("coordinator", "processes", "process_id"):
+        if getattr(args, name) is not None and args.distribute != "multihost":
+            parser.error(f"--{name.replace('_', '-')} goes with --distribute multihost")
     if args.val_labels and args.validation_split is not None:
         parser.error("--val-labels takes the place of --validation-split: give one of the two")
     if args.resume and not args.train:

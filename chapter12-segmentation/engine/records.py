@@ -83,6 +83,18 @@ def tile(text: str) -> str | float:
         raise argparse.ArgumentTypeError(f"{text!r} is neither auto, none nor a scale") from error
 
 
+def distribute(text: str) -> str | int:
+    """Type of an option: "none", "auto", "multihost", or a number of devices."""
+    if text in ("none", "auto", "multihost"):
+        return text
+    try:
+        return whole_number(1)(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is neither auto, multihost, none nor a number of devices"
+        ) from error
+
+
 def pixel_size(text: str) -> tuple[float, str]:
     """Type of an option: a length, see `utils.areas.parse_pixel_size`."""
     from utils.areas import parse_pixel_size
@@ -561,6 +573,30 @@ class Run:
     )
     plain: bool = flag(
         "stock Keras layers and updates instead of the fast ones, which give the same numbers",
+        task=MACHINE,
+    )
+    distribute: str | int = option(
+        "train on several devices of this machine, auto (all) or N; or, with all processes that "
+        "are started alike, on many machines: multihost; a batch is divided among them (none)",
+        type=distribute,
+        default="none",
+        task=MACHINE,
+        metavar="auto|N|multihost",
+    )
+    coordinator: str | None = option(
+        "with --distribute multihost: where process 0 can be reached, HOST:PORT (that of SLURM)",
+        task=MACHINE,
+    )
+    processes: int | None = option(
+        "with --distribute multihost: how many there are (that of SLURM)",
+        type=whole_number(1),
+        metavar="N",
+        task=MACHINE,
+    )
+    process_id: int | None = option(
+        "with --distribute multihost: which this is, from 0 (that of SLURM or of a Kubernetes job)",
+        type=whole_number(0),
+        metavar="I",
         task=MACHINE,
     )
     tensorboard: bool = flag("write logs for TensorBoard into --save-dir")

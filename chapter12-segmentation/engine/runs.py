@@ -143,16 +143,19 @@ class Ledger:
         epochs: that it is to have in all.
         rows: of its history, one for each epoch.
         best: the highest chapter mIoU so far and its 0-based epoch; -1 for restored weights.
+        writes: whether its files are written: by one process of several.
     """
 
-    def __init__(self, files: RunFiles, network: Network, configuration: dict):
+    def __init__(self, files: RunFiles, network: Network, configuration: dict, writes: bool = True):
         """Nothing is written yet.
 
         Args:
             files: of the run.
             network: with the classes of the data.
             configuration: from `describe_run`.
+            writes: see above.
         """
+        self.writes = writes
         self.files, self.network, self.configuration = files, network, configuration
         self.epochs = configuration["run"]["epochs"]
         self.rows, self.best = [], (-math.inf, -1)
@@ -161,7 +164,8 @@ class Ledger:
 
     def begin(self) -> None:
         """Begin a new run; the files of an earlier one are set aside."""
-        self._run = self.files.set_aside(self._run)
+        if self.writes:
+            self._run = self.files.set_aside(self._run)
 
     def go_on(self, model: keras.Model) -> None:
         """Go on after the last whole epoch: read weights, optimizer and rows.
@@ -194,13 +198,15 @@ class Ledger:
         self._earlier = [row for row in self._earlier if row["run"] != self._run]
         history, curves = self.files.history, self.files.curves
         whole = _values(read_rows(history)) == _values(self._earlier + self.rows)
-        if not whole:
+        if not whole and self.writes:
             self._write(read_configuration(self.files.last))
         return whole and curves.is_file() and _time(curves) >= _time(history)
 
     def save_best(self, model: keras.Model, score: float, epoch: int) -> None:
         """Keep the weights of `model`, which has the highest score so far."""
         self.best = score, epoch
+        if not self.writes:
+            return
         # A run that grows may have its best weights before the whole size.
         network = self.network.at(tuple(model.input_shape[1:3]))
         save_weights(model, self.files.best, self.configuration | {"network": network.content()})
@@ -210,6 +216,8 @@ class Ledger:
         row = {"run": self._run, "epoch": epoch + 1}
         row |= {name: float(value) for name, value in numbers.items() if name not in row}
         self.rows.append(row)
+        if not self.writes:
+            return
         # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
         state = {"run": self._run, "rows": self.rows, "best": list(self.best)}
         save_checkpoint(model, self.files.last, self.configuration, state)

@@ -9,6 +9,7 @@ import numpy as np
 
 from data_generator import DataGenerator, split_keys
 from engine.adversarial import Beside, Phases, oppose
+from engine.distribution import gathered, is_first, own_share, place
 from engine.growth import Stage, stages
 from engine.records import Data, Network, Run
 from engine.runs import Ledger, describe_run, run_files
@@ -86,11 +87,15 @@ class Session:
             augment=data.augment,
             pictures_per_epoch=pictures,
             weigh=partial(border_weights, class_weights=self.class_weights) if border else None,
+            share=place(),
             **common,
         )
         # The network is given pictures of its size, its answer is scored at their own.
         validation = DataGenerator(
-            self.validation, keys=self.validation_keys, label_size="original", **common
+            self.validation,
+            keys=own_share(self.validation_keys),
+            label_size="original",
+            **common,
         )
         validation = read_ahead(validation, data.workers)
         if not data.unlabelled:
@@ -101,6 +106,7 @@ class Session:
             seed=self.run.seed + 1,  # else they would be varied as the labelled ones beside them
             augment=data.augment,
             pictures_per_epoch=len(train) * data.batch_size,
+            share=place(),
             **common,
         )
         parts = (read_ahead(part, data.workers) for part in (train, unlabelled))
@@ -129,9 +135,17 @@ class Session:
         return self.run.patience if stage.size == self.run.size else None
 
 
-def scorer_of(model: keras.Model, data: keras.utils.PyDataset) -> Callable[[], dict[str, float]]:
-    """A function that scores a network as it is on `data`."""
-    return lambda: scores(confusion_matrices(model, data))
+def scorer_of(
+    model: keras.Model, data: keras.utils.PyDataset, count: int
+) -> Callable[[], dict[str, float]]:
+    """A function that scores a network as it is.
+
+    Args:
+        model: the network.
+        data: validation pictures, those of this process.
+        count: of those of all processes.
+    """
+    return lambda: scores(gathered(confusion_matrices(model, data), count))
 
 
 def open_session(network: Network, data: Data, run: Run) -> Session:
@@ -163,6 +177,11 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         if not validation_keys:
             raise UserError(f"{chooses} lists no picture; annotate some first.")
         check_classes(store.classes, data.train_labels, validation.classes, chooses)
+    if len(validation_keys) < place()[1]:
+        raise UserError(
+            f"{len(validation_keys)} pictures choose the best weights, fewer than there are "
+            "processes; give a larger --validation-split, or start fewer processes."
+        )
     n_classes = len(store.classes)
     if n_classes < 2:
         raise UserError(f"{data.train_labels} holds no class but the background; annotate objects.")
@@ -179,7 +198,7 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     network = replace(network, classes=store.classes)
     # Before the run replaces files: of those in the repository the commit would be "dirty".
     described = describe_run(network, data, run, store.reading, store.sizes)
-    ledger = Ledger(files, network, described)
+    ledger = Ledger(files, network, described, writes=is_first())
     done = epochs_done(files.last) if run.resume else 0
     if done >= run.epochs and ledger.recall():
         raise UserError(

@@ -50,8 +50,9 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         UserError: weights or the run to resume are missing, a name is unknown, or what is asked
             contradicts what is remembered.
     """
-    # "auto" leaves it open, but for --tile, of which it is a value.
-    said = {n: v for n, v in vars(args).items() if v is not None and (v != "auto" or n == "tile")}
+    # "auto" leaves it open, but for those of which it is a value.
+    valued = ("tile", "distribute")
+    said = {n: v for n, v in vars(args).items() if v is not None and (v != "auto" or n in valued)}
     if "segment" in said:
         said.setdefault("restore_weights", str(SHIPPED))
     values = dict(said)

@@ -1,21 +1,26 @@
 """Importing keras with the backend that fits, and without TensorFlow's greetings."""
 
+import argparse
 import os
 import sys
 import tempfile
 from pathlib import Path
 
 from engine.backends import CUDA, choose_backend, find_packages, has_nvidia, named_backend
+from engine.processes import prepare
 from utils.errors import UserError
 
 
-def import_keras() -> None:
+def import_keras(args: argparse.Namespace | None = None) -> None:
     """Import keras and its backend, and drop what they print to standard error.
 
     The backend is that of `choose_backend`, unless keras has been imported already.
 
     TensorFlow's libraries greet with a dozen lines (no GPU here, oneDNN is on) before any setting
     can quiet them, in which the one line that matters would drown.
+
+    Args:
+        args: of the command line, whose --distribute has to be heard before the backend is used.
 
     Raises:
         UserError: keras or the backend is not installed.
@@ -39,6 +44,8 @@ def import_keras() -> None:
             from fast.allocation import keep_memory
 
             keep_memory()
+            if args and args.distribute and keras.backend.backend() == "jax":
+                prepare(args)
             keras.ops.zeros(())  # the backend looks for a GPU when it is first used
         except (ImportError, ValueError) as error:
             backend = os.environ.get("KERAS_BACKEND", "tensorflow")

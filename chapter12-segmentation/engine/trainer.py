@@ -8,6 +8,7 @@ import numpy as np
 
 import zoo
 from callbacks import PolynomialRate
+from engine.distribution import wait_for_all
 from engine.muon import Muon
 from engine.pretrained import start_pretrained
 from engine.records import Run
@@ -79,6 +80,7 @@ def bring_weights(
     """
     # Else TensorFlow makes its variables while it traces the first step, and traces twice.
     model.optimizer.build(model.trainable_variables)
+    wait_for_all("the first process has written the stage before")
     if run.resume or ledger.rows:
         ledger.go_on(model)
         if run.verbose:
@@ -92,6 +94,7 @@ def bring_weights(
         check_numbers(model, run.start_from)
     elif run.pretrained:
         check_numbers(model, start_pretrained(model, ledger.network.name, run.pretrained))
+    wait_for_all("weights are read, and may be set aside")
     ledger.begin()
     if run.restore_weights:  # trained before, and to be beaten
         ledger.save_best(model, score()["chapter_miou"], -1)
@@ -165,7 +168,9 @@ def train(
 def finish(ledger: Ledger, verbose: bool = True) -> None:
     """Draw the curves of a run that has ended, and say what is where."""
     files = ledger.files
-    draw_curves(files.history, files.curves)
+    if ledger.writes:
+        draw_curves(files.history, files.curves)
+    wait_for_all("everything is written")
     if verbose:
         print(f"Best chapter mIoU {ledger.best[0]:.4f}: {files.best}")
         print(f"History {files.history}, curves {files.curves}")

@@ -22,6 +22,7 @@ import keras
 import numpy as np
 
 import zoo
+from engine.distribution import undivided
 from engine.heaps import check_heaps
 from engine.legacy import as_today, unnamed
 from engine.records import LARGEST, LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
@@ -94,7 +95,8 @@ def _write(model: keras.Model, path: Path, attributes: dict) -> None:
     with replace_whole(path) as unfinished:
         # On a full disk HDF5 prints a traceback for each of its objects: first see to the room.
         unfinished.write_bytes(bytes(_room(model, texts)))
-        model.save_weights(unfinished, overwrite=True)
+        with undivided():  # Keras looks for what to save in an optimizer that it makes
+            model.save_weights(unfinished, overwrite=True)
         with h5py.File(unfinished, "a") as file:
             file.attrs.update(texts)
 

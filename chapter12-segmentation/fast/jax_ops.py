@@ -101,6 +101,7 @@ def compiled(model: keras.Model) -> Callable:
     a GPU: so what is less than the batch before is filled up, and what comes of it is dropped.
     """
     trainable, others, most = model.trainable_variables, model.non_trainable_variables, 0
+    devices = len(jax.local_devices()) if _is_spread(model) else 1
 
     @jax.jit
     def call(trainable, others, inputs):
@@ -109,10 +110,36 @@ def compiled(model: keras.Model) -> Callable:
     def predict(inputs: np.ndarray):
         nonlocal most
         number = len(inputs)
-        most = max(most, number)
+        most = max(most, -(-number // devices) * devices)
         filled = np.concatenate([inputs, np.repeat(inputs[-1:], most - number, axis=0)])
-        values = ([variable.value for variable in group] for group in (trainable, others))
+        values = [[variable.value for variable in group] for group in (trainable, others)]
+        if _is_spread(model):
+            values, filled = jax.tree.map(_held_here, values), _divided(filled)
         outputs = call(*values, filled)
         return jax.tree.map(lambda output: output[:number], outputs) if number < most else outputs
 
     return predict
+
+
+# Of a network that is trained on several devices, by `keras.distribution`, each has all weights.
+
+
+def _is_spread(model: keras.Model) -> bool:
+    return len(model.variables[0].value.sharding.device_set) > 1
+
+
+def _here(*axes: str) -> jax.sharding.NamedSharding:
+    """Values on the devices of this process, other processes left alone."""
+    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
+    return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
+
+
+def _held_here(value: jax.Array) -> jax.Array:
+    """A weight of all processes as one of this process, without a copy."""
+    parts = [shard.data for shard in value.addressable_shards]
+    return jax.make_array_from_single_device_arrays(value.shape, _here(), parts)
+
+
+def _divided(inputs: np.ndarray) -> jax.Array:
+    """Inputs (B, ...) that the devices of this process have parts of."""
+    return jax.device_put(inputs, _here("batch"))

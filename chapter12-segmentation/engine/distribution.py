@@ -1,0 +1,124 @@
+"""One training on several devices, of one machine or of many: `--distribute`.
+
+On JAX, by `keras.distribution.DataParallel`: each device has all weights and its part of a batch,
+and XLA computes sums over the whole batch. So losses, statistics of batch normalisation and
+gradients are those of one device with the same batch. TensorFlow's MirroredStrategy gives each
+device a loss of its own, the mean over its own pixels; where some are void, the mean of such means
+is another loss.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+
+from utils.errors import UserError
+
+
+def spread(distribute: str | int, batch_size: int) -> None:
+    """Train from now on with all devices, or with so many.
+
+    Args:
+        distribute: "none", "auto" or "multihost" (all that there are), or a number of devices.
+        batch_size: pictures of a step, of all devices together.
+
+    Raises:
+        UserError: this backend or machine cannot, or a batch cannot be divided.
+    """
+    if distribute == "none":
+        return
+    if keras.backend.backend() != "jax":
+        raise UserError(
+            f"--distribute {distribute} needs JAX; install it (python3 -m pip install jax, for a "
+            "GPU -r requirements/gpu.txt) and set KERAS_BACKEND=jax."
+        )
+    devices = keras.distribution.list_devices()
+    if isinstance(distribute, int):
+        if distribute > len(devices):
+            raise UserError(
+                f"--distribute {distribute}, and there are {len(devices)} devices; give as many "
+                "or fewer, or auto."
+            )
+        devices = devices[:distribute]
+    if batch_size % len(devices):
+        fitting = -(-batch_size // len(devices)) * len(devices)
+        raise UserError(
+            f"--batch-size {batch_size} cannot be divided among {len(devices)} devices; give "
+            f"--batch-size {fitting}."
+        )
+    if len(devices) > 1:
+        parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
+        keras.distribution.set_distribution(parallel)
+
+
+@contextmanager
+def undivided() -> Iterator[None]:
+    """Make variables on this process' device alone, whatever the training is spread over.
+
+    Those of all devices are made by all processes together, and wait for them.
+    """
+    spread_over = keras.distribution.distribution()
+    keras.distribution.set_distribution(None)
+    try:
+        yield
+    finally:
+        keras.distribution.set_distribution(spread_over)
+
+
+def place() -> tuple[int, int]:
+    """The number of this process, from 0, and how many there are."""
+    if keras.backend.backend() != "jax":
+        return 0, 1
+    import jax
+
+    return jax.process_index(), jax.process_count()
+
+
+def is_first() -> bool:
+    """Whether this process writes and speaks for all."""
+    return place()[0] == 0
+
+
+def hush_others() -> None:
+    """Let the first process alone print what all would."""
+    if not is_first():
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+
+
+def wait_for_all(what: str) -> None:
+    """Return when every process is here."""
+    if place()[1] > 1:
+        from jax.experimental.multihost_utils import sync_global_devices
+
+        sync_global_devices(what)
+
+
+def own_share(items: list) -> list:
+    """Which of some pictures this process scores; the others' shares are `gathered`."""
+    index, number = place()
+    return items[index::number]
+
+
+def gathered(matrices: np.ndarray, count: int) -> np.ndarray:
+    """The confusion matrices of all processes, in the order of the pictures.
+
+    Args:
+        matrices: (n, C, C) of `own_share` of the pictures.
+        count: of all pictures.
+
+    Returns:
+        (count, C, C) int64.
+    """
+    number = place()[1]
+    if number == 1:
+        return matrices
+    from jax.experimental.multihost_utils import process_allgather
+
+    most = -(-count // number)
+    filled = np.zeros((most, *matrices.shape[1:]), np.int32)  # pixels of a picture
+    filled[: len(matrices)] = matrices
+    together = np.asarray(process_allgather(filled))  # (number, most, C, C)
+    return together.swapaxes(0, 1).reshape(-1, *matrices.shape[1:])[:count].astype(np.int64)

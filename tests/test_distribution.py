@@ -1,0 +1,210 @@
+"""One training on several devices and in several processes: the numbers of one, and its end.
+
+On JAX, so each run is a program of its own. Several processes meet at 127.0.0.1 alone.
+"""
+
+import csv
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import SCRIPT, make_store
+
+from data_generator import DataGenerator
+from engine import distribution, processes
+from engine.arguments import parse_arguments
+from utils.errors import UserError
+from utils.label_maps.store import write_labels
+
+LIMIT = 240  # seconds for a run; it takes a tenth
+ON_JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
+
+
+@pytest.fixture
+def data(tmp_path):
+    """Twelve pictures with labels, of which two choose the best weights."""
+    folder = tmp_path / "toys"
+    folder.mkdir()
+    store = make_store(folder, [(40, 60)] * 12)
+    for part in ("train", "test"):
+        entries = [(key, store[key]) for key in store.keys]
+        write_labels(folder / f"segmentation_{part}.npy", folder, store.classes, entries)
+    return folder
+
+
+def start(data: Path, out: str, *more) -> subprocess.Popen:
+    """A small training of 3 epochs."""
+    options = "--train --model unet-l1 --narrow 8 --preset quick --no-grow --height 32 --width 32"
+    options += " --epochs 3 --pictures-per-epoch 8 --batch-size 4 --optimizer sgd --seed 3"
+    options += " --validation-split 0.2 --data-path"
+    command = [sys.executable, SCRIPT, *options.split(), data, "--save-dir", data.parent / out]
+    variables = {**os.environ, **ON_JAX}
+    for name in ("PYTEST_XDIST_WORKER", "JOB_COMPLETION_INDEX"):
+        variables.pop(name, None)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen([*map(str, command), *map(str, more)], env=variables, **pipes)
+
+
+def start_both(data: Path, out: str, *more) -> list[subprocess.Popen]:
+    """The same in two processes."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    group = ["--distribute", "multihost", "--coordinator", f"127.0.0.1:{port}", "--processes", 2]
+    return [start(data, out, *group, "--process-id", index, *more) for index in range(2)]
+
+
+def finish(run: subprocess.Popen) -> tuple[int, str, str]:
+    """Status, output and errors, without what TensorFlow's libraries say of themselves."""
+    try:
+        out, errors = run.communicate(timeout=LIMIT)
+    finally:
+        run.kill()
+    lines = [line for line in errors.splitlines() if line.startswith(("error", "Traceback"))]
+    return run.returncode, out, "\n".join(lines)
+
+
+def numbers(data: Path, out: str) -> np.ndarray:
+    """What the history says, but for the seconds."""
+    (path,) = (data.parent / out).glob("*-history.csv")
+    with open(path, newline="") as file:
+        rows = [[float(v) for n, v in r.items() if n != "seconds"] for r in csv.DictReader(file)]
+    return np.array(rows)
+
+
+@pytest.mark.long
+def test_devices_and_processes_have_the_numbers_of_one(data):
+    assert finish(start(data, "one"))[::2] == (0, "")
+    expected = numbers(data, "one")
+    assert len(expected) == 3
+    assert finish(start(data, "devices", "--distribute", 2))[::2] == (0, "")
+    np.testing.assert_allclose(numbers(data, "devices"), expected, rtol=1e-5)
+    first, second = [finish(run) for run in start_both(data, "processes")]
+    assert first[::2] == second[::2] == (0, "")
+    assert "epoch 3/3" in first[1] and second[1] == ""
+    np.testing.assert_allclose(numbers(data, "processes"), expected, rtol=1e-5)
+    names = {path.name for path in (data.parent / "one").iterdir()}
+    assert {path.name for path in (data.parent / "processes").iterdir()} == names
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_ends_the_others_and_any_number_goes_on(data, lost):
+    assert finish(start(data, "one"))[0] == 0
+    runs = start_both(data, "cut")
+    last, end = data.parent / "cut" / "unet-l1-toys-last.weights.h5", time.monotonic() + LIMIT
+    while not last.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+    runs[lost].send_signal(signal.SIGKILL)
+    status, _, errors = finish(runs[1 - lost])
+    finish(runs[lost])
+    if status:  # it may have been done already
+        assert (status, errors) == (2, f"error: {processes.LOST}")
+        again = start_both(data, "cut", "--resume") if lost else [start(data, "cut", "--resume")]
+        assert [finish(run)[0] for run in again] == [0] * len(again)
+    np.testing.assert_allclose(numbers(data, "cut"), numbers(data, "one"), rtol=1e-5)
+
+
+@pytest.mark.long
+def test_what_is_wrong_for_one_ends_all(data):
+    """A picture that is damaged stops the process that reads it, and that stops the others."""
+    for path in sorted(data.glob("*.png"))[:6]:
+        path.write_bytes(path.read_bytes()[:60])
+    results = [finish(run) for run in start_both(data, "bad")]
+    assert [status for status, _, _ in results] == [2, 2]
+    assert any("png" in errors for _, _, errors in results)
+    assert all(errors.startswith("error: ") for _, _, errors in results)
+    assert not any("Traceback" in errors for _, _, errors in results)
+
+
+def test_each_process_reads_its_part_of_every_batch(store):
+    keys, common = store.keys * 3, {"size": (32, 48), "batch_size": 4, "shuffle": True, "seed": 5}
+    common |= {"augment": "mild", "pictures_per_epoch": 8}
+    whole = DataGenerator(store, keys=keys, **common)
+    parts = [DataGenerator(store, keys=keys, share=(index, 2), **common) for index in range(2)]
+    for epoch in range(2):
+        for index in range(len(whole)):
+            expected = whole.batch(epoch, index)
+            found = [part.batch(epoch, index) for part in parts]
+            assert [len(pictures) for pictures, _ in found] == [2, 2]
+            for one, other in zip(expected, zip(*found, strict=True), strict=True):
+                np.testing.assert_array_equal(one, np.concatenate(other))
+
+
+def test_pictures_to_score_are_shared_out(monkeypatch):
+    """None twice, none left out, and in their own order when they are together again."""
+    keys, shares = list("abcdefg"), []
+    for index in range(3):
+        monkeypatch.setattr(distribution, "place", lambda index=index: (index, 3))
+        shares.append(distribution.own_share(keys))
+    assert sorted(sum(shares, [])) == keys
+    matrices = {key: np.full((2, 2), number) for number, key in enumerate(keys)}
+    utils = pytest.importorskip("jax.experimental.multihost_utils")
+
+    def gather(mine):
+        others = [np.stack([matrices[key] for key in share]) for share in shares]
+        filled = [np.pad(each, ((0, len(mine) - len(each)), (0, 0), (0, 0))) for each in others]
+        return np.stack(filled)
+
+    monkeypatch.setattr(utils, "process_allgather", gather)
+    mine = np.stack([matrices[key] for key in shares[2]])
+    together = distribution.gathered(mine, len(keys))
+    np.testing.assert_array_equal(together, np.stack([matrices[key] for key in keys]))
+    assert together.dtype == np.int64
+
+
+def test_what_cannot_be_distributed_says_so(monkeypatch):
+    monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "tensorflow")
+    with pytest.raises(UserError, match="--distribute 2 needs JAX; .*KERAS_BACKEND=jax"):
+        distribution.spread(2, 4)
+    monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(distribution.keras.distribution, "list_devices", lambda: ["a", "b", "c"])
+    with pytest.raises(UserError, match="--distribute 4, and there are 3 devices"):
+        distribution.spread(4, 4)
+    with pytest.raises(UserError, match="--batch-size 4 cannot be divided among 3 .*-size 6"):
+        distribution.spread("auto", 4)
+    with pytest.raises(UserError, match="--batch-size 3 cannot be divided among 2 .*-size 4"):
+        distribution.spread(2, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ("--evaluate --restore-weights a --distribute 2", "--distribute goes with --train"),
+        ("--train --processes 2", "--processes goes with --distribute multihost"),
+        ("--train --distribute 2 --process-id 0", "--process-id goes with --distribute multihost"),
+        ("--train --evaluate --distribute multihost", "--evaluate is for one process"),
+        ("--train --distribute all", "'all' is neither auto, multihost, none nor a number"),
+    ],
+)
+def test_options_that_do_not_go_together(options, sentence, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(options.split())
+    assert sentence in capsys.readouterr().err
+
+
+def test_who_finds_nobody_is_told(monkeypatch):
+    jax = pytest.importorskip("jax")
+    monkeypatch.setattr(jax.config, "update", lambda *_: None)
+    for name in ("JOB_COMPLETION_INDEX", "SLURM_JOB_ID", "JAX_COORDINATOR_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    given = {}
+
+    def initialize(*places, **more):
+        given.update(more, places=places)
+        raise ValueError("coordinator_address should be defined.\nAnd more.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(UserError, match=r"find the others \(coordinator_address .* --process-id"):
+        processes.join(None, None, None)
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "3")
+    with pytest.raises(UserError):
+        processes.join("127.0.0.1:99", 4, None)
+    assert given["places"] == ("127.0.0.1:99", 4, 3)
+    assert given["coordinator_bind_address"] == "127.0.0.1:99"  # not on every address
