@@ -1,7 +1,7 @@
 """Batches of pictures and label maps for training and evaluation: Listing 12.3.4."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from augmentation import CLOSE_UPS, augment, needed_size
 from augmentation_file import read_pipeline
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
-from utils.pictures import resize_labels, resize_picture, same_shape
+from utils.pictures import resize_labels, resize_picture
 
 AUGMENTATION = 1  # sets the random numbers of augmentation apart from those of the order
 
@@ -80,8 +80,8 @@ class DataGenerator(keras.utils.PyDataset):
         """
         super().__init__()
         self.store = store
-        self.keys = list(store.keys if keys is None else keys)
-        if not self.keys:
+        self.keys = store.keys if keys is None else keys
+        if not len(self.keys):
             raise UserError(f"there is no picture to read in {store.folder}; annotate some first.")
         self.size = tuple(size)
         self.shuffle = shuffle
@@ -98,11 +98,12 @@ class DataGenerator(keras.utils.PyDataset):
         self._last = -1  # the batch that was taken last
         self._within_epoch = False  # of Keras, from its `on_epoch_begin` to its `on_epoch_end`
 
-        sizes = checked_sizes(store, self.keys)
+        store.check_shapes(self.keys)
         starts = range(0, self.pictures_per_epoch, batch_size)
         if label_size == "original":
             if shuffle or augment != "none" or pictures_per_epoch:
                 raise ValueError("original labels come in the order of keys, once, unchanged")
+            sizes = [store.sizes[store.number_of(key)] for key in self.keys]
             starts = _starts(sizes, batch_size)
         self._bounds = [*starts, self.pictures_per_epoch]  # of the batches, places in the epoch
 
@@ -151,7 +152,7 @@ class DataGenerator(keras.utils.PyDataset):
         """The picture whose turn it is, counted from the first of epoch 0."""
         number, place = divmod(turn, len(self.keys))
         if self.shuffle:
-            place = np.random.default_rng((self.seed, number)).permutation(len(self.keys))[place]
+            place = _order(self.seed, number, len(self.keys))[place]
         return self.keys[place]
 
     def __data_generation(self, keys: list[str], seeds) -> tuple[np.ndarray, ...]:
@@ -172,6 +173,12 @@ class DataGenerator(keras.utils.PyDataset):
             y.append(labels)
         parts = [x, y] if self.weigh is None else [x, y, map(self.weigh, y)]
         return tuple(np.stack(list(part)) for part in parts)  # (B, H, W, channels), (B, H, W)
+
+
+@lru_cache(maxsize=4)  # of training and of what has no labels, at the border of two rounds
+def _order(seed: int, number: int, count: int) -> np.ndarray:
+    """The order in which all pictures are taken for the `number`-th time."""
+    return np.random.default_rng((seed, number)).permutation(count)
 
 
 def augmentation_of(name: str) -> tuple[Callable, Callable | None] | None:
@@ -198,7 +205,7 @@ def augmentation_of(name: str) -> tuple[Callable, Callable | None] | None:
     return read_pipeline(name), None
 
 
-def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]:
+def split_keys(keys: Sequence[str], share: float) -> tuple[Sequence[str], Sequence[str]]:
     """Divide pictures at random into those to train on and those to pick the best weights by.
 
     The same keys are always divided alike, whatever the seed of the run: who trains on from weights
@@ -209,33 +216,36 @@ def split_keys(keys: Sequence[str], share: float) -> tuple[list[str], list[str]]
         share: of the second part, from 0 (which leaves it empty) to less than 1.
 
     Returns:
-        Two lists, each in the order of `keys`. With two pictures or more and a share above 0
+        Two parts, each in the order of `keys`. With two pictures or more and a share above 0
         neither is empty.
     """
     count = min(max(1, round(share * len(keys))), len(keys) - 1) if share > 0 else 0
-    chosen = set(np.random.default_rng(0).permutation(len(keys))[:count].tolist())
-    first = [key for index, key in enumerate(keys) if index not in chosen]
-    return first, [keys[index] for index in sorted(chosen)]
+    chosen = np.zeros(len(keys), bool)
+    chosen[np.random.default_rng(0).permutation(len(keys))[:count]] = True
+    return _chosen(keys, ~chosen), _chosen(keys, chosen)
 
 
-def checked_sizes(store: LabelStore, keys: Sequence[str]) -> list[tuple[int, int]]:
-    """The sizes (H, W) of label maps, once their pictures' headers are found to agree with them.
+def _chosen(keys: Sequence[str], which: np.ndarray) -> Sequence[str]:
+    """Some of the keys; of names that are made when they are asked for, likewise."""
+    places = np.flatnonzero(which)
+    return [keys[place] for place in places] if isinstance(keys, list) else Some(keys, places)
 
-    A map may be larger or smaller than its picture, when both have the same shape.
 
-    Raises:
-        UserError: a picture is missing, is none, or has another shape.
-    """
-    size_of = dict(zip(store.keys, store.sizes, strict=True))
-    for key in keys:
-        size, map_size = store.picture_size(key), size_of[key]
-        if not same_shape(size, map_size):
-            raise UserError(
-                f"{store.picture_path(key)} is {size[0]} high and {size[1]} wide, but its label "
-                f"map is {map_size[0]} high and {map_size[1]} wide; make the labels again from the "
-                "annotations."
-            )
-    return [tuple(size_of[key]) for key in keys]
+class Some(Sequence):
+    """Some of a sequence, by their places (n,)."""
+
+    def __init__(self, whole: Sequence, places: np.ndarray):
+        self.whole, self.places = whole, places
+
+    def __len__(self) -> int:
+        """How many."""
+        return len(self.places)
+
+    def __getitem__(self, place: int | slice):
+        """One of them, or a part of them."""
+        if isinstance(place, slice):
+            return Some(self.whole, self.places[place])
+        return self.whole[self.places[place]]
 
 
 def _starts(sizes: Sequence[tuple[int, int]], batch_size: int) -> list[int]:

@@ -7,7 +7,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from data_generator import checked_sizes
 from fast.devices import gpu_name
 from fast.feed import map_ahead
 from fast.forward import forward
@@ -221,7 +220,7 @@ def pictures_of_store(
     """
     if not len(store):
         raise UserError(f"there is no picture to score in {store.folder}; annotate some first.")
-    checked_sizes(store, store.keys)
+    store.check_shapes(store.keys)
 
     def read(key: str) -> tuple[str, np.ndarray, np.ndarray]:
         return key, store.picture(key, channels=channels), store[key]

@@ -3,6 +3,7 @@
     python3 utils/convert.py instances.json via_project.json --format via
     python3 utils/convert.py train_masks annotations.xml --format cvat --data-path train
     python3 utils/convert.py via_project.json masks --format masks
+    python3 utils/convert.py data/drinks/segmentation_train.npy drinks/train --format shards
 
 Corners stay where they are as long as the other format can hold a region, else it is traced anew.
 What was written is read again and compared; what could not be kept is said.
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 # NumPy takes long to import, `--help` is to answer at once: functions import what needs it.
 
-FORMATS = ("via", "coco", "labelme", "cvat", "masks")
+FORMATS = ("via", "coco", "labelme", "cvat", "masks", "shards")
 OF_FILES = ("labelme", "masks")  # one for each picture
 VOID_COLOUR = (255, 0, 255)  # unlike that of PASCAL VOC, which masks of colours have for void
 PLACES = 10  # pictures that are named where pixels could not be kept
@@ -71,6 +72,9 @@ def convert(
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "labels.npy"
         store, regions = _read(source, out, reading, data_path)
+        if form == "shards":
+            _write_shards(target, store)
+            return
         _check_names(store, form)
         drawn = list(progress(_drawn(store, regions, form), len(store), "reading regions"))
         void = any(label == VOID for picture in drawn for _, label in picture.pairs)
@@ -94,6 +98,36 @@ def convert(
         _compare(store, target, form, Path(scratch) / "again.npy")
     if store.folder.resolve() != target.parent.resolve():
         print(f"the pictures are in {store.folder}: give it as --data-path, or put them together")
+
+
+def _write_shards(target: Path, store: "LabelStore") -> None:
+    """Pictures with their maps as shards, which come to their place whole, read again.
+
+    Raises:
+        UserError: a picture cannot be read, or is a page of a file.
+    """
+    from utils.label_maps.shards import open_shards, write_shards
+    from utils.pictures import split_key
+    from utils.progress import progress
+
+    for key in store.keys:
+        if split_key(key):
+            raise UserError(f"{key} is a page of a file; save the pages as files of their own.")
+    if not len(store):
+        raise UserError(f"{store.path} lists no picture; there is nothing to write.")
+    parent = target.absolute().parent
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".shards-") as work:
+        made = Path(work) / "made"
+        made.mkdir()
+        write_shards(made, store, progress(store.keys, len(store), "writing shards"))
+        shards = open_shards(made)
+        for number, key in progress(enumerate(store.keys), len(store), "reading them again"):
+            if not (shards[number] == store[key]).all():
+                raise UserError(f"{key} was not written as it is; the disk may be damaged.")
+        made.rename(target)
+    count = len(list(target.glob("*.tar")))
+    print(f"{target}: {len(store)} pictures in {count} shard{'s' if count > 1 else ''}, all equal")
 
 
 def _check_names(store: "LabelStore", form: str) -> None:

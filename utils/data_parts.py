@@ -94,6 +94,7 @@ def _exports(folder: Path, part: str) -> list[str]:
     from utils.formats.npy import INDEX
     from utils.formats.projects import SUFFIXES, is_annotations_folder
     from utils.formats.yolo import is_yolo_folder
+    from utils.label_maps.shards import is_shards
 
     coco = (folder / "annotations").glob("instances_*.json")
     of_part = tuple(f"instances_{name}" for name in FOLDERS[part])
@@ -102,6 +103,9 @@ def _exports(folder: Path, part: str) -> list[str]:
     labels += [f"labels/{place.name}" for place in of_yolo if is_yolo_folder(place)]
     for place in (folder / name for name in FOLDERS[part]):
         if not place.is_dir():
+            continue
+        if is_shards(place):
+            labels.append(place.name)
             continue
         if is_annotations_folder(place):
             labels.append(place.name)

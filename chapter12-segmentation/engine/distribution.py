@@ -9,7 +9,7 @@ is another loss.
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import keras
@@ -96,7 +96,7 @@ def wait_for_all(what: str) -> None:
         sync_global_devices(what)
 
 
-def own_share(items: list) -> list:
+def own_share(items: Sequence) -> Sequence:
     """Which of some pictures this process scores; the others' shares are `gathered`."""
     index, number = place()
     return items[index::number]

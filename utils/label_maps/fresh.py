@@ -19,6 +19,7 @@ from utils.reading import Reading, agree, read_reading
 
 if TYPE_CHECKING:
     from utils.label_maps.index import Index
+    from utils.label_maps.shards import Shards
     from utils.label_maps.store import LabelStore
 
 # Fields of `Reading` that labels from masks and their pictures depend on.
@@ -51,9 +52,13 @@ def ensure_labels(
             contradicts what was decided for the data folder.
     """
     from utils.formats.projects import SUFFIXES
+    from utils.label_maps.shards import is_shards, open_shards
     from utils.label_maps.store import open_labels
 
     path, asked = Path(path), reading or Reading()
+    for folder in (path, path.with_suffix("")):
+        if is_shards(folder):
+            return _as_asked(open_shards(folder), asked)
     is_npy = path.suffix.lower() == ".npy"
     if os.path.isdir(path):
         source, out = path, path.resolve().with_name(path.resolve().name + ".npy")
@@ -78,6 +83,21 @@ def ensure_labels(
         )
     _check_made_so(out, asked)
     return open_labels(out, pictures)
+
+
+def _as_asked(shards: "Shards", asked: Reading) -> "Shards":
+    """Shards, if they are meant as is asked.
+
+    Raises:
+        UserError: they are not.
+    """
+    for name, value in asked.known().items():
+        if getattr(shards.reading, name) != value:
+            raise UserError(
+                f"{shards.path} was made with other decisions than --{name.replace('_', '-')}; "
+                "leave the option out, or make the shards anew with utils/convert.py."
+            )
+    return shards
 
 
 def is_there(path: Path) -> bool:

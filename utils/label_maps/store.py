@@ -12,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cached_property, partial
 from io import BytesIO
 from math import prod
 from pathlib import Path
@@ -24,7 +24,14 @@ from utils.errors import UserError
 from utils.files import open_ordinary, relative, replace_whole
 from utils.formats import npy
 from utils.label_maps.index import REMAKE, index_path, place_of, read_index
-from utils.pictures import channels_of, picture_finder, picture_size, read_picture, split_key
+from utils.pictures import (
+    channels_of,
+    picture_finder,
+    picture_size,
+    read_picture,
+    same_shape,
+    split_key,
+)
 from utils.reading import Reading
 
 HEADER = 128  # bytes: NumPy's version 1.0 header for every shape that occurs here
@@ -61,7 +68,6 @@ class LabelStore:
         self.path = path
         self._read = read
         self._find = picture_finder(folder)
-        self._index_of = {key: index for index, key in enumerate(keys)}
 
     def __len__(self) -> int:
         """The number of label maps."""
@@ -70,6 +76,31 @@ class LabelStore:
     def __contains__(self, key: str) -> bool:
         """Whether the picture `key` has a label map."""
         return key in self._index_of
+
+    @cached_property
+    def _index_of(self) -> dict[str, int]:
+        return {key: index for index, key in enumerate(self.keys)}
+
+    def number_of(self, key: str | int) -> int:
+        """The number of a map, by the name of its picture or by itself."""
+        return self._index_of[key] if isinstance(key, str) else range(len(self))[key]
+
+    def check_shapes(self, keys: Iterable[str]) -> None:
+        """See by the pictures' headers whether they have the shapes of their maps.
+
+        A map may be larger or smaller than its picture, when both have the same shape.
+
+        Raises:
+            UserError: a picture is missing, is none, or has another shape.
+        """
+        for key in keys:
+            size, map_size = self.picture_size(key), self.sizes[self.number_of(key)]
+            if not same_shape(size, map_size):
+                raise UserError(
+                    f"{self.picture_path(key)} is {size[0]} high and {size[1]} wide, but its label "
+                    f"map is {map_size[0]} high and {map_size[1]} wide; make the labels again from "
+                    "the annotations."
+                )
 
     def __getitem__(self, key: str | int) -> np.ndarray:
         """A copy of one label map, (H, W) uint8.
@@ -90,8 +121,7 @@ class LabelStore:
 
     def unchecked(self, key: str | int) -> np.ndarray:
         """As a look-up, whatever ids the map holds."""
-        index = self._index_of[key] if isinstance(key, str) else range(len(self))[key]
-        return self._read(index)
+        return self._read(self.number_of(key))
 
     def picture(
         self, key: str | int, least: tuple[int, int] | None = None, channels: int = 3
