@@ -139,6 +139,7 @@ def evaluate_fcn(network, data, run, weights: Path):
 
 def segment_files(network, data, run):
     """Segment the pictures of `--segment` and write what `--write` names."""
+    from engine.processes import part_of
     from engine.weights import read_reading
     from tools.answer_files import Wanted
     from tools.answers import segment
@@ -147,10 +148,14 @@ def segment_files(network, data, run):
     from utils.drawing import colours_of
     from utils.files import fingerprint
 
-    sources = find_sources(run.segment, run.prediction_dir)
+    part, out = None, run.prediction_dir
+    if run.distribute == "multihost":
+        part = part_of(run.processes, run.process_id)
+        out = out / "part-{}-of-{}".format(*part)
+    sources = find_sources(run.segment, run.prediction_dir, part)
     windows = windows_of(run.tile, network.size, run.restore_weights)
     asked = run.min_area, run.pixel_size, run.uncertain, windows
-    wanted = Wanted(run.write, run.prediction_dir, *asked)
+    wanted = Wanted(run.write, out, *asked)
     made_with = {"weights": fingerprint(run.restore_weights), "size": network.size}
     made_with |= {"tta": run.tta, "crf": run.crf, "tile": run.tile, "precision": run.precision}
     segment(
@@ -168,7 +173,7 @@ def segment_files(network, data, run):
 
 def main():
     args = parse_arguments()
-    if args.distribute == "multihost":
+    if args.train and args.distribute == "multihost":
         in_a_group(partial(work, args))
     else:
         work(args)
@@ -191,7 +196,6 @@ def work(args):
         return
     hush_others()
     network, data, run = settle(args)
-    spread(run.distribute, data.batch_size)
     if run.summary:
         inputs = [data.data_path, *(run.image_file or ())]
         described = replace(network, classes=network.classes or classes_of(data))
@@ -200,6 +204,7 @@ def work(args):
         sizes = [network.size] if args.height or args.width else SIZES
         print_memory(described, sizes, run.optimizer, run.precision, run.accumulate)
     if run.train:
+        spread(run.distribute, data.batch_size)
         check_memory(network, data.batch_size, run.optimizer, run.precision, run.accumulate)
         files = run_files(network, data, run)
         with files.locked() if is_first() else nullcontext():

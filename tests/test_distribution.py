@@ -177,6 +177,8 @@ def test_what_cannot_be_distributed_says_so(monkeypatch):
     ("options", "sentence"),
     [
         ("--evaluate --restore-weights a --distribute 2", "--distribute goes with --train"),
+        ("--segment a --distribute 2", "--distribute goes with --train"),
+        ("--summary --distribute multihost", "multihost goes with --train and --segment"),
         ("--train --processes 2", "--processes goes with --distribute multihost"),
         ("--train --distribute 2 --process-id 0", "--process-id goes with --distribute multihost"),
         ("--train --evaluate --distribute multihost", "--evaluate is for one process"),
@@ -208,3 +210,34 @@ def test_who_finds_nobody_is_told(monkeypatch):
         processes.join("127.0.0.1:99", 4, None)
     assert given["places"] == ("127.0.0.1:99", 4, 3)
     assert given["coordinator_bind_address"] == "127.0.0.1:99"  # not on every address
+
+
+def test_pictures_to_segment_are_divided(tmp_path, monkeypatch):
+    """Each is in one part, and stays there when others come."""
+    from tools.sources import find_sources
+
+    make_store(tmp_path, [(8, 8)] * 40)
+    out = tmp_path / "out"
+    whole = {source.name for source in find_sources([tmp_path], out)}
+
+    def parts():
+        found = [find_sources([tmp_path], out, (index, 3)) for index in range(3)]
+        return [{source.name for source in sources} for sources in found]
+
+    before = parts()
+    assert len(whole) == 40 == sum(map(len, before)) and set.union(*before) == whole
+    assert min(map(len, before)) > 5
+    (tmp_path / "new.png").write_bytes(next(tmp_path.glob("*.png")).read_bytes())
+    assert all(new - {"new.png"} == old for new, old in zip(parts(), before, strict=True))
+
+    assert processes.part_of(4, 3) == (3, 4)
+    for name in ("SLURM_NTASKS", "SLURM_PROCID", "JOB_COMPLETION_INDEX"):
+        monkeypatch.delenv(name, raising=False)
+    for asked in ((None, None), (4, None), (None, 0), (4, 4)):
+        with pytest.raises(UserError, match="give --processes N and --process-id"):
+            processes.part_of(*asked)
+    monkeypatch.setenv("JOB_COMPLETION_INDEX", "2")
+    assert processes.part_of(4, None) == (2, 4)
+    monkeypatch.setenv("SLURM_PROCID", "1")
+    monkeypatch.setenv("SLURM_NTASKS", "2")
+    assert processes.part_of(None, None) == (1, 2)

@@ -105,7 +105,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
             "--normalisation frozen keeps what was learnt: give --restore-weights, --start-from "
             "or --pretrained"
         )
-    if args.distribute not in (None, "none") and not args.train:
+    if args.distribute == "multihost" and not (args.train or args.segment):
+        parser.error("--distribute multihost goes with --train and --segment")
+    if args.distribute not in (None, "none", "multihost") and not args.train:
         parser.error("--distribute goes with --train")
     if args.distribute == "multihost" and args.evaluate:
         parser.error("--evaluate is for one process: score after training, without --distribute")

@@ -101,7 +101,7 @@ def prepare(args: argparse.Namespace) -> None:
 
     if isinstance(args.distribute, int):  # of a processor there are as many devices as are wanted
         jax.config.update("jax_num_cpu_devices", args.distribute)
-    if args.distribute == "multihost":
+    if args.train and args.distribute == "multihost":
         join(args.coordinator, args.processes, args.process_id)
 
 
@@ -121,9 +121,8 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
     """
     import jax
 
-    index = os.environ.get("JOB_COMPLETION_INDEX")
-    if process_id is None and index is not None:
-        process_id = int(index)
+    if process_id is None and "JOB_COMPLETION_INDEX" in os.environ:
+        process_id = int(os.environ["JOB_COMPLETION_INDEX"])
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     # On the address that is named, where JAX would listen on all; others may still reach it by it.
     loopback = coordinator and coordinator.rsplit(":", 1)[0] in ("localhost", "127.0.0.1")
@@ -142,3 +141,24 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
             f"this process does not find the others ({why}); give each --coordinator HOST:PORT, "
             "--processes N and its own --process-id, from 0 to N - 1, or start them by srun."
         ) from error
+
+
+def part_of(processes: int | None, process_id: int | None) -> tuple[int, int]:
+    """Which part of some pictures is for this process, from 0, and how many parts there are.
+
+    The processes need not meet for that. What is not given is found as by `join`.
+
+    Raises:
+        UserError: something is missing, or there are fewer parts.
+    """
+    values = os.environ
+    if processes is None:
+        processes = int(values.get("SLURM_NTASKS", 0))
+    if process_id is None:
+        process_id = int(values.get("SLURM_PROCID", values.get("JOB_COMPLETION_INDEX", -1)))
+    if not 0 <= process_id < processes:
+        raise UserError(
+            f"this is process {process_id} of {processes}; give --processes N and --process-id, "
+            "from 0 to N - 1, or start them by srun."
+        )
+    return process_id, processes

@@ -577,7 +577,8 @@ class Run:
     )
     distribute: str | int = option(
         "train on several devices of this machine, auto (all) or N; or, with all processes that "
-        "are started alike, on many machines: multihost; a batch is divided among them (none)",
+        "are started alike, on many machines: multihost; a batch is divided among them (none); "
+        "with --segment multihost divides the pictures",
         type=distribute,
         default="none",
         task=MACHINE,

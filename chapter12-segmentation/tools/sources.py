@@ -1,5 +1,6 @@
 """What is to be segmented: pictures and videos among files and folders, and the webcam."""
 
+import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -55,7 +56,9 @@ class Source:
     moves: bool = False
 
 
-def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
+def find_sources(
+    paths: Iterable[Path], out: Path, part: tuple[int, int] | None = None
+) -> list[Source]:
     """The pictures among files and folders, and in folders below these, in order.
 
     Hidden folders, links to folders and the folder of results are passed over.
@@ -63,6 +66,8 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
     Args:
         paths: files and folders.
         out: folder of the results.
+        part: (index, number) of the part that is wanted, None for all. A file stays in its part,
+            whatever comes beside it.
 
     Raises:
         UserError: a path does not exist, or there is no picture.
@@ -93,6 +98,8 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
             f"{', '.join(map(str, paths))} holds no picture; name JPEG, PNG or TIFF files or a "
             "folder with some."
         )
+    if part:
+        found = [each for each in found if _part(each[0], part[1]) == part[0]]
     sources: list[Source] = []
     seen: set[str] = set()
     for name, path in {os.path.abspath(path): (name, path) for name, path in found}.values():
@@ -110,6 +117,11 @@ def find_sources(paths: Iterable[Path], out: Path) -> list[Source]:
         seen |= {(name + end).casefold() for end in ends}
         sources += [Source(name + end, path, page, moves) for page, end in enumerate(ends)]
     return sources
+
+
+def _part(name: str, number: int) -> int:
+    """In which of `number` parts the file of this name is."""
+    return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") % number
 
 
 def is_webcam(path: Path) -> bool:
