@@ -405,9 +405,12 @@ def means(done: Iterable[dict]) -> list[dict]:
 
 def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
-    lines = [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
+    hours = sum(row["minutes"] for row in done) / 60
+    lines = ["# The networks compared", ""]
+    lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
     lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
     lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
+    lines += [f"The {len(done)} trainings took {hours:.1f} hours, one after another."]
     lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
@@ -421,7 +424,9 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     lines += [
         f"\nNot trained: {folder_of(row['name'], row['seed'])}, {row['failed']}" for row in failed
     ]
-    return "\n".join(lines) + "\n\n" + verdicts(done, COLUMNS | MORE)
+    lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
+    lines += [verdicts(done, COLUMNS | MORE), "## What they say of the same pictures", ""]
+    return "\n".join([*lines, "![The answers of each](compare-samples.png)", ""])
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
@@ -430,6 +435,7 @@ def draw_cost(done: list[dict], path: Path) -> None:
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import LogLocator
 
     figure, axis = plt.subplots(figsize=(10, max(6, 0.2 * len(done))), layout="constrained")
     ranked = sorted(done, key=lambda result: result["dataset_miou"])
@@ -448,8 +454,8 @@ def draw_cost(done: list[dict], path: Path) -> None:
         )
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter("{x:g}")
-    axis.tick_params(axis="x", which="minor", labelsize=8)
+    axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.xaxis.set_minor_formatter("")
     axis.margins(0.06)
     axis.set_xlabel("GMAC for one picture (10^9 multiply-accumulates)")
     axis.set_ylabel("mIoU of the test pictures, one confusion matrix")
