@@ -45,7 +45,9 @@ def train_fcn(network, data, run):
     from engine.trainer import JIT, bring_weights, finish, optimizer_of, train
 
     session = open_session(network, data, run)
-    ledger, logs = session.ledger, [tensorboard(session.ledger.files)] if run.tensorboard else []
+    ledger, logs = session.ledger, []
+    if run.tensorboard and ledger.writes:
+        logs = [tensorboard(ledger.files)]
     rate = partial(
         lr_scheduler,
         schedule=run.schedule,
@@ -196,7 +198,7 @@ def work(args):
         return
     hush_others()
     network, data, run = settle(args)
-    if run.summary:
+    if run.summary and is_first():
         inputs = [data.data_path, *(run.image_file or ())]
         described = replace(network, classes=network.classes or classes_of(data))
         print("# of classes", len(described.classes))
@@ -204,8 +206,9 @@ def work(args):
         sizes = [network.size] if args.height or args.width else SIZES
         print_memory(described, sizes, run.optimizer, run.precision, run.accumulate)
     if run.train:
-        spread(run.distribute, data.batch_size)
-        check_memory(network, data.batch_size, run.optimizer, run.precision, run.accumulate)
+        devices = spread(run.distribute, data.batch_size)
+        step = data.batch_size, run.optimizer, run.precision, run.accumulate
+        check_memory(network, *step, devices)
         files = run_files(network, data, run)
         with files.locked() if is_first() else nullcontext():
             train_fcn(network, data, run)

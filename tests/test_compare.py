@@ -138,7 +138,8 @@ def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, 
 
 
 def row(name, score, seed=0):
-    return dict.fromkeys(compare.COLUMNS, 1) | {"name": name, "dataset_miou": score, "seed": seed}
+    named = {"name": name, "dataset_miou": score, "seed": seed, "minutes": 30}
+    return dict.fromkeys(compare.COLUMNS, 1) | named
 
 
 def test_the_most_accurate_comes_first():
@@ -153,6 +154,7 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert (second["seeds"], second["dataset_miou"]) == (1, 0.6)
     table = compare.table(rows, [], [])
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
+    assert "The 3 trainings took 1.5 hours" in table
 
 
 @pytest.mark.long

@@ -178,6 +178,7 @@ def test_what_cannot_be_distributed_says_so(monkeypatch):
     [
         ("--evaluate --restore-weights a --distribute 2", "--distribute goes with --train"),
         ("--segment a --distribute 2", "--distribute goes with --train"),
+        ("--segment a --distribute multihost --coordinator b:1", "need not meet"),
         ("--summary --distribute multihost", "multihost goes with --train and --segment"),
         ("--train --processes 2", "--processes goes with --distribute multihost"),
         ("--train --distribute 2 --process-id 0", "--process-id goes with --distribute multihost"),
@@ -241,3 +242,40 @@ def test_pictures_to_segment_are_divided(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "2")
     assert processes.part_of(None, None) == (1, 2)
+
+
+def test_why_a_process_ended():
+    """What is lost is told apart from what failed here, with its words."""
+    for text in ("", "UNAVAILABLE: Connection reset by peer", "[Gloo] closed", "heartbeat timeout"):
+        assert processes._why(text) == processes.LOST
+    assert "(RESOURCE_EXHAUSTED: Out of memory)" in processes._why(
+        "RESOURCE_EXHAUSTED: Out of memory"
+    )
+
+
+@pytest.mark.long
+def test_fewer_devices_than_there_are(tmp_path):
+    """Scores are counted on those that have the weights."""
+    code = f"""
+import sys
+sys.path[:0] = [{str(SCRIPT.parent)!r}, {str(SCRIPT.parent / "chapter12-segmentation")!r}]
+import jax, numpy as np
+jax.config.update("jax_num_cpu_devices", 4)
+from engine.distribution import spread
+from keras import Input, Model, layers
+from fast.jax_ops import compiled
+
+def answer():
+    inputs = Input((8, 8, 3))
+    outputs = layers.Conv2D(2, 1, kernel_initializer="ones")(inputs)
+    return np.asarray(compiled(Model(inputs, outputs))(np.arange(3 * 192).reshape(3, 8, 8, 3)))
+
+expected = answer()
+assert spread(2, 4) == 2
+np.testing.assert_array_equal(answer(), expected)
+"""
+    variables = {**os.environ, **ON_JAX}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -239,6 +239,7 @@ def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, mon
         memory.check_memory(network, 5, "adam", "float32")
     if pictures:
         memory.check_memory(network, pictures, "adam", "float32")
+        memory.check_memory(network, 8 * pictures, "adam", "float32", devices=8)
 
 
 def test_without_a_gpu_nothing_is_refused(monkeypatch):

@@ -1,6 +1,7 @@
 """Shards: the pictures and maps of a store in a few tar files, in the same order, or a sentence."""
 
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_pictures_and_maps_are_those_of_the_store(store, shards):
         assert shards.picture_size(name) == store.picture_size(key)
         assert shards.channels(name) == store.channels(key)
         assert name in shards and key not in shards
-    for strange in ("7", "000000007", "00000000a", "-00000001", 0):
+    for strange in ("7", "000000007", "00000000a", "-00000001", "1" * 5000, 0):
         assert strange not in shards.keys
     with pytest.raises(KeyError):
         shards["a.png"]
@@ -130,6 +131,8 @@ def test_the_command_and_the_parts_of_a_folder(store, tmp_path):
     assert is_shards(target) and find_parts(target.parent).train == "train"
     for path in (target, target.with_suffix(".npy")):
         np.testing.assert_array_equal(ensure_labels(path, False)[3], store[3])
+    refused = command(target, tmp_path / "again")
+    assert refused.returncode == 2 and "are shards, made from other labels" in refused.stderr
     with pytest.raises(UserError, match="other decisions than --turn"):
         ensure_labels(target, False, reading=Reading(turn="exif"))
     again = command(store.path, target)
@@ -188,3 +191,49 @@ def test_a_shard_that_is_gone(shards):
     (shards.folder / "000000.tar").unlink()
     with pytest.raises(UserError, match=r"000000.tar cannot be read .* make the shards anew"):
         open_shards(shards.folder)[0]
+
+
+def test_shards_do_not_take_the_place_of_what_is_named(store, tmp_path):
+    """Labels of the same stem that are there are those that are meant."""
+    target = store.path.with_suffix("")
+    assert command(store.path, target).returncode == 0
+    write_labels(store.path, store.folder, store.classes, [(store.keys[2], store[2])])
+    assert len(ensure_labels(store.path, False)) == 1
+    assert len(ensure_labels(target, False)) == 7
+
+
+def test_pictures_of_any_kind(store, tmp_path):
+    """Arrays too; an ending that no tar file takes is left out."""
+    values = np.arange(40 * 60 * 5, dtype=np.uint8).reshape(40, 60, 5)
+    np.save(store.folder / "many.npy", values)
+    strange = "a." + "x" * 120
+    store.picture_path(store.keys[2]).rename(store.folder / strange)
+    entries = [("many.npy", store[0]), (strange, store[2])]
+    write_labels(tmp_path / "toys" / "some.npy", store.folder, store.classes, entries)
+    done = command(tmp_path / "toys" / "some.npy", tmp_path / "some")
+    assert done.returncode == 0, done.stderr
+    shards = open_shards(tmp_path / "some")
+    np.testing.assert_array_equal(shards.picture(0, channels=5), values)
+    assert shards.channels(0) == 5 and shards.picture(1).shape == (40, 60, 3)
+
+
+def test_they_can_be_verified(store, tmp_path):
+    for part in ("train", "test"):
+        assert command(store.path, tmp_path / "data" / part).returncode == 0
+    program = [sys.executable, PROJECT / "utils" / "verify_dataset.py"]
+    program += ["--data-path", tmp_path / "data"]
+    done = subprocess.run(list(map(str, program)), capture_output=True, text=True, check=False)
+    assert "7 pictures" in done.stdout and "error" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("kind", ["zip", "pipe"])
+def test_an_index_of_another_kind(kind, shards):
+    path = shards.folder / "shards.npy"
+    path.unlink()
+    if kind == "zip":
+        with open(path, "wb") as file:
+            np.savez(file, a=np.zeros((2, 7), np.int64))
+    else:
+        os.mkfifo(path)
+    with pytest.raises(UserError, match="make the shards anew"):
+        open_shards(shards.folder)

@@ -123,7 +123,9 @@ def _write_shards(target: Path, store: "LabelStore") -> None:
         write_shards(made, store, progress(store.keys, len(store), "writing shards"))
         shards = open_shards(made)
         for number, key in progress(enumerate(store.keys), len(store), "reading them again"):
-            if not (shards[number] == store[key]).all():
+            same = shards.content(number) == store.picture_path(key).read_bytes()
+            same &= shards.channels(number) > 0  # it can be decoded
+            if not same or not (shards[number] == store[key]).all():
                 raise UserError(f"{key} was not written as it is; the disk may be damaged.")
         made.rename(target)
     count = len(list(target.glob("*.tar")))
@@ -187,7 +189,10 @@ def _read(
     from utils.generate_gt_segmentation import annotated, make_labels
     from utils.label_maps.fresh import ensure_labels, is_of_masks
     from utils.label_maps.from_masks import make_labels_from_masks
+    from utils.label_maps.shards import is_shards
 
+    if is_shards(source) or (source.suffix == ".npy" and is_shards(source.with_suffix(""))):
+        raise UserError(f"{source} are shards, made from other labels; convert these.")
     if source.suffix == ".npy":
         return ensure_labels(source, pictures=data_path, reading=reading), {}
     # Nothing is left beside the source, whose folder may be read-only.

@@ -151,9 +151,10 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
     from utils.formats.mask_files import find_masks
     from utils.formats.projects import read_annotations
     from utils.label_maps.fresh import is_of_masks
+    from utils.label_maps.shards import Shards
 
     source = _source(path)
-    if source is None or not source.exists():
+    if isinstance(store, Shards) or source is None or not source.exists():
         return []
     if is_of_masks(source):
         words = f"{name}: there is no picture for the mask"

@@ -111,6 +111,8 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error("--distribute goes with --train")
     if args.distribute == "multihost" and args.evaluate:
         parser.error("--evaluate is for one process: score after training, without --distribute")
+    if args.coordinator and args.segment:
+        parser.error("--coordinator goes with --train: to segment, processes need not meet")
     for name in ("coordinator", "processes", "process_id"):
         if getattr(args, name) is not None and args.distribute != "multihost":
             parser.error(f"--{name.replace('_', '-')} goes with --distribute multihost")

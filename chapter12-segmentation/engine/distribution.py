@@ -18,8 +18,8 @@ import numpy as np
 from utils.errors import UserError
 
 
-def spread(distribute: str | int, batch_size: int) -> None:
-    """Train from now on with all devices, or with so many.
+def spread(distribute: str | int, batch_size: int) -> int:
+    """Train from now on with all devices, or with so many; returns how many they are.
 
     Args:
         distribute: "none", "auto" or "multihost" (all that there are), or a number of devices.
@@ -29,7 +29,7 @@ def spread(distribute: str | int, batch_size: int) -> None:
         UserError: this backend or machine cannot, or a batch cannot be divided.
     """
     if distribute == "none":
-        return
+        return 1
     if keras.backend.backend() != "jax":
         raise UserError(
             f"--distribute {distribute} needs JAX; install it (python3 -m pip install jax, for a "
@@ -52,6 +52,7 @@ def spread(distribute: str | int, batch_size: int) -> None:
     if len(devices) > 1:
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
         keras.distribution.set_distribution(parallel)
+    return len(devices)
 
 
 @contextmanager
@@ -99,7 +100,7 @@ def wait_for_all(what: str) -> None:
 def own_share(items: Sequence) -> Sequence:
     """Which of some pictures this process scores; the others' shares are `gathered`."""
     index, number = place()
-    return items[index::number]
+    return items if number == 1 else items[index::number]
 
 
 def gathered(matrices: np.ndarray, count: int) -> np.ndarray:

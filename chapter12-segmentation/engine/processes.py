@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -19,6 +20,18 @@ from utils.errors import run as run_main
 CHILD = "SEGMENTATION_WATCHED_BY"  # a variable: the process that watches over this one
 WAIT = 300  # seconds until all have come
 PULSE = 30  # seconds without a sign of life after which a process counts as lost
+LOG = "SEGMENTATION_LOG"  # a variable: where JAX's own words go
+# By which words of JAX, of its service and of what carries sums between processes, one is lost.
+OF_OTHERS = (
+    "coordinat",
+    "heartbeat",
+    "unavailable",
+    "deadline",
+    "connection",
+    "peer",
+    "gloo",
+    "nccl",
+)
 LOST = (
     "another process of this training has ended, or cannot be reached; see what it said, and begin "
     "all of them again, with --resume where an epoch was finished."
@@ -37,9 +50,9 @@ def in_a_group(work: Callable[[], None]) -> None:
         sys.exit(_watch())
     threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     sys.stdout, sys.stderr = (os.fdopen(os.dup(place), "w", buffering=1) for place in (1, 2))
-    nowhere = os.open(os.devnull, os.O_WRONLY)  # for what JAX's service logs
-    os.dup2(nowhere, 1)
-    os.dup2(nowhere, 2)
+    log = os.open(os.environ[LOG], os.O_WRONLY | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     code = 0
     try:
         run_main(lambda: _told(work))
@@ -64,18 +77,27 @@ def _told(work: Callable[[], None]) -> None:
     except Exception as error:
         if type(error).__name__ != "JaxRuntimeError":
             raise
-        raise UserError(LOST) from error
+        raise UserError(_why(str(error))) from error
+
+
+def _why(text: str) -> str:
+    """A sentence on what JAX said when it failed."""
+    if not text.strip() or any(word in text.casefold() for word in OF_OTHERS):
+        return LOST
+    return f"JAX failed ({' '.join(text.split())[:300]}); a smaller --batch-size takes less memory."
 
 
 def _watch() -> int:
     """Start the child, wait for its end, and say what became of it; returns a status."""
-    variables = {**os.environ, CHILD: str(os.getpid())}
-    child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=variables)
-    signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child too
-    status = child.wait()
+    with tempfile.NamedTemporaryFile() as log:
+        variables = {**os.environ, CHILD: str(os.getpid()), LOG: log.name}
+        child = subprocess.Popen([sys.executable, *sys.orig_argv[1:]], env=variables)
+        signal.signal(signal.SIGTERM, lambda number, _: child.send_signal(number))
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to the child too
+        status = child.wait()
+        said = log.read()[-2000:].decode(errors="replace")
     if status == -signal.SIGABRT:
-        print(f"error: {LOST}", file=sys.stderr)
+        print(f"error: {_why(said)}", file=sys.stderr)
         return 2
     if status < 0:
         name = signal.Signals(-status).name

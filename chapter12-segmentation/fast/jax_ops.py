@@ -101,7 +101,7 @@ def compiled(model: keras.Model) -> Callable:
     a GPU: so what is less than the batch before is filled up, and what comes of it is dropped.
     """
     trainable, others, most = model.trainable_variables, model.non_trainable_variables, 0
-    devices = len(jax.local_devices()) if _is_spread(model) else 1
+    devices = _devices_here(model)
 
     @jax.jit
     def call(trainable, others, inputs):
@@ -110,11 +110,12 @@ def compiled(model: keras.Model) -> Callable:
     def predict(inputs: np.ndarray):
         nonlocal most
         number = len(inputs)
-        most = max(most, -(-number // devices) * devices)
+        most = max(most, -(-number // len(devices)) * len(devices))
         filled = np.concatenate([inputs, np.repeat(inputs[-1:], most - number, axis=0)])
         values = [[variable.value for variable in group] for group in (trainable, others)]
-        if _is_spread(model):
-            values, filled = jax.tree.map(_held_here, values), _divided(filled)
+        if len(model.variables[0].value.sharding.device_set) > 1:
+            values = jax.tree.map(partial(_held_here, devices), values)
+            filled = jax.device_put(filled, _spread(devices, "batch"))
         outputs = call(*values, filled)
         return jax.tree.map(lambda output: output[:number], outputs) if number < most else outputs
 
@@ -124,22 +125,18 @@ def compiled(model: keras.Model) -> Callable:
 # Of a network that is trained on several devices, by `keras.distribution`, each has all weights.
 
 
-def _is_spread(model: keras.Model) -> bool:
-    return len(model.variables[0].value.sharding.device_set) > 1
+def _devices_here(model: keras.Model) -> list[jax.Device]:
+    """The devices of this process that have its weights."""
+    return [shard.device for shard in model.variables[0].value.addressable_shards]
 
 
-def _here(*axes: str) -> jax.sharding.NamedSharding:
-    """Values on the devices of this process, other processes left alone."""
-    mesh = jax.sharding.Mesh(np.array(jax.local_devices()), ("batch",))
+def _spread(devices: list[jax.Device], *axes: str) -> jax.sharding.NamedSharding:
+    """Values on these devices, those of other processes left alone."""
+    mesh = jax.sharding.Mesh(np.array(devices), ("batch",))
     return jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes))
 
 
-def _held_here(value: jax.Array) -> jax.Array:
+def _held_here(devices: list[jax.Device], value: jax.Array) -> jax.Array:
     """A weight of all processes as one of this process, without a copy."""
     parts = [shard.data for shard in value.addressable_shards]
-    return jax.make_array_from_single_device_arrays(value.shape, _here(), parts)
-
-
-def _divided(inputs: np.ndarray) -> jax.Array:
-    """Inputs (B, ...) that the devices of this process have parts of."""
-    return jax.device_put(inputs, _here("batch"))
+    return jax.make_array_from_single_device_arrays(value.shape, _spread(devices), parts)

@@ -77,7 +77,7 @@ async function open(chosen) {
     picture.hidden = true;
     await segment(bitmap, [height, width], chosen.name, chosen.size);
   } catch (error) {
-    say(`${chosen.name} could not be segmented (${error.message}); load this page again.`, true);
+    say(`${chosen.name} could not be segmented (${error.message}); try a smaller one.`, true);
   } finally {
     bitmap.close();
   }
@@ -85,15 +85,20 @@ async function open(chosen) {
 
 /** Segment what the webcam sees, picture after picture, until it is stopped. */
 async function startWebcam() {
+  const video = document.createElement("video");
+  webcam.disabled = true; // until it is there, or else there would be two
   try {
     stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 480 } });
+    Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
+    await video.play();
   } catch (error) {
+    stopWebcam();
     say(`There is no webcam that this page may use (${error.message}); allow it in the browser.`, true);
     return;
+  } finally {
+    webcam.disabled = false;
   }
-  const mine = stream, video = document.createElement("video");
-  Object.assign(video, { srcObject: stream, muted: true, playsInline: true });
-  await video.play();
+  const mine = stream;
   webcam.setAttribute("aria-pressed", "true");
   picture.hidden = false;
   try {
@@ -171,6 +176,7 @@ try {
     row.insertCell().append(swatch, name);
     row.insertCell();
   }
+  webcam.disabled = false;
   say("Ready: choose a photograph, or drop one.");
 } catch (error) {
   say(`The network cannot be read (${error.message}); build this page anew with make page.`, true);

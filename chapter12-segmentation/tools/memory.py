@@ -207,7 +207,12 @@ def memory(model: keras.Model, batch: int, optimizer: str, precision: str) -> in
 
 
 def check_memory(
-    network: Network, batch: int, optimizer: str, precision: str, accumulate: int = 1
+    network: Network,
+    batch: int,
+    optimizer: str,
+    precision: str,
+    accumulate: int = 1,
+    devices: int = 1,
 ) -> None:
     """Refuse a training whose steps do not fit into the GPU, before hours of it have passed.
 
@@ -217,6 +222,7 @@ def check_memory(
         network: of the size at which the training ends.
         batch: pictures a step.
         optimizer, precision, accumulate: see `fixed` and `picture`.
+        devices: among which a batch is divided.
 
     Raises:
         UserError: it does not fit.
@@ -226,13 +232,14 @@ def check_memory(
         return
     model = network.build()
     common, each = fixed(model, optimizer, accumulate), picture(model, precision)
-    if common + batch * each <= limit:
+    own = -(-batch // devices)
+    if common + own * each <= limit:
         return
-    fits = max(0, limit - common) // each
+    fits = max(0, limit - common) // each * devices
     cure = f"give --batch-size {fits}" if fits else "give a smaller --height and --width"
     raise UserError(
-        f"a training step of {batch} pictures of {network.size[0]}x{network.size[1]} takes about "
-        f"{(common + batch * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it; "
+        f"a training step of {own} pictures of {network.size[0]}x{network.size[1]} takes about "
+        f"{(common + own * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it; "
         f"{cure}."
     )
 

@@ -29,6 +29,7 @@ from tools.export import start as start_export  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
 from utils.files import at_home, replace_whole  # noqa: E402
+from utils.option_types import whole_number  # noqa: E402
 
 SOURCES = CHAPTER / "page"
 OWN = ("index.html", "icon.svg", "page.css", "page.js", "worker.js", "outlines.js", "png.js")
@@ -169,8 +170,11 @@ def main() -> None:
         "--quantise", action="store_true", help="keep the network in 8 bits, a quarter of the size"
     )
     parser.add_argument("--serve", action="store_true", help="show what was built, build nothing")
-    parser.add_argument("--port", type=int, default=8000, help="of --serve (8000)")
+    port = whole_number(0, 65535)
+    parser.add_argument("--port", type=port, default=8000, help="of --serve (8000)")
     args = parser.parse_args()
+    if args.serve and (args.weights or args.quantise):
+        parser.error("--serve shows what was built: leave out WEIGHTS and --quantise")
     if args.serve:
         with server_of(args.out, args.port) as server:
             print(f"http://127.0.0.1:{server.server_port} (ctrl-C ends it)", flush=True)

@@ -3,8 +3,10 @@
 A label store is a `.npy` as well; the index beside it tells it from a picture.
 """
 
+import math
 import os
 import re
+from io import BytesIO
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -94,6 +96,9 @@ def read_values(file: BinaryIO) -> np.ndarray:
         ValueError: see `read_header`; or the file is too short.
     """
     shape, dtype, order, offset = read_header(file)
+    if isinstance(file, BytesIO):
+        count = math.prod(shape)
+        return np.frombuffer(file.getbuffer(), dtype, count, offset).reshape(shape, order=order)
     return np.memmap(file, dtype, "r", offset, shape, order)
 
 

@@ -56,9 +56,6 @@ def ensure_labels(
     from utils.label_maps.store import open_labels
 
     path, asked = Path(path), reading or Reading()
-    for folder in (path, path.with_suffix("")):
-        if is_shards(folder):
-            return _as_asked(open_shards(folder), asked)
     is_npy = path.suffix.lower() == ".npy"
     if os.path.isdir(path):
         source, out = path, path.resolve().with_name(path.resolve().name + ".npy")
@@ -68,6 +65,10 @@ def ensure_labels(
         out = path.with_suffix(".npy") if named else path
     else:
         source, out = path, path.with_suffix(".npy")
+    if source and is_shards(source):
+        if source == path or not os.path.exists(out):
+            return _as_asked(open_shards(source), asked)
+        source = None  # beside the labels that are named, and not what they were made from
     if source and (os.path.exists(source) or not os.path.exists(out)):
         if not _is_stale(out, source, asked, pictures):
             with suppress(UserError):  # somebody makes it anew right now, or it cannot be used

@@ -10,13 +10,14 @@ A folder of shards holds
 - `shards.json`: classes, and how the pictures are meant.
 
 A picture is read by its place, in any order, and nothing else of the file: so a training has the
-order that it would have with the pictures in a folder. Memory holds eight bytes a picture or less:
-names are numbers, and `shards.npy` is mapped.
+order that it would have with the pictures in a folder. Memory holds nothing of each picture: names
+are numbers, and `shards.npy` is mapped.
 """
 
 import io
 import json
 import os
+import re
 import tarfile
 from array import array
 from collections.abc import Iterable, Sequence
@@ -29,6 +30,7 @@ from PIL import Image
 from utils.classes import Classes, as_content, classes_from
 from utils.errors import UserError
 from utils.files import open_ordinary, read_json, replace_whole
+from utils.formats import npy
 from utils.label_maps.store import LabelStore
 from utils.picture_files import read_values
 from utils.pictures import read_picture, same_shape
@@ -36,6 +38,7 @@ from utils.reading import Reading, reading_from
 
 ABOUT, INDEX = "shards.json", "shards.npy"
 LARGEST = 2**28  # bytes after which a shard is closed
+MOST = 2**30  # bytes of a picture's file
 COLUMNS = 7  # of the index
 REMAKE = "make the shards anew with utils/convert.py --format shards"
 DIGITS = 9
@@ -71,7 +74,7 @@ class Numbers(Sequence):
         Raises:
             KeyError: no picture has it.
         """
-        if not isinstance(name, str) or not (name.isascii() and name.isdigit()):
+        if not isinstance(name, str) or not re.fullmatch(rf"[0-9]{{{DIGITS},18}}", name):
             raise KeyError(name)
         number = int(name)
         if number >= self.count or self[number] != name:
@@ -127,7 +130,7 @@ class Shards(LabelStore):
             scale=self.reading.scale,
             turn=self.reading.turn,
             channels=channels,
-            content=io.BytesIO(self._bytes(number, 1)),
+            content=io.BytesIO(self.content(number)),
         )
         if not same_shape(picture.shape[:2], self.sizes[number]):
             raise UserError(
@@ -143,8 +146,12 @@ class Shards(LabelStore):
     def channels(self, key: str | int) -> int:
         """How many channels a picture has."""
         number = self.number_of(key)
-        content = io.BytesIO(self._bytes(number, 1))
+        content = io.BytesIO(self.content(number))
         return read_values(self.picture_path(number), channels=0, content=content)[0].shape[2]
+
+    def content(self, number: int) -> bytes:
+        """The file of a picture."""
+        return self._bytes(number, 1)
 
     def picture_path(self, key: str | int) -> Path:
         """The shard and in it the number, for what is said of a picture."""
@@ -199,19 +206,28 @@ def open_shards(folder: Path | str) -> Shards:
     try:
         about = read_json(folder / ABOUT)
         classes, reading = classes_from(about["classes"]), reading_from(about["reading"])
-        index = np.load(folder / INDEX, mmap_mode="r", allow_pickle=False)
+        index = _mapped(folder / INDEX)
     except (OSError, EOFError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(
             f"{folder} holds no shards that can be read ({error}); {REMAKE}."
         ) from error
-    fits = index.dtype == np.int64 and index.ndim == 2 and index.shape[1] == COLUMNS
-    if not fits or not len(index):
-        raise UserError(f"{folder / INDEX} is no index of shards; {REMAKE}.")
     for first in range(0, len(index), 2**16):  # a part at a time
         part = index[first : first + 2**16]
-        if part.min() < 0 or (part[:, [2, 4, 5, 6]] < 1).any():
-            raise UserError(f"{folder / INDEX} has a number below what can be; {REMAKE}.")
+        least, most = part.min(axis=0), part.max(axis=0)
+        if (least < [0, 0, 1, 0, 1, 1, 1]).any() or (most[[2, 4]] > MOST).any():
+            raise UserError(f"{folder / INDEX} has a number that cannot be; {REMAKE}.")
     return Shards(folder, index, classes, reading)
+
+
+def _mapped(path: Path) -> np.ndarray:
+    """The numbers of an index; raises `OSError` or `ValueError` when it is none."""
+    with open_ordinary(path) as file:
+        shape, dtype, order, offset = npy.parse_header(file)
+        if (dtype, order) != (np.int64, "C") or len(shape) != 2 or shape[1] != COLUMNS:
+            raise ValueError(f"{path.name} is no index of shards")
+        if not shape[0]:
+            raise ValueError(f"{path.name} lists no picture")
+        return np.memmap(file, dtype, "r", offset, shape)
 
 
 def write_shards(
@@ -237,7 +253,11 @@ def write_shards(
                 with open_ordinary(path) as file:
                     content = file.read()
                 name = f"{len(rows) // COLUMNS:0{DIGITS}}"
-                picture = _put(tar, name + PurePosixPath(key).suffix.lower(), content)
+                ending = PurePosixPath(key).suffix.lower()
+                ending = ending if re.fullmatch(r"\.[a-z0-9]{1,8}", ending) else ".picture"
+                if len(content) > MOST:
+                    raise UserError(f"{path} is larger than {MOST:,} bytes; leave it out.")
+                picture = _put(tar, name + ending, content)
                 map_of_it = _put(tar, name + ".seg.png", _as_png(labels))
                 about = json.dumps({"name": key}, ensure_ascii=False)
                 _put(tar, name + ".json", about.encode())
