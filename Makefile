@@ -40,7 +40,7 @@ test: lint ## style, and every test that is not long
 	$(RUN) -m pytest -n 2 --dist loadfile --durations 15 -m 'not long'
 
 test-long: $(VENV)/installed-dev ## trainings, kills, attacks, whole commands; every kind of network on JAX
-	$(RUN) -m pytest -n 2 --dist worksteal --durations 15 -m long
+	$(RUN) -m pytest -n 2 --dist worksteal --durations 15 -m long $$(grep -rl mark.long tests --include=*.py)
 	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k 'gradient or by_heart' $(ON_JAX)
 
 EXTRAS := onnx openvino litert browser

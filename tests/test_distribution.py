@@ -26,16 +26,29 @@ LIMIT = 240  # seconds for a run; it takes a tenth
 ON_JAX = {"KERAS_BACKEND": "jax", "XLA_FLAGS": "--xla_backend_optimization_level=0"}
 
 
-@pytest.fixture
-def data(tmp_path):
+def make_data(parent: Path) -> Path:
     """Twelve pictures with labels, of which two choose the best weights."""
-    folder = tmp_path / "toys"
+    folder = parent / "toys"
     folder.mkdir()
     store = make_store(folder, [(40, 60)] * 12)
     for part in ("train", "test"):
         entries = [(key, store[key]) for key in store.keys]
         write_labels(folder / f"segmentation_{part}.npy", folder, store.classes, entries)
     return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_data(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def expected(data):
+    """The numbers of one process."""
+    assert finish(start(data, "one"))[::2] == (0, "")
+    found = numbers(data, "one")
+    assert len(found) == 3
+    return found
 
 
 def start(data: Path, out: str, *more) -> subprocess.Popen:
@@ -79,10 +92,7 @@ def numbers(data: Path, out: str) -> np.ndarray:
 
 
 @pytest.mark.long
-def test_devices_and_processes_have_the_numbers_of_one(data):
-    assert finish(start(data, "one"))[::2] == (0, "")
-    expected = numbers(data, "one")
-    assert len(expected) == 3
+def test_devices_and_processes_have_the_numbers_of_one(data, expected):
     assert finish(start(data, "devices", "--distribute", 2))[::2] == (0, "")
     np.testing.assert_allclose(numbers(data, "devices"), expected, rtol=1e-5)
     first, second = [finish(run) for run in start_both(data, "processes")]
@@ -95,10 +105,10 @@ def test_devices_and_processes_have_the_numbers_of_one(data):
 
 @pytest.mark.long
 @pytest.mark.parametrize("lost", [0, 1])
-def test_a_process_that_is_killed_ends_the_others_and_any_number_goes_on(data, lost):
-    assert finish(start(data, "one"))[0] == 0
-    runs = start_both(data, "cut")
-    last, end = data.parent / "cut" / "unet-l1-toys-last.weights.h5", time.monotonic() + LIMIT
+def test_a_process_that_is_killed_ends_the_others_and_any_number_goes_on(lost, data, expected):
+    out = f"cut{lost}"
+    runs = start_both(data, out)
+    last, end = data.parent / out / "unet-l1-toys-last.weights.h5", time.monotonic() + LIMIT
     while not last.exists() and time.monotonic() < end:
         time.sleep(0.01)
     runs[lost].send_signal(signal.SIGKILL)
@@ -106,14 +116,15 @@ def test_a_process_that_is_killed_ends_the_others_and_any_number_goes_on(data, l
     finish(runs[lost])
     if status:  # it may have been done already
         assert (status, errors) == (2, f"error: {processes.LOST}")
-        again = start_both(data, "cut", "--resume") if lost else [start(data, "cut", "--resume")]
+        again = start_both(data, out, "--resume") if lost else [start(data, out, "--resume")]
         assert [finish(run)[0] for run in again] == [0] * len(again)
-    np.testing.assert_allclose(numbers(data, "cut"), numbers(data, "one"), rtol=1e-5)
+    np.testing.assert_allclose(numbers(data, out), expected, rtol=1e-5)
 
 
 @pytest.mark.long
-def test_what_is_wrong_for_one_ends_all(data):
+def test_what_is_wrong_for_one_ends_all(tmp_path):
     """A picture that is damaged stops the process that reads it, and that stops the others."""
+    data = make_data(tmp_path)
     for path in sorted(data.glob("*.png"))[:6]:
         path.write_bytes(path.read_bytes()[:60])
     results = [finish(run) for run in start_both(data, "bad")]
