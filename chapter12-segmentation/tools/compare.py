@@ -407,7 +407,10 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
     hours = sum(row["minutes"] for row in done) / 60
     lines = ["# The networks compared", ""]
-    lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
+    lines += [
+        f"Each network, {NARROW} times narrower than its paper's (`fcn` as the preset has it),"
+    ]
+    lines += ["was trained with"]
     lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
     lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
     lines += [f"The {len(done)} trainings took {hours:.1f} hours, one after another."]
