@@ -154,7 +154,7 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert (second["seeds"], second["dataset_miou"]) == (1, 0.6)
     table = compare.table(rows, [], [])
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
-    assert "The 3 trainings took 1.5 hours" in table
+    assert "The 3 trainings took 1.5\nhours in sum." in table
 
 
 @pytest.mark.long

@@ -200,6 +200,9 @@ def test_shards_do_not_take_the_place_of_what_is_named(store, tmp_path):
     write_labels(store.path, store.folder, store.classes, [(store.keys[2], store[2])])
     assert len(ensure_labels(store.path, False)) == 1
     assert len(ensure_labels(target, False)) == 7
+    assert "1 pictures in 1 shard" in command(store.path, tmp_path / "one").stdout
+    store.path.unlink()
+    assert "are shards" in command(store.path, tmp_path / "two").stderr
 
 
 def test_pictures_of_any_kind(store, tmp_path):

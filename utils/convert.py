@@ -189,12 +189,13 @@ def _read(
     from utils.generate_gt_segmentation import annotated, make_labels
     from utils.label_maps.fresh import ensure_labels, is_of_masks
     from utils.label_maps.from_masks import make_labels_from_masks
-    from utils.label_maps.shards import is_shards
+    from utils.label_maps.shards import Shards, is_shards
 
-    if is_shards(source) or (source.suffix == ".npy" and is_shards(source.with_suffix(""))):
-        raise UserError(f"{source} are shards, made from other labels; convert these.")
-    if source.suffix == ".npy":
-        return ensure_labels(source, pictures=data_path, reading=reading), {}
+    if source.suffix == ".npy" or is_shards(source):
+        store = ensure_labels(source, pictures=data_path, reading=reading)
+        if isinstance(store, Shards):
+            raise UserError(f"{source} are shards, made from other labels; convert these.")
+        return store, {}
     # Nothing is left beside the source, whose folder may be read-only.
     common = {"reading": reading, "data_path": data_path, "keep": False}
     if is_of_masks(source):

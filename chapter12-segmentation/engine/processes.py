@@ -146,7 +146,7 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
     if process_id is None and "JOB_COMPLETION_INDEX" in os.environ:
         process_id = int(os.environ["JOB_COMPLETION_INDEX"])
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # On the address that is named, where JAX would listen on all; others may still reach it by it.
+    # Who names the loopback is not to be reached from elsewhere: JAX would listen on all addresses.
     loopback = coordinator and coordinator.rsplit(":", 1)[0] in ("localhost", "127.0.0.1")
     try:
         jax.distributed.initialize(

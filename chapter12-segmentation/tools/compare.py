@@ -407,13 +407,11 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
     hours = sum(row["minutes"] for row in done) / 60
     lines = ["# The networks compared", ""]
-    lines += [
-        f"Each network, {NARROW} times narrower than its paper's (`fcn` as the preset has it),"
-    ]
-    lines += ["was trained with"]
+    lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
     lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
     lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
-    lines += [f"The {len(done)} trainings took {hours:.1f} hours, one after another."]
+    lines += [f"`fcn` is as wide as the preset has it. The {len(done)} trainings took {hours:.1f}"]
+    lines += ["hours in sum."]
     lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
