@@ -264,6 +264,19 @@ def test_why_a_process_ended():
     )
 
 
+def test_what_jax_raises_is_told_from_a_fault_of_ours():
+    """By its shortest way it raises a ValueError when the other process is gone."""
+
+    def fail(error):
+        raise error
+
+    with pytest.raises(UserError, match="another process of this training has ended"):
+        processes._told(lambda: fail(ValueError("UNKNOWN: Gloo AllGather failed: closed by peer")))
+    for error in (ValueError("closed by peer"), KeyError("peer")):
+        with pytest.raises(type(error)):
+            processes._told(lambda error=error: fail(error))
+
+
 @pytest.mark.long
 def test_fewer_devices_than_there_are(tmp_path):
     """Scores are counted on those that have the weights."""

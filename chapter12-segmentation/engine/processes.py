@@ -6,6 +6,7 @@ that no `except` sees. So what was started only watches over a child, which does
 
 import argparse
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -75,9 +76,15 @@ def _told(work: Callable[[], None]) -> None:
     try:
         work()
     except Exception as error:
-        if type(error).__name__ != "JaxRuntimeError":
+        if not _is_jaxs(error):
             raise
         raise UserError(_why(str(error))) from error
+
+
+def _is_jaxs(error: Exception) -> bool:
+    """Whether JAX's runtime failed: of what is computed by its shortest way it is a ValueError."""
+    of_runtime = re.match("[A-Z_]+: ", str(error))  # the code of a status, as in "UNKNOWN: Gloo"
+    return type(error).__name__ == "JaxRuntimeError" or bool(of_runtime)
 
 
 def _why(text: str) -> str:

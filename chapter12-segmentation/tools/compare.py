@@ -5,9 +5,10 @@
 
 Into the folder of results go `compare.md` and `compare.csv`, with what overviews claim and whether
 it holds here (`tools.claims`); `compare.png`, accuracy against arithmetic; `compare-samples.png`,
-what each says of the same test pictures; and a folder a run. Interrupted, the same command goes on
-where it was. Steps and answers are timed at the end, all networks one after another: for fair times
-leave the machine alone then.
+what each says of the same test pictures; and a folder a run in `runs`. Interrupted, the same
+command goes on where it was; on another machine too, by the files `result.json` and `samples.png`
+of what was measured. Steps and answers are timed at the end, all networks one after another: for
+fair times leave the machine alone then.
 """
 
 import argparse
@@ -22,6 +23,7 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -41,6 +43,7 @@ from utils.drawing import (  # noqa: E402
     colour_labels,
     legend,
     shorten,
+    write_index_png,
     write_page,
 )
 from utils.errors import UserError  # noqa: E402
@@ -48,6 +51,7 @@ from utils.errors import run as run_main  # noqa: E402
 from utils.files import portable, read_json, replace_whole  # noqa: E402
 from utils.history import read_rows  # noqa: E402
 from utils.option_types import whole_number  # noqa: E402
+from utils.picture_files import opened  # noqa: E402
 from utils.pictures import resize_labels, resize_picture  # noqa: E402
 
 SCRIPT = CHAPTER.parent / "fcn-12.3.1.py"
@@ -115,7 +119,7 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
     """
     results = []
     for name, seed in runs:
-        folder = out / folder_of(name, seed)
+        folder = folder_of(out, name, seed)
         folder.mkdir(parents=True, exist_ok=True)
         result = read_result(folder)
         if result and result["options"] != options:
@@ -137,16 +141,16 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
     for result in results:
         name, seed = result["name"], result["seed"]
         if "failed" not in result and "seconds_a_step" not in result and not seed:
-            own, folder = options_of(name, seed, options), out / folder_of(name, seed)
+            own, folder = options_of(name, seed, options), folder_of(out, name, seed)
             result |= apart(time_steps, name, own, folder)
             write_result(folder, result)
     draw_all(results, options, out)
     return results
 
 
-def folder_of(name: str, seed: int) -> str:
+def folder_of(out: Path, name: str, seed: int) -> Path:
     """The folder of a run among the results."""
-    return f"{name}-seed{seed}" if seed else name
+    return out / "runs" / (f"{name}-seed{seed}" if seed else name)
 
 
 def network_of(name: str) -> str:
@@ -221,8 +225,8 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
 
     Args:
         name, options: of the training.
-        folder: of the run. `samples.npy` is written there: a few test pictures, their labels and
-            what the network says of them, in colours, (3, SAMPLES, h, w, 3) uint8.
+        folder: of the run. `samples.png` is written there: what the network says of a few test
+            pictures, side by side.
     """
     import_keras()
     import zoo
@@ -265,14 +269,9 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     result |= {"year": entry.year, "paper_parameters": entry.parameters}
     result |= {"parameters": model.count_params(), "gmac": sum(row["gmac"] for row in rows)}
     result |= {"field": max(row["field"] for row in rows)}
-    keys = sample_keys(store.keys)
-    pictures = [store.picture(key, channels=channels) for key in keys]
-    truths = [resize_labels(store[key], SAMPLE) for key in keys]
+    pictures = [store.picture(key, channels=channels) for key in sample_keys(store.keys)]
     predicted = [segment_objects(ask, picture, SAMPLE) for picture in pictures]
-    rows = [[resize_picture(as_seen(picture), SAMPLE) for picture in pictures]]
-    rows += [[colour_labels(ids, store.classes) for ids in maps] for maps in (truths, predicted)]
-    with replace_whole(folder / "samples.npy") as unfinished, open(unfinished, "wb") as file:
-        np.save(file, np.array(rows), allow_pickle=False)
+    write_index_png(folder / "samples.png", np.hstack(predicted), store.classes)
     return result
 
 
@@ -312,17 +311,16 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     """
     import_keras()
     from engine.adversarial import oppose
+    from engine.session import classes_of
     from engine.settings import settle
     from engine.trainer import JIT, OPTIMIZERS
-    from engine.weights import read_network
     from evaluation import answer as answer_of
     from evaluation import answering, segment_batch
     from fast.folding import fold
     from losses import LOSSES
 
-    _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
-    best = best_of(folder)
-    network = read_network(best)
+    network, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
+    network = replace(network, classes=classes_of(data))
     model = network.build()
     shape = (data.batch_size, *network.input_shape)
     if run.adversarial != "none":
@@ -385,7 +383,7 @@ def draw_all(results: list[dict], options: list[str], out: Path) -> None:
     if done:
         one_each = means(done)
         draw_cost(one_each, out / "compare.png")
-        draw_samples(one_each, out)
+        draw_samples(one_each, options, out)
 
 
 def means(done: Iterable[dict]) -> list[dict]:
@@ -405,13 +403,11 @@ def means(done: Iterable[dict]) -> list[dict]:
 
 def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
-    hours = sum(row["minutes"] for row in done) / 60
     lines = ["# The networks compared", ""]
     lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
     lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
     lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
-    lines += [f"`fcn` is as wide as the preset has it. The {len(done)} trainings took {hours:.1f}"]
-    lines += ["hours in sum."]
+    lines += ["`fcn` is as wide as the preset has it."]
     lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
@@ -423,7 +419,7 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
             cells.append(cell)
         lines.append("| " + " | ".join(cells) + " |")
     lines += [
-        f"\nNot trained: {folder_of(row['name'], row['seed'])}, {row['failed']}" for row in failed
+        f"\nNot trained: {row['name']}, seed {row['seed']}: {row['failed']}" for row in failed
     ]
     lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
     lines += [verdicts(done, COLUMNS | MORE), "## What they say of the same pictures", ""]
@@ -483,19 +479,25 @@ def spread_out(scores: list[float]) -> list[float]:
     return heights
 
 
-def draw_samples(done: list[dict], out: Path) -> None:
+def draw_samples(done: list[dict], options: list[str], out: Path) -> None:
     """The same test pictures, their labels, and what each network says of them, a row each."""
-    from engine.weights import read_network
+    from engine.session import open_labels
+    from engine.settings import settle
 
-    folders = [out / folder_of(result["name"], result["seed"]) for result in done]
-    samples = [np.load(folder / "samples.npy", allow_pickle=False) for folder in folders]
-    classes = read_network(best_of(folders[0])).classes
-    rows = [("picture", samples[0][0]), ("labels", samples[0][1])]
-    rows += [(result["name"], each[2]) for result, each in zip(done, samples, strict=True)]
+    _, data, _ = settle(training_arguments(done[0]["name"], [*options, "--verbose", "0"], out))
+    store = open_labels(data, data.test_labels, False)
+    keys, classes = sample_keys(store.keys), store.classes
+    pictures = [resize_picture(as_seen(store.picture(key)), SAMPLE) for key in keys]
+    truths = [colour_labels(resize_labels(store[key], SAMPLE), classes) for key in keys]
+    rows = [("picture", pictures), ("labels", truths)]
+    for result in done:
+        with opened(folder_of(out, result["name"], result["seed"]) / "samples.png") as image:
+            said = colour_labels(np.asarray(image), classes)
+        rows.append((result["name"], np.split(said, len(keys), axis=1)))
     head = rows[:2]
     blocks = [[*head, *rows[first : first + ROWS]] for first in range(2, len(rows), ROWS)]
     (height, width), pictures, texts = SAMPLE, [], []
-    broad = LABEL + len(samples[0][0]) * (width + MARGIN)  # a block
+    broad = LABEL + len(keys) * (width + MARGIN)  # a block
     for number, block in enumerate(blocks):
         for row, (name, panels) in enumerate(block):
             top, left = MARGIN + row * (height + MARGIN), number * broad
