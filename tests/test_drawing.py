@@ -375,6 +375,25 @@ def test_names_that_read_alike_when_shortened_have_their_ids():
     assert all(drawing.text_width(word) <= 280 for word in words)
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png"])
+@pytest.mark.parametrize("write", [drawing.write_picture, "page"])
+def test_what_a_full_disk_cuts_short_is_not_there(tmp_path, name, write):
+    """Pillow takes a part of a JPEG for the whole, where no more could be written."""
+    resource = pytest.importorskip("resource")
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=f"{name} cannot be written"):
+            if write == "page":
+                drawing.write_page(tmp_path / name, (300, 300), [(0, 0, picture)], [])
+            else:
+                write(tmp_path / name, picture)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_white_picture_is_told_from_the_page(tmp_path):
     """With a white class 0 the whole of a label map may be as white as the page."""
     paper = Classes(("paper", "ink"), ((255, 255, 255), (0, 0, 0)))

@@ -82,7 +82,7 @@ def test_a_full_disk_is_told(tmp_path):
     if not os.path.exists("/dev/full"):
         pytest.skip("there is no /dev/full here")
     journal = Journal(tmp_path / "j.jsonl", MADE_WITH)
-    journal._file = open("/dev/full", "r+b", buffering=0)  # noqa: SIM115
+    journal._file = open("/dev/full", "r+b")  # noqa: SIM115
     with pytest.raises(UserError, match="j.jsonl cannot be written .*No space.*make room"):
         journal.add({"name": "a"})
     journal.close()

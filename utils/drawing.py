@@ -8,6 +8,7 @@ unless a `classes.json` says otherwise, class 0 is what lies behind the objects,
 it clear. Pictures may have any number of channels: what the first three look like is drawn.
 """
 
+import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -251,8 +252,7 @@ def write_index_png(path: Path | str, labels: np.ndarray, classes: Classes) -> N
     # `frombytes` keeps the ids as they are; other ways to this mode may renumber the palette.
     image = Image.frombytes("P", (width, height), labels.astype(np.uint8).tobytes())
     image.putpalette(palette(classes).tobytes())
-    with replace_whole(path) as unfinished:
-        image.save(unfinished, format="PNG")
+    save_whole(image, path, format="PNG")
 
 
 def segmentation_figure(
@@ -515,11 +515,10 @@ def write_page(
     texts_of_file = PngInfo()
     if mark:
         texts_of_file.add_text(*mark)
-    with replace_whole(path) as unfinished:
-        if unfinished.suffix == ".jpg":  # colours at full size too: masks are to stay crisp
-            page.save(unfinished, format="JPEG", subsampling=0, optimize=True, progressive=True)
-        else:
-            page.save(unfinished, format="PNG", pnginfo=texts_of_file)
+    if Path(path).suffix == ".jpg":  # colours at full size too: masks are to stay crisp
+        save_whole(page, path, format="JPEG", subsampling=0, optimize=True, progressive=True)
+    else:
+        save_whole(page, path, format="PNG", pnginfo=texts_of_file)
 
 
 def write_picture(path: Path | str, picture: np.ndarray) -> None:
@@ -531,11 +530,28 @@ def write_picture(path: Path | str, picture: np.ndarray) -> None:
     Raises:
         UserError: the folder of `path` cannot be written.
     """
+    image = Image.fromarray(picture)
+    if Path(path).suffix == ".jpg":
+        save_whole(image, path, format="JPEG", quality=90, subsampling=0)
+    else:
+        save_whole(image, path, format="PNG")
+
+
+def save_whole(image: Image.Image, path: Path | str, **options) -> None:
+    """Write an image as `Image.save` does with `options`, the "format" among them, or not at all.
+
+    Given the name of a file, Pillow (13.0) takes for whole a JPEG that a full disk has cut short.
+
+    Args:
+        path: replaced whole.
+
+    Raises:
+        UserError: `path` cannot be written.
+    """
+    content = io.BytesIO()
+    image.save(content, **options)
     with replace_whole(path) as unfinished:
-        if unfinished.suffix == ".jpg":
-            Image.fromarray(picture).save(unfinished, format="JPEG", quality=90, subsampling=0)
-        else:
-            Image.fromarray(picture).save(unfinished, format="PNG")
+        unfinished.write_bytes(content.getbuffer())
 
 
 def read_mark(path: Path | str, keyword: str) -> str | None:

@@ -325,10 +325,8 @@ def _drawn(
 
 def _show(out: Path, data_path: Path | None) -> Path:
     """Draw every label map over its picture, into `overlays` beside the label store."""
-    from PIL import Image
-
-    from utils.drawing import overlay
-    from utils.files import refuse_replacing, replace_whole
+    from utils.drawing import overlay, write_picture
+    from utils.files import refuse_replacing
     from utils.label_maps.store import open_labels
     from utils.pictures import resize_labels
     from utils.progress import progress
@@ -341,8 +339,7 @@ def _show(out: Path, data_path: Path | None) -> Path:
     for key in progress(store.keys, len(store), "drawing overlays"):
         picture = store.picture(key)
         labels = resize_labels(store[key], picture.shape[:2])
-        with replace_whole(folder / (key + ".png")) as unfinished:
-            Image.fromarray(overlay(picture, labels, store.classes)).save(unfinished)
+        write_picture(folder / (key + ".png"), overlay(picture, labels, store.classes))
     return folder
 
 

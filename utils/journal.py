@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from utils.errors import UserError
@@ -114,8 +115,9 @@ class Journal:
         self._note(record, place)
 
     def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+        """Close the file; what could not be written to it was told by `add`."""
+        with suppress(OSError):
+            self._file.close()
 
     def _failed(self, error: OSError) -> UserError:
         return UserError(

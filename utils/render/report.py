@@ -1,5 +1,6 @@
 """The contact sheet and the README of a rendered dataset, with figures counted from it."""
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -35,11 +36,13 @@ def contact_sheet(
     sheet = Image.new("RGB", (columns * width, rows * height))
     for place, image in enumerate(small):
         sheet.paste(image, (place % columns * width, place // columns * height))
+    for quality in range(90, 30, -5):
+        content = io.BytesIO()
+        sheet.save(content, format="JPEG", quality=quality)
+        if not most_bytes or content.tell() <= most_bytes:
+            break
     with replace_whole(path) as unfinished:
-        for quality in range(90, 30, -5):
-            sheet.save(unfinished, quality=quality)
-            if not most_bytes or unfinished.stat().st_size <= most_bytes:
-                break
+        unfinished.write_bytes(content.getbuffer())
 
 
 def write_readme(out: Path, parts: dict[str, list[dict]], names: Sequence[str]) -> None:
