@@ -149,7 +149,7 @@ def score(weights: Path, folder: Path) -> dict[str, float]:
     from utils.label_maps.fresh import ensure_labels
 
     network, total, matrices = load(weights), {}, []
-    store = ensure_labels(folder / "val.npy", False)
+    store = ensure_labels(folder / "val_masks.npy", False, folder / "val")
     for key in store.keys:
         truth = store[key]
         predicted = network(store.picture(key))

@@ -1,4 +1,4 @@
-"""The strong augmentation that overviews copy: seven steps, each with its probability.
+"""The strong augmentation that overviews copy: nine steps, each with its probability.
 
 It is "strong_aug" of the examples of albumentations (Buslaev et al., "Albumentations: Fast and
 Flexible Image Augmentations", 2020), called with p = 0.9, as it was when the grey noise, the

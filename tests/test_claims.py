@@ -45,6 +45,11 @@ def test_what_was_not_measured_is_open(monkeypatch):
     assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not trained | is open |")
     one = lines_of(monkeypatch, rows_of(a=[0.5], b=[0.4]))
     assert one.endswith("| is open; with one seed it holds |")
+    # Whether a difference is none is not to be seen with one.
+    one = lines_of(monkeypatch, rows_of(a=[0.401], b=[0.4]), "=")
+    assert one.endswith("| is open; with one seed more |")
+    monkeypatch.setattr(claims, "CLAIMS", [Claim("A", "is", "c", "d", "dataset_miou")])
+    assert verdicts(rows_of(a=[0.5]), COLUMNS).count("\n") == 2  # no word on what nobody asked for
 
 
 def test_a_network_may_be_held_against_itself(monkeypatch):

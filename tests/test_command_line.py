@@ -247,6 +247,9 @@ def test_the_command_line_goes_before_the_preset():
         "--train --resume --restore-weights x.h5",
         "--train --grow --restore-weights x.h5",
         "--train --schedule cosine",
+        "--train --class-weights mean",
+        "--train --class-weights 1,-2",
+        "--train --class-weights 0,0",
         "",
     ],
 )
@@ -255,6 +258,17 @@ def test_wrong_values_get_one_line_and_status_2(arguments, capsys):
         parse_arguments(arguments.split())
     assert stop.value.code == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_weights_of_classes_are_a_number_each(data, tmp_path, stepless):
+    options = ["--train", *TINY, "--epochs", "1", "--data-path", data, "--save-dir", tmp_path]
+    run_script(*options, "--class-weights", "1,2.5")
+    [(model, _, _)] = stepless
+    assert model.loss.class_weights == [1, 2.5]
+    with pytest.raises(
+        UserError, match=r"1,2 has 2 numbers, and there are 4 classes \(background,"
+    ):
+        run_script(*options, "--class-weights", "1,2")
 
 
 def test_help_imports_nothing_heavy():

@@ -3,17 +3,22 @@
 import csv
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
 import keras
 import numpy as np
 import pytest
-from conftest import build_toy, make_labels, make_picture, run_script, write_store
+from conftest import SCRIPT, build_toy, make_labels, make_picture, run_script, write_store
 from PIL import Image
 
 import zoo
 from engine.records import Network
 from engine.settings import settle
 from tools import compare
+from utils.classes import named
 from utils.errors import UserError
 
 
@@ -108,6 +113,22 @@ def test_another_machine_goes_on_from_what_was_measured(here, options, tmp_path,
 
 
 @pytest.mark.long
+def test_what_the_folder_has_of_others_stays_in_the_page(here, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "time_steps", lambda *_: {"seconds_a_step": 1})
+    compare.compare([("toy", 0)], options, tmp_path)
+    [asked] = compare.compare([("toy2", 0)], options, tmp_path)
+    assert asked["name"] == "toy2"
+    page = (tmp_path / "compare.md").read_text()
+    assert "| toy | 2026" in page and "| toy2 | 2026" in page
+    assert "Not trained yet: fcn, " in page and " toy," not in page and "One seed each." in page
+    # But those of other options are no part of it.
+    other = tmp_path / "runs/toy/result.json"
+    other.write_text(other.read_text().replace('"--epochs"', '"--epoch"'))
+    compare.compare([("toy2", 0)], options, tmp_path)
+    assert "| toy | 2026" not in (tmp_path / "compare.md").read_text()
+
+
+@pytest.mark.long
 def test_steps_are_timed_side_by_side_at_the_end(here, options, tmp_path, monkeypatch):
     order = []
 
@@ -142,6 +163,12 @@ def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):
     (tmp_path / "toy-drinks-last.weights.h5").touch()
     compare.train("toy", ["--epochs", "2"], tmp_path)
     assert [command[-1] == "--resume" for command in commands] == [False, True]
+    # What is said after an error, by another that writes into the same log, is none.
+    (tmp_path / "log.txt").write_text("")
+    monkeypatch.setattr(
+        compare, "run_logged", lambda _, log: log.write_text("error: no room.\nepoch 2/2") and 2
+    )
+    assert compare.train("toy", [], tmp_path) == {"failed": "status 2: error: no room."}
     assert commands[0][2:] == ["--train", "--model", "toy", "--epochs", "2", *commands[0][-2:]]
 
 
@@ -156,7 +183,7 @@ def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, 
     assert json.loads((out / "runs/toy/result.json").read_text())["failed"]
     monkeypatch.setattr(compare, "train", train)
     [result] = compare.compare([("toy", 0)], options, out)
-    assert "failed" not in result and "Not trained" not in (out / "compare.md").read_text()
+    assert "failed" not in result and "Not trained: " not in (out / "compare.md").read_text()
 
 
 def row(name, score, seed=0):
@@ -230,10 +257,49 @@ def test_what_no_preset_narrows_is_narrow():
     assert network.settings["filters"] == 256 // compare.NARROW
 
 
+def test_an_option_counts_as_it_is_said_last():
+    words = "--height 96 --no-grow --epochs 8 --epochs=3 --height 48".split()
+    assert compare.merged(words) == ["--height", "48", "--no-grow", "--epochs=3"]
+    args = compare.parse(["fcn", "--", "--epochs", "2"])
+    assert args.options.count("--epochs") == 1 and "2" in args.options
+
+
+def test_what_patch_by_patch_costs():
+    """As the docstring of zoo/sliding_window.py has it, at 480x640 and full width."""
+    network = Network("sliding-window", (480, 640, 3), named(list("abcd")), {})
+    assert compare.cost_by_patches(network) == pytest.approx(41_308, rel=1e-3)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM")
+def test_ended_it_ends_what_it_trains(tmp_path):
+    """A training that went on would be in the way of the next."""
+    code = (
+        "import sys, time; print('here', flush=True)\n"
+        f"open({str(tmp_path / 'begun')!r}, 'w').close()\n"
+        f"time.sleep(4); open({str(tmp_path / 'late')!r}, 'w').close()"
+    )
+    program = (
+        f"import sys, signal; sys.path[:0] = {[str(SCRIPT.parent), str(compare.CHAPTER)]!r}\n"
+        "from pathlib import Path\nfrom tools import compare\n"
+        f"compare.compare = lambda *_: compare.run_logged([sys.executable, '-c', {code!r}], "
+        f"Path({str(tmp_path / 'log.txt')!r}))\n"
+        f"sys.argv = ['compare.py', 'fcn', '--out', {str(tmp_path / 'out')!r}]\ncompare.main()"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    end = time.monotonic() + 60
+    while not (tmp_path / "begun").exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.terminate()
+    assert process.wait() == 128 + signal.SIGTERM
+    time.sleep(4.5)
+    assert (tmp_path / "begun").exists() and not (tmp_path / "late").exists()
+
+
 def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
-    for name, time in (("x-run1-best-iou.weights.h5", 1), ("x-best-iou.weights.h5", 2)):
+    for name, when in (("x-run1-best-iou.weights.h5", 1), ("x-best-iou.weights.h5", 2)):
         (tmp_path / name).touch()
-        os.utime(tmp_path / name, (time, time))
+        os.utime(tmp_path / name, (when, when))
     assert compare.best_of(tmp_path).name == "x-best-iou.weights.h5"
 
 
@@ -277,9 +343,7 @@ def test_results_go_into_a_folder(tmp_path, capsys):
 def test_the_command_line():
     args = compare.parse(["toy", "fcn", "--out", "x", "--", "--epochs", "3"])
     assert args.names == ["toy", "fcn"] and args.options == [
-        *compare.BUDGET.split(),
-        "--epochs",
-        "3",
+        *compare.BUDGET.replace("--epochs 8", "--epochs 3").split(),
     ]
     assert compare.parse(["all"]).options == compare.BUDGET.split()
 

@@ -298,8 +298,11 @@ def test_files_of_something_else(vgg16_file, resnet50_file, tmp_path):
         with pytest.raises(UserError, match=r"no weights for the layer block1_conv1 .* give vgg16"):
             start_pretrained(model, "maps", path)
     narrow = Network("fcn32s", (32, 32, 3), None, {"width": 4}).build()
-    with pytest.raises(UserError, match="no weights for the layer block1_conv1"):
-        start_pretrained(narrow, "fcn32s", vgg16_file)
+    for asked in (vgg16_file, IMAGENET):  # before it is fetched
+        with pytest.raises(
+            UserError, match="fcn32s is set to 4 in block1_conv1, not 64; leave out"
+        ):
+            start_pretrained(narrow, "fcn32s", asked)
     other = hollow(lambda: network_on(build_resnet_v1, (32, 32)))
     with pytest.raises(UserError, match="for the layer conv1_conv .* give resnet50_weights"):
         start_pretrained(other, "maps", vgg16_file)

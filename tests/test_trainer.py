@@ -1,6 +1,7 @@
 """The loop: a run that is interrupted and resumed equals one in one go, whatever killed it."""
 
 import json
+import math
 import threading
 from dataclasses import replace
 
@@ -23,7 +24,7 @@ from metrics import scores
 from utils.classes import named
 from utils.errors import UserError
 from utils.files import PROJECT
-from utils.history import read_rows, write_history
+from utils.history import COLUMNS, read_rows, write_history
 
 CLASSES = named(["background", "thing", "stuff"])
 DATA = Data(dataset="toys")
@@ -192,6 +193,37 @@ def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_pa
         assert not ledger.files.configuration.exists(), "that comes with the first epoch"
     assert (tmp_path / "tiny-toys-run1-best-iou.weights.h5").read_bytes() == first
     assert (tmp_path / "tiny-toys-run2-best-iou.weights.h5").is_file()
+
+
+def test_who_interrupts_the_first_epoch_has_the_best_weights_of_before(tmp_path, capsys):
+    _, files = run(tmp_path, 1)
+    first = files.best.read_bytes()
+    for _ in range(2):  # what has nothing of its own leaves nothing
+        open_ledger(tmp_path).begin()
+        assert files.best.read_bytes() == first
+    assert len(list(tmp_path.glob("*-run*-best-iou.weights.h5"))) == 1
+    ledger = open_ledger(tmp_path)
+    ledger.begin()
+    ledger.save_best(tiny_network(), 0.5, 0)
+    assert files.best.read_bytes() != first
+    assert (tmp_path / "tiny-toys-run1-best-iou.weights.h5").read_bytes() == first
+
+
+def test_an_epoch_without_a_score_leaves_no_best_weights_of_another_run(tmp_path):
+    model, files = run(tmp_path, 1)
+    ledger = open_ledger(tmp_path)
+    ledger.begin()
+    ledger.record(model, 0, dict.fromkeys(COLUMNS, math.nan))
+    assert not files.best.exists()
+    assert (tmp_path / "tiny-toys-run1-best-iou.weights.h5").exists()
+
+
+def test_where_no_file_has_two_names_it_is_copied(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.link", lambda *_: (_ for _ in ()).throw(OSError("not here")))
+    _, files = run(tmp_path, 1)
+    open_ledger(tmp_path).begin()
+    kept = tmp_path / "tiny-toys-run1-best-iou.weights.h5"
+    assert kept.read_bytes() == files.best.read_bytes() and not kept.samefile(files.best)
 
 
 def test_what_was_set_aside_can_be_gone_on_with(tmp_path, capsys):

@@ -123,7 +123,7 @@ def save_unetplusplus(path, **settings):
     return model
 
 
-def test_a_network_is_cut_off_behind_its_heads(tmp_path):
+def test_a_network_is_cut_off_behind_its_heads(tmp_path, capsys):
     """Bit for bit, by the way that the command line goes."""
     path = tmp_path / "a.weights.h5"
     whole = save_unetplusplus(path)
@@ -136,6 +136,8 @@ def test_a_network_is_cut_off_behind_its_heads(tmp_path):
         assert network.name == name and network.settings["width"] == 2
         part = network.build()
         restore(part, network.name, path)
+        said = f"a.weights.h5 holds weights of unetplusplus; here they answer as {name}."
+        assert said in capsys.readouterr().out
         np.testing.assert_array_equal(predict(part, pictures), outputs[depth])
     network, _, _ = settle(parse_arguments(["--evaluate", "--restore-weights", str(path)]))
     assert network.name == "unetplusplus" and network.settings["supervised"]

@@ -14,7 +14,7 @@ from engine.transfer import layers_by_place, layers_of
 from engine.weights import DAMAGED, brief, open_file
 from utils.errors import UserError
 from utils.files import at_home
-from zoo.pretrained import APPLICATIONS, Application, application_for, weights_for
+from zoo.pretrained import APPLICATIONS, FIRST, WIDTH, Application, application_for, weights_for
 
 
 def find_pretrained(asked: str) -> Path | str:
@@ -64,6 +64,7 @@ def start_pretrained(model: keras.Model, name: str, asked: Path | str) -> Path:
             f"--pretrained has weights for pictures of 3 channels, not {channels}; leave out "
             "--pretrained or --channels."
         )
+    _check_width(layers, application, name)
     path = _fetch(*application.file(names)) if asked == IMAGENET else asked
     fresh = []
     with open_file(path) as file:
@@ -84,6 +85,16 @@ def start_pretrained(model: keras.Model, name: str, asked: Path | str) -> Path:
     anew = ", ".join(fresh) or "none"
     print(f"{taken} layers start from {application.name} of ImageNet, {path}; anew: {anew}.")
     return path
+
+
+def _check_width(layers: list[keras.layers.Layer], application: Application, name: str) -> None:
+    """Refuse a backbone that is narrower, before 95 MB are fetched for it."""
+    [first] = [layer for layer in layers if layer.name in FIRST]
+    if first.filters != WIDTH:
+        raise UserError(
+            f"--pretrained has weights of {application.name} with all its filters, and {name} is "
+            f"set to {first.filters} in {first.name}, not {WIDTH}; leave out --narrow."
+        )
 
 
 def _fetch(name: str, address: str, md5: str) -> Path:

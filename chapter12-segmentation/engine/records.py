@@ -110,6 +110,18 @@ def augmentation(text: str) -> str:
     return text
 
 
+def class_weights(text: str) -> str:
+    """Type of an option: "none", "median", or numbers from 0 up with commas, one a class."""
+    if text not in ("none", "median"):
+        try:
+            weights = [share(word) for word in text.split(",")]
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+        if not any(weights):
+            raise argparse.ArgumentTypeError(f"{text!r} lets no class count")
+    return text
+
+
 def plain_name(text: str) -> str:
     """Type of an option: a name that can be part of a file's name."""
     if not text.strip() or text != text.strip() or set(text) & set('/\\:*?"<>|'):
@@ -546,9 +558,11 @@ class Run:
         brief="entropy, iou, dice, bce-dice, focal or border (by the preset)",
     )
     class_weights: str = option(
-        "none (the default), or median: rare classes count more (median frequency balancing)",
-        choices=("none", "median"),
+        "none (the default); median: rare classes count more (median frequency balancing); or "
+        "W,W,...: a number of your own for each class",
+        type=class_weights,
         default="none",
+        metavar="none|median|W,W,...",
         fixed=True,
     )
     adversarial: str = option(

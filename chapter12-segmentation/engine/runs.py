@@ -2,6 +2,8 @@
 
 import dataclasses
 import math
+import os
+import shutil
 import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -76,6 +78,9 @@ class RunFiles:
     def set_aside(self, run: int) -> int:
         """Give the weights and the configuration of an earlier run names of their own.
 
+        Its best weights are still there under the old name too, until this run has better ones: who
+        interrupts its first epoch has lost nothing.
+
         Args:
             run: its number by the history. A run that was killed in its first epoch is not there:
                 the number is raised until nothing kept before is in the way.
@@ -84,6 +89,9 @@ class RunFiles:
             The number of the next run.
         """
         files = [path for path in (self.best, self.last, self.configuration) if path.exists()]
+        others = self.folder.glob(f"{self.name}-run*{self.best.name.removeprefix(self.name)}")
+        if self.best in files and any(self.best.samefile(other) for other in others):
+            files.remove(self.best)  # left by a run that had none
 
         def kept(path: Path) -> Path:
             return path.with_name(path.name.replace(self.name, f"{self.name}-run{run}", 1))
@@ -91,7 +99,10 @@ class RunFiles:
         while any(kept(path).exists() for path in files):
             run += 1
         for path in files:
-            path.replace(kept(path))
+            if path == self.best:
+                _link(path, kept(path))
+            else:
+                path.replace(kept(path))
             use = "name that to use it"
             if path == self.last:
                 asked = f"--resume --dataset {self.dataset}-run{run}"
@@ -219,6 +230,8 @@ class Ledger:
         self.rows.append(row)
         if not self.writes:
             return
+        if self.best[0] == -math.inf:  # nothing is best: the file would be that of an earlier run
+            self.files.best.unlink(missing_ok=True)
         # The checkpoint first: it holds the rows too, so that a kill between the two loses none.
         state = {"run": self._run, "rows": self.rows, "best": list(self.best)}
         save_checkpoint(model, self.files.last, self.configuration, state)
@@ -228,6 +241,14 @@ class Ledger:
         with replace_whole(self.files.configuration) as unfinished:
             unfinished.write_text(to_json(configuration) + "\n", encoding="utf-8")
         write_history(self.files.history, self._earlier, self.rows)  # last: see `recall`
+
+
+def _link(path: Path, other: Path) -> None:
+    """Let a file have another name too, or a copy of that name where no file has two."""
+    try:
+        os.link(path, other)
+    except OSError:
+        shutil.copy2(path, other)
 
 
 def _values(rows: list[dict]) -> list[list[str]]:

@@ -207,6 +207,13 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     class_weights = None
     if run.class_weights == "median":
         class_weights = median_frequency_weights((store[key] for key in train_keys), n_classes)
+    elif run.class_weights != "none":
+        class_weights = np.array([float(word) for word in run.class_weights.split(",")])
+        if len(class_weights) != n_classes:
+            raise UserError(
+                f"--class-weights {run.class_weights} has {len(class_weights)} numbers, and there "
+                f"are {n_classes} classes ({', '.join(store.classes.names)}); give one for each."
+            )
     plan = stages(run.size, run.epochs, run.schedule_epochs, run.grow)
     if run.verbose:
         print("# of classes", n_classes)

@@ -61,6 +61,7 @@ def restore(model: keras.Model, name: str, path: Path) -> None:
             f"{name} has it; leave out --model."
         )
     check_numbers(model, path)
+    print(f"{path.name} holds weights of {of}; here they answer as {name}.")
 
 
 def _take(model: keras.Model, name: str, path: Path) -> tuple[int, list[str]]:

@@ -8,7 +8,8 @@ it holds here (`tools.claims`); `compare.png`, accuracy against arithmetic; `com
 what each says of the same test pictures; and a folder a run in `runs`. Interrupted, the same
 command goes on where it was; on another machine too, by the files `result.json` and `samples.png`
 of what was measured. Steps and answers are timed at the end, all networks one after another: for
-fair times leave the machine alone then.
+fair times leave the machine alone then. What the folder has of other networks, with the same
+options, stays in the page.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import csv
 import json
 import multiprocessing
 import shlex
+import signal
 import statistics
 import subprocess
 import sys
@@ -48,7 +50,7 @@ from utils.drawing import (  # noqa: E402
 )
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
-from utils.files import portable, read_json, replace_whole  # noqa: E402
+from utils.files import read_json, replace_whole  # noqa: E402
 from utils.history import read_rows  # noqa: E402
 from utils.option_types import whole_number  # noqa: E402
 from utils.picture_files import opened  # noqa: E402
@@ -98,6 +100,7 @@ MORE = {
     "double_miou": ("dataset mIoU, pictures twice as large and as in training", "{:.3f}"),
     "pruned_miou": ("dataset mIoU, cut off behind the third head and whole", "{:.3f}"),
     "pruned_gmac": ("GMAC a picture, cut off behind the third head and whole", "{:.2f}"),
+    "patches_gmac": ("GMAC a picture, patch by patch and all at once", "{:.2f}"),
     "crf_dataset_miou": ("dataset mIoU, before and behind a CRF", "{:.3f}"),
     "crf_boundary_f1": ("boundary F1, before and behind a CRF", "{:.3f}"),
 }
@@ -137,15 +140,30 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
                 result |= apart(measure, name, own, folder)
             write_result(folder, result)
         results.append(result)
-        draw_all(results, options, out)
+        draw_all(options, out)
     for result in results:
         name, seed = result["name"], result["seed"]
         if "failed" not in result and "seconds_a_step" not in result and not seed:
             own, folder = options_of(name, seed, options), folder_of(out, name, seed)
             result |= apart(time_steps, name, own, folder)
             write_result(folder, result)
-    draw_all(results, options, out)
+    draw_all(options, out)
     return results
+
+
+def results_in(out: Path, options: list[str]) -> list[dict]:
+    """What the folder has of runs with these options, in the order of `every_name`."""
+    found = [read_result(path.parent) for path in (out / "runs").glob("*/result.json")]
+    found = [result for result in found if result["options"] == options]
+    order = {name: place for place, name in enumerate(every_name())}
+    return sorted(found, key=lambda result: (order.get(result["name"], -1), result["seed"]))
+
+
+def every_name() -> list[str]:
+    """The names of all networks, and of what is trained otherwise."""
+    import zoo
+
+    return [*zoo.MODELS, *VARIANTS]
 
 
 def folder_of(out: Path, name: str, seed: int) -> Path:
@@ -193,10 +211,12 @@ def train(name: str, options: list[str], folder: Path) -> dict:
     command += ["--save-dir", str(folder)]
     if list(folder.glob("*-last.weights.h5")):
         command.append("--resume")
-    print("$ " + shlex.join(map(portable, ["python3", SCRIPT.name, *command[2:]])), flush=True)
-    status = run_logged(command, folder / "log.txt")
-    lines = (folder / "log.txt").read_text(encoding="utf-8", errors="replace").split("\n")
-    last = next((line for line in reversed(lines) if line.strip()), "")
+    log = folder / "log.txt"
+    print(f"$ {shlex.join(['python3', SCRIPT.name, *command[2:]])} >> {log}", flush=True)
+    status = run_logged(command, log)
+    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    told = [line for line in lines if line.startswith("error: ")]
+    last = next(reversed(told or [line for line in lines if line.strip()]), "")
     # Killed after its last epoch, it has nothing left to do.
     if status and "has all of its" not in last:
         return {"failed": f"status {status}: {last}"}
@@ -265,6 +285,8 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
         look = partial(answer, fold(cut))
         result["pruned_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
         result["pruned_gmac"] = sum(row["gmac"] for row in stages(cut))
+    if network.name == "sliding-window":
+        result["patches_gmac"] = cost_by_patches(network)
     entry, rows = zoo.find(network.name), stages(model)
     result |= {"year": entry.year, "paper_parameters": entry.parameters}
     result |= {"parameters": model.count_params(), "gmac": sum(row["gmac"] for row in rows)}
@@ -296,6 +318,18 @@ def cut_off(model):
 
     heads = {j: head for j, _, head in top_row(model) if head is not None}
     return keras.Model(model.inputs[0], heads[3]) if set(heads) > {3} else None
+
+
+def cost_by_patches(network) -> float:
+    """GMAC of a picture for the classifier of patches that looks at each pixel's by itself."""
+    from tools.summary import stages
+    from zoo.sliding_window import build_patch_classifier, patch_side
+
+    height, width, channels = network.input_shape
+    kernels = network.settings.get("kernels")
+    side = patch_side(kernels) if kernels else patch_side()
+    one = build_patch_classifier((side, side, channels), len(network.classes), **network.settings)
+    return height * width * sum(row["gmac"] for row in stages(one))
 
 
 def best_of(folder: Path) -> Path:
@@ -368,8 +402,9 @@ def sample_keys(keys: list[str]) -> list[str]:
     return [keys[len(keys) * place // SAMPLES] for place in range(min(SAMPLES, len(keys)))]
 
 
-def draw_all(results: list[dict], options: list[str], out: Path) -> None:
+def draw_all(options: list[str], out: Path) -> None:
     """Write the table, both figures, and what could not be trained."""
+    results = [r for r in results_in(out, options) if "dataset_miou" in r or "failed" in r]
     done = [result for result in results if "failed" not in result]
     failed = [result for result in results if "failed" in result]
     with replace_whole(out / "compare.csv") as unfinished:
@@ -404,10 +439,12 @@ def means(done: Iterable[dict]) -> list[dict]:
 def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
     lines = ["# The networks compared", ""]
+    seeds = {result["seed"] for result in done}
     lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
     lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
-    lines += ["with the weights that were best on validation. ± is half the range of the seeds."]
-    lines += ["`fcn` is as wide as the preset has it."]
+    lines += ["with the weights that were best on validation."]
+    spread = "± is half the range of several seeds." if len(seeds) > 1 else "One seed each."
+    lines += [f"{spread} `fcn` is as wide as the preset has it."]
     lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
@@ -421,9 +458,14 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     lines += [
         f"\nNot trained: {row['name']}, seed {row['seed']}: {row['failed']}" for row in failed
     ]
-    lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
-    lines += [verdicts(done, COLUMNS | MORE), "## What they say of the same pictures", ""]
-    return "\n".join([*lines, "![The answers of each](compare-samples.png)", ""])
+    known = {row["name"] for row in done + failed}
+    if missing := [name for name in every_name() if name not in known]:
+        lines.append(f"\nNot trained yet: {', '.join(missing)}.")
+    if done:
+        lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
+        lines += [verdicts(done, COLUMNS | MORE), "## What they say of the same pictures", ""]
+        lines += ["![The answers of each](compare-samples.png)"]
+    return "\n".join([*lines, ""])
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
@@ -527,7 +569,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     arguments = sys.argv[1:] if arguments is None else arguments
     cut = arguments.index("--") if "--" in arguments else len(arguments)
     args = parser.parse_args(arguments[:cut])
-    args.options = [*BUDGET.split(), *arguments[cut + 1 :]]
+    args.options = merged([*BUDGET.split(), *arguments[cut + 1 :]])
     for option in OURS:
         if any(word.split("=")[0] == option for word in args.options):
             parser.error(f"{option} is not to be given behind --: each run has its own")
@@ -536,14 +578,26 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     return args
 
 
+def merged(words: list[str]) -> list[str]:
+    """The words of options, each option once, with what was said of it last."""
+    options: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            name = word.split("=")[0]
+            options[name] = []
+        options[name].append(word)
+    return [word for words in options.values() for word in words]
+
+
 def main() -> None:
     """Compare the networks that are named; end with status 1 where one could not be trained."""
     args = parse()
+    # Ended so, it ends the training too: `subprocess.run` does when it is left by an exception.
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     import_keras()
     import zoo
 
-    every = [*zoo.MODELS, *VARIANTS]
-    names = every if args.names == ["all"] else list(dict.fromkeys(args.names))
+    names = every_name() if args.names == ["all"] else list(dict.fromkeys(args.names))
     for name in names:
         zoo.find(network_of(name))  # before hours of training
     runs = [(name, 0) for name in names]

@@ -58,8 +58,8 @@ def see(model, picture: np.ndarray) -> tuple[dict, dict]:
     row = top_row(model)
     if not row:
         raise UserError(
-            f"the network {model.name} has no nodes X^{{0,j}}; give weights of unetplusplus, "
-            "unetplus, unet-e or unet-l4."
+            f"the network {model.name} is no UNet++, it has no nodes X^{{0,j}}; give weights of "
+            "unetplusplus, unetplus, unet-e or unet-l4."
         )
     height, width = model.input_shape[1:3]
     outputs = {-1: model.outputs[0]} | {j: head for j, _, head in row if head is not None}
@@ -134,7 +134,10 @@ def main() -> None:
             args.picture, scale=reading.scale, turn=reading.turn, channels=channels
         )
         name = network.name if network.name not in seen else f"{network.name} ({weights.name})"
-        seen[name] = see(model, picture)
+        try:
+            seen[name] = see(model, picture)
+        except UserError as error:
+            raise UserError(f"{weights}: {error}") from error
     draw_heads(args.out, picture, seen, network.classes)
     print(args.out)
 

@@ -15,8 +15,12 @@ if __name__ == "__main__":  # in place of this folder
 
 import numpy as np  # noqa: E402
 
+from engine.startup import import_keras  # noqa: E402
 from utils.errors import run  # noqa: E402
 from utils.files import replace_whole  # noqa: E402
+
+import_keras()  # as `zoo` does, without greetings
+
 from zoo import upsampling as up  # noqa: E402
 
 FIGURE = CHAPTER / "figures" / "upsampling.png"

@@ -23,6 +23,7 @@ from zoo.vgg import CONVOLUTIONS
 
 ADDRESS = "https://storage.googleapis.com/tensorflow/keras-applications"
 FIRST = ("block1_conv1", "conv1_conv")  # layers that take pictures
+WIDTH = 64  # filters of these
 DENSE = {"fc6_conv": "fc1", "fc7_conv": "fc2"}  # convolutions here, and what they were
 
 
