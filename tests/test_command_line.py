@@ -265,10 +265,8 @@ def test_weights_of_classes_are_a_number_each(data, tmp_path, stepless):
     run_script(*options, "--class-weights", "1,2.5")
     [(model, _, _)] = stepless
     assert model.loss.class_weights == [1, 2.5]
-    with pytest.raises(
-        UserError, match=r"1,2 has 2 numbers, and there are 4 classes \(background,"
-    ):
-        run_script(*options, "--class-weights", "1,2")
+    with pytest.raises(UserError, match=r"1,2,3 has 3 numbers, and there are 2 classes \(ba"):
+        run_script(*options, "--class-weights", "1,2,3")
 
 
 def test_help_imports_nothing_heavy():

@@ -32,6 +32,7 @@ LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers giv
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
 FRAME = (208, 210, 214)  # around pictures, which may be as white as the page
+ROWS = 256  # that are mixed together
 NEAR = 64  # of 255 in every channel: colours that are as near pass for one another in a thin line
 ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of several
 DIMMED = 0.45  # brightness of what is right in an error map; below that of its void
@@ -154,8 +155,11 @@ def overlay(
     _check_sizes(picture, labels)
     picture, colours = as_seen(picture), palette(classes)
     full = colours[labels]  # (H, W, 3)
-    mixed = np.rint(picture + np.float32(opacity) * (full.astype(np.float32) - picture))
-    mixed = mixed.astype(np.uint8)
+    mixed = np.empty_like(picture)
+    for top in range(0, len(picture), ROWS):  # floats of all at once would be eight times as large
+        rows = slice(top, top + ROWS)
+        more = np.float32(opacity) * (full[rows].astype(np.float32) - picture[rows])
+        mixed[rows] = np.rint(picture[rows] + more)
     line = max(1, round(min(labels.shape) / 400))  # pixels; seen, yet small objects stay open
     inner, rim = _lines(labels, 2 * line), _lines(labels, line)
     mixed[inner] = full[inner]
