@@ -33,6 +33,7 @@ INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
 FRAME = (208, 210, 214)  # around pictures, which may be as white as the page
 ROWS = 256  # that are mixed together
+WIDEST_LINE = 3  # pixels: a map of thousands of objects is large too
 NEAR = 64  # of 255 in every channel: colours that are as near pass for one another in a thin line
 ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of several
 DIMMED = 0.45  # brightness of what is right in an error map; below that of its void
@@ -160,7 +161,8 @@ def overlay(
         rows = slice(top, top + ROWS)
         more = np.float32(opacity) * (full[rows].astype(np.float32) - picture[rows])
         mixed[rows] = np.rint(picture[rows] + more)
-    line = max(1, round(min(labels.shape) / 400))  # pixels; seen, yet small objects stay open
+    # Pixels: seen when the picture is reduced to a screen, yet small objects stay open.
+    line = min(max(1, round(min(labels.shape) / 400)), WIDEST_LINE)
     inner, rim = _lines(labels, 2 * line), _lines(labels, line)
     mixed[inner] = full[inner]
     luma = colours @ (0.299, 0.587, 0.114)  # of ITU-R BT.601
