@@ -49,6 +49,16 @@ def test_what_is_all_wrong_is_drawn_anew():
     assert found == {"moved": 0, "added": 4, "deleted": 1, "by_hand": 5, "drawn": 4}
 
 
+def test_coarse_outlines_have_fewer_corners_to_move():
+    """Of a bottle whose one side is a wave: what keeps within a pixel has a corner at each turn."""
+    truth = square((40, 40, 100))
+    wavy = truth.copy()
+    for row in range(40, 140):
+        wavy[row, 140 : 150 + int(8 * np.sin(row / 3))] = 1
+    fine, coarse = tracing.effort(wavy, truth), tracing.effort(wavy, truth, coarse=True)
+    assert fine["moved"] + fine["deleted"] > 0 and coarse["by_hand"] <= fine["by_hand"]
+
+
 def test_how_far_points_lie_from_an_outline():
     ring = np.array([[0, 0], [10, 0], [10, 10], [0, 10]], float)
     points = np.array([[5, 0], [5, 3], [13, 14], [0, 0]], float)

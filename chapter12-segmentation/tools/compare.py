@@ -154,7 +154,7 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
 def results_in(out: Path, options: list[str]) -> list[dict]:
     """What the folder has of runs with these options, in the order of `every_name`."""
     found = [read_result(path.parent) for path in (out / "runs").glob("*/result.json")]
-    found = [result for result in found if result["options"] == options]
+    found = [result for result in found if result.get("options") == options]
     order = {name: place for place, name in enumerate(every_name())}
     return sorted(found, key=lambda result: (order.get(result["name"], -1), result["seed"]))
 
