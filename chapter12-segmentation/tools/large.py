@@ -116,7 +116,8 @@ def _write_in_strips(
         )
     counts, sums = np.zeros(len(classes), np.int64), np.zeros(len(classes))
     step = -(-max(height, width) // DRAWN)
-    small, small_labels = [], []
+    picture = np.empty((-(-height // step), -(-width // step), shape[2]), np.uint8)  # reduced
+    small = np.empty(picture.shape[:2], np.uint8)
 
     def labelled() -> Iterator[np.ndarray]:
         for top, probabilities in strips:
@@ -126,8 +127,8 @@ def _write_in_strips(
             sums[:] += np.bincount(labels.ravel(), sure.ravel(), minlength=len(classes))
             first = -top % step
             for row in range(top + first, top + len(labels), step):
-                small.append(rows(row, row + 1)[:, ::step].copy())  # a view would hold all rows
-            small_labels.append(labels[first::step, ::step].copy())
+                picture[row // step] = rows(row, row + 1)[0, ::step]
+                small[row // step] = labels[row - top, ::step]
             yield labels
 
     if "mask" in wanted.write:
@@ -136,8 +137,7 @@ def _write_in_strips(
     else:
         deque(labelled(), maxlen=0)
     drawn = [kind for kind in wanted.write if kind in ("overlay", "figure")]
-    picture, labels = np.concatenate(small), np.concatenate(small_labels)
-    draw(source, picture, labels, None, classes, replace(wanted, write=tuple(drawn)))
+    draw(source, picture, small, None, classes, replace(wanted, write=tuple(drawn)))
     doubt = 1 - sums.sum() / counts.sum()
     record = about(source, (height, width), counts / counts.sum(), doubt, wanted)
     if "areas" in wanted.write:
