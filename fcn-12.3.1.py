@@ -96,8 +96,7 @@ def build_answer(network, run, weights: Path):
 
 def evaluate_fcn(network, data, run, weights: Path):
     """Score the test pictures at their own sizes, or segment the pictures of `--image-file`."""
-    from engine.session import open_labels
-    from engine.weights import read_reading
+    from engine.session import open_labels, reading_of
     from evaluation import Boundaries, evaluate, pictures_of_store, print_scores
     from tools.portrait import draw_portrait
     from tools.segmenting import (
@@ -115,7 +114,7 @@ def evaluate_fcn(network, data, run, weights: Path):
     channels, verbose, workers = network.input_shape[2], run.verbose > 0, data.workers
     ask = build_answer(network, run, weights)
     if run.image_file:
-        reading = read_reading(weights)
+        reading = reading_of(weights, data)
         pictures = pictures_of_files(run.image_file, reading, channels, workers)
         classes = colours_of(data.data_path, network.classes)
         segment_pictures(ask, pictures, classes, run.prediction_dir, verbose, workers)
@@ -142,7 +141,7 @@ def evaluate_fcn(network, data, run, weights: Path):
 def segment_files(network, data, run):
     """Segment the pictures of `--segment` and write what `--write` names."""
     from engine.processes import part_of
-    from engine.weights import read_reading
+    from engine.session import reading_of
     from tools.answer_files import Wanted
     from tools.answers import segment
     from tools.large import windows_of
@@ -160,13 +159,14 @@ def segment_files(network, data, run):
     wanted = Wanted(run.write, out, *asked)
     made_with = {"weights": fingerprint(run.restore_weights), "size": network.size}
     made_with |= {"tta": run.tta, "crf": run.crf, "tile": run.tile, "precision": run.precision}
+    made_with |= {"scale": data.scale, "turn": data.turn}
     segment(
         build_answer(network, run, run.restore_weights),
         sources,
         colours_of(data.data_path, network.classes),
         wanted,
         made_with,
-        reading=read_reading(run.restore_weights),
+        reading=reading_of(run.restore_weights, data),
         channels=network.input_shape[2],
         workers=data.workers,
         verbose=run.verbose > 0,

@@ -236,7 +236,7 @@ def test_pages_in_place(tmp_path):
     pages[0].save(tmp_path / "s.tif", save_all=True, append_images=pages[1:])
     for _ in range(2):
         assert go(tmp_path, tmp_path) == ["s.tif#1", "s.tif#2"]
-    assert len(list((tmp_path / "labelme").iterdir())) == 2
+    assert len(list((tmp_path / "labelme").glob("s*.json"))) == 2
 
 
 def test_every_picture_has_a_file_of_labelme(tmp_path):
@@ -246,8 +246,48 @@ def test_every_picture_has_a_file_of_labelme(tmp_path):
     for name in names:
         Image.fromarray(picture()).save(folder / name)
     go(folder, tmp_path / "out", write=("labelme",))
-    files = [json.loads(path.read_text()) for path in (tmp_path / "out" / "labelme").iterdir()]
+    paths = (tmp_path / "out" / "labelme").iterdir()
+    files = [json.loads(path.read_text()) for path in paths if path.name != "classes.json"]
     assert sorted(each["imagePath"] for each in files) == sorted(names)
+
+
+def test_labelme_comes_back_with_the_ids_of_the_network(tmp_path):
+    """Which its names alone do not tell; whatever a picture is called."""
+    classes = named(["background", "zebra", "ape"])
+    (tmp_path / "p").mkdir()
+    for name in ("a.png", "classes.png"):
+        Image.fromarray(picture()).save(tmp_path / "p" / name)
+    sources = find_sources([tmp_path / "p"], tmp_path / "out")
+    segment(
+        lambda pictures, size=None: ops.pad(ask(pictures), [(0, 0)] * 3 + [(0, 1)]),
+        sources,
+        classes,
+        Wanted(("labelme",), tmp_path / "out"),
+        {},
+    )
+    folder = tmp_path / "out" / "labelme"
+    assert {path.name for path in folder.iterdir()} == {
+        "a.json",
+        "classes.json",
+        "classes.png.json",
+    }
+    assert make_labels(folder, tmp_path / "l.npy", data_path=tmp_path / "p") is not None
+    store = open_labels(tmp_path / "l.npy", tmp_path / "p")
+    assert store.classes.names == classes.names
+    assert all(np.array_equal(store[key], truth()) for key in store.keys)
+
+
+def test_what_others_lose_by_other_options_is_refused(photographs, tmp_path):
+    out = tmp_path / "out"
+    go(photographs, out)
+    whole = areas(out)
+    complaint = "answers made with another min_area, to 2 more pictures, such as 'b/a.png'; choose"
+    with pytest.raises(UserError, match=complaint):
+        go(photographs / "a.png", out, least=50)
+    assert areas(out) == whole
+    go(photographs / "a.png", out)  # it goes on as it was
+    assert areas(out) == whole
+    go(photographs, out, least=50)
 
 
 def test_a_picture_of_the_same_name_is_another(tmp_path):
@@ -579,7 +619,7 @@ def test_folders_of_strange_names(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="3 of 5 pictures could not be read"):
         go(top, tmp_path / "out")
     assert {row["picture"] for row in areas(tmp_path / "out")} == {names[2], names[4]}
-    assert len(list((tmp_path / "out" / "labelme").iterdir())) == 2
+    assert len(list((tmp_path / "out" / "labelme").iterdir())) == 3  # and the classes
 
 
 def test_a_scale_without_bounds_is_refused(tmp_path):

@@ -331,6 +331,13 @@ def test_start_from_goes_with_a_new_training_alone(options):
         parse_arguments([*options, "--start-from", "a.weights.h5"])
 
 
+@pytest.mark.parametrize("option", ["--segment", "--data-path", "--prediction-dir"])
+def test_an_empty_text_is_not_the_folder_where_one_is(option, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments([*([] if option == "--segment" else ["--segment", "a"]), option, ""])
+    assert f"argument {option}: an empty text names no file" in capsys.readouterr().err
+
+
 def test_a_folder_after_an_equals_sign_may_begin_at_home():
     args = parse_arguments(["--train", "--save-dir=~/runs", "--data-path=~/photographs"])
     assert args.save_dir == Path.home() / "runs"
@@ -578,6 +585,8 @@ def test_edited_colours_and_the_scale_of_training_are_those_of_prediction(
     assert Image.open(tmp_path / "shallow.png-mask.png").getpalette()[3:6] == [1, 200, 3]
     (_, shallow, _), (_, deep, _) = seen
     np.testing.assert_array_equal(shallow, deep)
+    run_script("--evaluate", "--restore-weights", weights, *files, *options, "--scale", 0, 65535)
+    assert seen[-1][1].max() < deep.max() / 10  # as it is asked for now
 
 
 def test_annotations_without_a_picture_are_refused(tmp_path):

@@ -139,6 +139,11 @@ def test_nothing_is_replaced(source, tmp_path):
         split(path, SHARES)
 
 
+def test_a_folder_is_no_export(tmp_path):
+    with pytest.raises(UserError, match="is a folder, .*utils/convert.py .*--format via"):
+        split(tmp_path, {"val": 0.2, "test": 0.2})
+
+
 def test_missing_pictures_are_told_and_trained_on(source, tmp_path, capsys):
     """Nobody knows what they show."""
     (tmp_path / "7.jpg").unlink()

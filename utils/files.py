@@ -1,5 +1,6 @@
 """Paths and files: the project's folder, whole replacement, names inside a folder, fingerprints."""
 
+import argparse
 import errno
 import hashlib
 import os
@@ -77,7 +78,14 @@ def _unwritable(path: Path, error: OSError) -> UserError:
 
 
 def at_home(text: str) -> Path:
-    """A path whose leading `~` is the home folder; after `=` no shell replaces it."""
+    """A path whose leading `~` is the home folder; after `=` no shell replaces it.
+
+    Raises:
+        argparse.ArgumentTypeError: the text is empty, as of a variable that is not set: that would
+            be the folder where one is.
+    """
+    if not text:
+        raise argparse.ArgumentTypeError("an empty text names no file or folder")
     try:
         return Path(text).expanduser()
     except RuntimeError:  # there is no such user: a file may be called so

@@ -136,6 +136,16 @@ def names_in(path: Path) -> list[str]:
         return [name for name in names if isinstance(name, str)]
 
 
+def differences(path: Path, made_with: Mapping) -> list[str]:
+    """What a journal was made with otherwise, by name; nothing where it is none or not there."""
+    if not os.path.isfile(path):
+        return []
+    with open_ordinary(path) as file:
+        then = _record(file.readline()).get(HEAD)
+    now = json.loads(json.dumps(made_with))
+    return [name for name in now if then.get(name) != now[name]] if isinstance(then, dict) else []
+
+
 def _record(line: bytes) -> dict:
     """What a line holds; nothing where it is damaged or was not written to its end."""
     try:

@@ -68,6 +68,11 @@ def split(
     from utils.label_maps.report import Report
     from utils.reading import Reading
 
+    if source.is_dir():
+        raise UserError(
+            f"{source} is a folder, and an export of VIA is split; make one of it with python3 "
+            f"utils/convert.py {source} via_project.json --format via."
+        )
     project = read_project(source)
     content, entries = _entries(source)
     outs = {part: source.with_name(f"segmentation_{part}.json") for part in PARTS}

@@ -7,9 +7,12 @@ device a loss of its own, the mean over its own pixels; where some are void, the
 is another loss.
 """
 
+import hashlib
+import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import keras
@@ -43,6 +46,13 @@ def spread(distribute: str | int, batch_size: int) -> int:
                 "or fewer, or auto."
             )
         devices = devices[:distribute]
+    of_each = Counter(device.process_index for device in _devices_of_jax())
+    if distribute == "multihost" and len(set(of_each.values())) > 1:
+        counts = ", ".join(f"process {index} has {n}" for index, n in sorted(of_each.items()))
+        raise UserError(
+            f"the machines have different numbers of devices ({counts}), and each process takes an "
+            "equal share of a batch; let each see as many, as by CUDA_VISIBLE_DEVICES."
+        )
     if batch_size % len(devices):
         fitting = -(-batch_size // len(devices)) * len(devices)
         raise UserError(
@@ -53,6 +63,12 @@ def spread(distribute: str | int, batch_size: int) -> int:
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)
         keras.distribution.set_distribution(parallel)
     return len(devices)
+
+
+def _devices_of_jax() -> list:
+    import jax
+
+    return jax.devices()
 
 
 @contextmanager
@@ -67,6 +83,31 @@ def undivided() -> Iterator[None]:
         yield
     finally:
         keras.distribution.set_distribution(spread_over)
+
+
+def agree(given: Mapping[str, object]) -> None:
+    """See to it that all processes were given the same: else they would compute something else.
+
+    Args:
+        given: by name, as JSON can have it.
+
+    Raises:
+        UserError: says what is not the same; on all processes.
+    """
+    if place()[1] == 1:
+        return
+    from jax.experimental.multihost_utils import process_allgather
+
+    texts = [json.dumps(value, sort_keys=True, default=str) for value in given.values()]
+    digests = [hashlib.sha256(text.encode()).digest() for text in texts]
+    mine = np.array([int.from_bytes(digest[:4], "big") for digest in digests], np.uint32)
+    same = (np.asarray(process_allgather(mine)) == mine).all(axis=0)
+    others = [name for name, each in zip(given, same, strict=True) if not each]
+    if not all(same):
+        raise UserError(
+            f"the processes of this training were given another {' and '.join(others)} each; give "
+            "all of them the same."
+        )
 
 
 def place() -> tuple[int, int]:

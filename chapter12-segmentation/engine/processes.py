@@ -5,9 +5,12 @@ that no `except` sees. So what was started only watches over a child, which does
 """
 
 import argparse
+import errno
+import ipaddress
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -150,11 +153,20 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
     """
     import jax
 
-    if process_id is None and "JOB_COMPLETION_INDEX" in os.environ:
-        process_id = int(os.environ["JOB_COMPLETION_INDEX"])
+    if process_id is None:
+        process_id = _number("JOB_COMPLETION_INDEX")
+    if coordinator:
+        host, port = _host_and_port(coordinator)
+        # Who names the loopback is not to be reached from elsewhere: JAX would listen everywhere.
+        loopback = _is_loopback(host)
+        if process_id == 0:
+            _check_free(host if loopback else "", port)
+    else:
+        loopback = False
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
-    # Who names the loopback is not to be reached from elsewhere: JAX would listen on all addresses.
-    loopback = coordinator and coordinator.rsplit(":", 1)[0] in ("localhost", "127.0.0.1")
+    known = (
+        coordinator and processes and process_id is not None and "SLURM_JOB_ID" not in os.environ
+    )
     try:
         jax.distributed.initialize(
             coordinator,
@@ -163,6 +175,8 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
             initialization_timeout=WAIT,
             heartbeat_timeout_seconds=PULSE,
             coordinator_bind_address=coordinator if loopback else None,
+            # Nothing is left to be found out, as by asking Kubernetes, for which one needs rights.
+            cluster_detection_method="deactivate" if known else None,
         )
     except Exception as error:  # of several kinds, by what is missing
         why = str(error).splitlines()[0]
@@ -170,6 +184,61 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
             f"this process does not find the others ({why}); give each --coordinator HOST:PORT, "
             "--processes N and its own --process-id, from 0 to N - 1, or start them by srun."
         ) from error
+
+
+def _number(name: str) -> int | None:
+    """The number in a variable of the environment; None where there is no such variable.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    text = os.environ.get(name)
+    if text is None or text.isascii() and text.isdecimal():
+        return None if text is None else int(text)
+    raise UserError(f"the variable {name} is {text!r}, not a number; give --process-id I.")
+
+
+def _host_and_port(coordinator: str) -> tuple[str, int]:
+    """The two parts of "HOST:PORT", an IPv6 address in brackets.
+
+    Raises:
+        UserError: it is none.
+    """
+    host, _, port = coordinator.rpartition(":")
+    if not host or not (port.isascii() and port.isdecimal() and 0 < int(port[:6]) < 2**16):
+        raise UserError(
+            f"--coordinator {coordinator} is no HOST:PORT; give the name of the machine of process "
+            "0 and a free port from 1 to 65535, as node1:5611."
+        )
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(host: str) -> bool:
+    """Whether nobody else reaches a host of this name."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _check_free(host: str, port: int) -> None:
+    """Refuse a port on which another training waits: JAX would share it, and mix the two.
+
+    Raises:
+        UserError: something listens there.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # what has ended is no matter
+        try:
+            one.bind((host, port))
+            one.listen()
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise UserError(
+                    f"port {port} is in use, as by another training; give another --coordinator "
+                    "HOST:PORT to all processes."
+                ) from error
 
 
 def part_of(processes: int | None, process_id: int | None) -> tuple[int, int]:
@@ -180,11 +249,11 @@ def part_of(processes: int | None, process_id: int | None) -> tuple[int, int]:
     Raises:
         UserError: something is missing, or there are fewer parts.
     """
-    values = os.environ
     if processes is None:
-        processes = int(values.get("SLURM_NTASKS", 0))
-    if process_id is None:
-        process_id = int(values.get("SLURM_PROCID", values.get("JOB_COMPLETION_INDEX", -1)))
+        processes = _number("SLURM_NTASKS") or 0
+    for name in ("SLURM_PROCID", "JOB_COMPLETION_INDEX"):
+        process_id = _number(name) if process_id is None else process_id
+    process_id = -1 if process_id is None else process_id
     if not 0 <= process_id < processes:
         raise UserError(
             f"this is process {process_id} of {processes}; give --processes N and --process-id, "

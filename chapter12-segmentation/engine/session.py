@@ -1,19 +1,21 @@
 """The data of a training: labels, the pictures that choose the best weights, generators."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import keras
 import numpy as np
 
 from data_generator import DataGenerator, split_keys
 from engine.adversarial import Beside, Phases, oppose
-from engine.distribution import gathered, is_first, own_share, place
+from engine.distribution import agree, gathered, is_first, own_share, place
 from engine.growth import Stage, stages
 from engine.records import Data, Network, Run
 from engine.runs import Ledger, describe_run, run_files
-from engine.weights import epochs_done, read_network
+from engine.weights import epochs_done, read_network, read_reading
 from evaluation import confusion_matrices
 from fast.feed import read_ahead
 from losses import LOSSES, median_frequency_weights
@@ -25,12 +27,31 @@ from utils.files import data_folder
 from utils.label_maps.fresh import ensure_labels, is_there
 from utils.label_maps.store import LabelStore
 from utils.label_maps.unlabelled import open_unlabelled
+from utils.reading import Reading
+
+# What processes of one training may be given otherwise: where things are, and how they are said.
+OF_EACH = ("data_path", "unlabelled", "save_dir", "prediction_dir", "start_from", "restore_weights")
+OF_EACH += ("pretrained", "image_file", "workers", "verbose", "process_id", "coordinator", "plot")
 
 
 def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     """The label store of the training or the test set, made from its annotations when needed."""
     folder = data_folder(data.data_path)
     return ensure_labels(folder / labels, verbose, folder, data.asked())
+
+
+def _digest(keys: Iterable[str]) -> str:
+    """What tells lists of pictures apart, however long they are."""
+    digest = hashlib.sha256()
+    for key in keys:
+        digest.update(repr(key).encode())
+    return digest.hexdigest()
+
+
+def reading_of(weights: Path, data: Data) -> Reading:
+    """How pictures are read for a network: as in its training, but for what the options say."""
+    asked = {name: getattr(data, name) for name in ("scale", "turn")}
+    return replace(read_reading(weights), **{n: v for n, v in asked.items() if v is not None})
 
 
 def classes_of(data: Data) -> Classes:
@@ -200,6 +221,11 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     described = describe_run(network, data, run, store.reading, store.sizes)
     ledger = Ledger(files, network, described, writes=is_first())
     done = epochs_done(files.last) if run.resume else 0
+    given = described["network"] | described["data"] | described["run"]
+    given = {name: value for name, value in given.items() if name not in OF_EACH}
+    agree(
+        given | {"epoch": done, "list of pictures": [_digest(train_keys), _digest(validation_keys)]}
+    )
     if done >= run.epochs and ledger.recall():
         raise UserError(
             f"the run in {files.last} has all of its {done} epochs; raise --epochs to go on."

@@ -8,8 +8,8 @@ the end. Nothing that others wrote is replaced: no input, and no annotation that
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -43,12 +43,12 @@ from tools.sources import (
     unusable,
 )
 from utils.areas import write_areas
-from utils.classes import Classes
+from utils.classes import FILE_NAME, Classes, write_classes
 from utils.errors import UserError
 from utils.files import inside, refuse_replacing
 from utils.formats.annotations import Region
 from utils.formats.writing import Drawn, write_coco, write_labelme, write_via
-from utils.journal import Journal
+from utils.journal import Journal, differences, names_in
 from utils.locks import alone
 from utils.pictures import read_picture
 from utils.progress import progress
@@ -96,13 +96,14 @@ def segment(
     cure = "choose another --prediction-dir, or move that file away"
     refuse_replacing([*results, *of_all, out / JOURNAL], inputs, cure)
     about = {"min_area": wanted.least, "pixel_size": wanted.pixel, "classes": classes.names}
+    about = {**made_with, **about}
     complaint = (
         f"another program writes into {out}; wait for it, or choose another --prediction-dir."
     )
-    with (
-        alone(out / LOCK, complaint),
-        closing(Journal(out / JOURNAL, {**made_with, **about})) as journal,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(alone(out / LOCK, complaint))
+        _refuse_to_forget(out, about, sources)
+        journal = stack.enter_context(closing(Journal(out / JOURNAL, about)))
         todo = [source for source in sources if not _is_done(source, journal, classes, wanted)]
         fresh = [s for s in todo if s.name not in journal.begun and not unusable(s)]
         of_todo = [path for source in fresh for path in results_of(source, wanted)]
@@ -147,6 +148,23 @@ def segment(
             f"{', '.join(repr(name) for name, _ in unread[:SHOWN])}{more}; save them anew. The "
             "others are segmented."
         )
+
+
+def _refuse_to_forget(out: Path, about: Mapping, sources: Sequence[Source]) -> None:
+    """Refuse to begin anew what holds other pictures, whose rows the files of all would lose.
+
+    Raises:
+        UserError: says which pictures, and what differs.
+    """
+    if otherwise := differences(out / JOURNAL, about):
+        own = {source.name for source in sources}
+        lost = sorted(set(names_in(out / JOURNAL)) - own - set(OF_ALL.values()))
+        if lost:
+            raise UserError(
+                f"{out} holds answers made with another {' and '.join(otherwise)}, to {len(lost)} "
+                f"more pictures, such as {lost[0]!r}; choose another --prediction-dir, or name "
+                "those too."
+            )
 
 
 def _refuse_others(paths: Sequence[Path], journal: Journal, out: Path) -> None:
@@ -304,7 +322,7 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
         ),
         "polygons": lambda path: write_via(path, drawn("polygons"), classes),
         "coco": lambda path: write_coco(path, drawn("coco"), classes),
-        "labelme": lambda path: write_labelme(path, drawn("labelme"), classes),
+        "labelme": lambda path: _write_labelme(path, drawn("labelme"), classes),
     }
     for kind in wanted.write:
         if kind in OF_ALL:
@@ -312,6 +330,12 @@ def _write_of_all(journal: Journal, names: Sequence[str], classes: Classes, want
             journal.add({"begins": path.name})
             writers[kind](path)
             journal.add({"wrote": {path.name: mark(path)}})
+
+
+def _write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> None:
+    """As `write_labelme`, with the ids of the classes, which LabelMe does not hold."""
+    write_labelme(folder, pictures, classes)
+    write_classes(folder / FILE_NAME, classes)
 
 
 def _name_uncertain(journal: Journal, names: Sequence[str], classes: Classes, number: int) -> None:

@@ -19,7 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from utils.classes import VOID, Classes
+from utils.classes import FILE_NAME, VOID, Classes
 from utils.errors import UserError
 from utils.files import replace_whole
 from utils.formats.annotations import Region, class_value
@@ -182,7 +182,7 @@ def write_labelme(folder: Path, pictures: Iterable[Drawn], classes: Classes) -> 
         UserError: the folder cannot be written.
     """
     names = {VOID: IGNORE, 0: BACKGROUND}
-    seen: set[str] = set()
+    seen = {Path(FILE_NAME).stem}  # the table of classes may lie there too
     for picture in pictures:
         shapes = []
         for region, label in _in_centres(picture):
