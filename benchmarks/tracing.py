@@ -181,7 +181,8 @@ def draw(rows: list[tuple], path: Path) -> None:
         shares = [row[2]["coarse"] / row[2]["drawn"] for row in own]
         axis.plot([row[0] for row in own], shares, "o:", color=colour, label=f"{chosen}, coarse")
     axis.axhline(1, color="0.6", linestyle="--")
-    axis.set(xlabel="traced pictures", ylabel="by hand, of drawing all", ylim=(0, None))
+    axis.set(xlabel="traced pictures", ylabel="by hand, of drawing all")
+    axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     axis.legend()
     with replace_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=100)

@@ -46,7 +46,7 @@ def test_a_u_net_jumps(depth):
 
 
 def test_another_network_has_no_such_nodes():
-    with pytest.raises(UserError, match="the network fcn has no nodes.*unetplusplus"):
+    with pytest.raises(UserError, match="the network fcn is no UNet.*unetplusplus"):
         see(tiny_fcn(), random_batch(SIZE, 1)[0][0])
 
 

@@ -17,6 +17,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 
 from utils.errors import UserError
 from utils.errors import run as run_main
@@ -155,15 +156,16 @@ def join(coordinator: str | None, processes: int | None, process_id: int | None)
 
     if process_id is None:
         process_id = _number("JOB_COMPLETION_INDEX")
+    loopback = False
     if coordinator:
         host, port = _host_and_port(coordinator)
         # Who names the loopback is not to be reached from elsewhere: JAX would listen everywhere.
         loopback = _is_loopback(host)
         if process_id == 0:
             _check_free(host if loopback else "", port)
-    else:
-        loopback = False
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    if loopback:
+        _keep_sums_on_the_loopback()
     known = (
         coordinator and processes and process_id is not None and "SLURM_JOB_ID" not in os.environ
     )
@@ -219,6 +221,15 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _keep_sums_on_the_loopback() -> None:
+    """Let gloo listen there: it takes the address of the machine's name, and JAX has no setting."""
+    from jaxlib import _jax
+
+    make = getattr(_jax, "make_gloo_tcp_collectives", None)
+    if make:
+        _jax.make_gloo_tcp_collectives = partial(make, hostname="127.0.0.1")
 
 
 def _check_free(host: str, port: int) -> None:
