@@ -174,10 +174,19 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
         (h, w) uint8 class ids.
 
     Raises:
-        UserError: `picture` has another shape, or floats outside [0, 1].
+        UserError: as `as_picture`.
+    """
+    return segment_batch(answer, [as_picture(picture)], size)[0]
+
+
+def as_picture(picture: object) -> np.ndarray:
+    """A picture (h, w, channels) uint8, of one as `segment_objects` takes it.
+
+    Raises:
+        UserError: it has another shape or type, or floats outside [0, 1].
     """
     picture = np.asarray(picture)
-    if picture.ndim != 3:
+    if picture.ndim != 3 or not picture.size:
         raise UserError(
             f"a picture of shape {picture.shape} cannot be segmented; give (h, w, channels)."
         )
@@ -187,8 +196,12 @@ def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = No
                 f"a picture of floats from {picture.min():g} to {picture.max():g} cannot be read; "
                 "give floats in [0, 1] or uint8."
             )
-        picture = np.round(picture * 255).astype(np.uint8)
-    return segment_batch(answer, [picture], size)[0]
+        return np.round(picture * 255).astype(np.uint8)
+    if picture.dtype != np.uint8:
+        raise UserError(
+            f"a picture of type {picture.dtype} cannot be read; give floats in [0, 1] or uint8."
+        )
+    return picture
 
 
 def in_batches(

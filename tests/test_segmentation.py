@@ -62,6 +62,19 @@ def test_what_is_no_picture_and_no_weights_is_told(weights, tmp_path):
         load("nowhere.h5")
     with pytest.raises(UserError, match=r"shape \(3,\) cannot be segmented"):
         load(weights)([1, 2, 3])
+    both = load(weights), load(weights).probabilities
+    for segment in both:
+        for picture, complaint in (
+            (np.zeros((4, 5), np.uint8), r"shape \(4, 5\)"),
+            (np.zeros((0, 5, 3), np.uint8), r"shape \(0, 5, 3\)"),
+            (np.full((4, 5, 3), 255.0), "floats from 255 to 255"),
+            (np.full((4, 5, 3), np.nan), "floats from nan to nan"),
+            (np.zeros((4, 5, 3), np.uint16), "type uint16"),
+        ):
+            with pytest.raises(UserError, match=complaint):
+                segment(picture)
+    with pytest.raises(UserError, match="tta 'foo' is none of none, flip, scales"):
+        load(weights, tta="foo")
     with pytest.raises(UserError, match="a.jpg does not exist"):
         load(weights)(tmp_path / "a.jpg")
 

@@ -94,8 +94,6 @@ def agree(given: Mapping[str, object]) -> None:
     Raises:
         UserError: says what is not the same; on all processes.
     """
-    if place()[1] == 1:
-        return
     from jax.experimental.multihost_utils import process_allgather
 
     texts = [json.dumps(value, sort_keys=True, default=str) for value in given.values()]

@@ -653,7 +653,7 @@ class Run:
         brief="segment these pictures, or those of a folder",
     )
     tta: str = option(
-        "with --evaluate: the mean of the answers to a picture and its mirror image (flip), to "
+        "the mean of the answers to a picture and its mirror image (flip), to "
         "other sizes of it (scales), or both (flip,scales); takes as many times as long",
         choices=("none", "flip", "scales", "flip,scales"),
         metavar="VIEWS",
@@ -667,7 +667,7 @@ class Run:
         task=EVALUATING,
     )
     crf: bool = flag(
-        "with --evaluate: refine answers by a dense CRF; scores before and after it",
+        "refine answers by a dense CRF; --evaluate then gives the scores before and after it",
         task=EVALUATING,
     )
     plot: bool = flag("with --evaluate: draw every test picture", task=EVALUATING)

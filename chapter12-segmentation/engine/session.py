@@ -221,11 +221,11 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
     described = describe_run(network, data, run, store.reading, store.sizes)
     ledger = Ledger(files, network, described, writes=is_first())
     done = epochs_done(files.last) if run.resume else 0
-    given = described["network"] | described["data"] | described["run"]
-    given = {name: value for name, value in given.items() if name not in OF_EACH}
-    agree(
-        given | {"epoch": done, "list of pictures": [_digest(train_keys), _digest(validation_keys)]}
-    )
+    if place()[1] > 1:
+        given = described["network"] | described["data"] | described["run"]
+        given = {name: value for name, value in given.items() if name not in OF_EACH}
+        lists = [_digest(keys) for keys in (train_keys, validation_keys)]
+        agree(given | {"epoch": done, "list of pictures": lists})
     if done >= run.epochs and ledger.recall():
         raise UserError(
             f"the run in {files.last} has all of its {done} epochs; raise --epochs to go on."

@@ -134,7 +134,7 @@ def segment(
         lost = {name for name, _ in unread}
         names = {name for name in journal if name not in lost}
         _write_of_all(journal, sorted(names), classes, wanted)
-        own = [source.name for source in sources if source.name in names]
+        own = [s.name for s in sources if s.name in names and not s.moves]
         _name_uncertain(journal, own, classes, wanted.uncertain)
     if verbose:
         count = len(todo) - len(unread)

@@ -31,6 +31,7 @@ if str(CHAPTER) not in sys.path:
 import numpy as np  # noqa: E402
 
 from engine.startup import import_keras  # noqa: E402
+from utils.errors import UserError  # noqa: E402
 from utils.pictures import read_picture  # noqa: E402
 from utils.reading import Reading  # noqa: E402
 
@@ -38,11 +39,11 @@ import_keras()
 
 from keras import ops  # noqa: E402
 
-from engine.records import PROJECT, Network  # noqa: E402
+from engine.records import OPTIONS, PROJECT, Network  # noqa: E402
 from engine.settings import SHIPPED  # noqa: E402
 from engine.transfer import restore  # noqa: E402
 from engine.weights import find_weights, read_network, read_reading  # noqa: E402
-from evaluation import Answer, segment_objects  # noqa: E402
+from evaluation import Answer, as_picture, segment_batch  # noqa: E402
 from tools.views import views  # noqa: E402
 
 Picture = np.ndarray | Path | str
@@ -76,22 +77,22 @@ class Segmenter:
         Raises:
             UserError: the file cannot be read, or the array is no picture.
         """
-        return segment_objects(self.ask, self._read(picture))
+        return segment_batch(self.ask, [self._read(picture)])[0]
 
     def probabilities(self, picture: Picture) -> np.ndarray:
         """The probability of each class at every pixel, (h, w, C) float32.
 
         Args:
-            picture: a file, or (h, w, channels) uint8.
+            picture: as for a call.
 
         Raises:
-            UserError: the file cannot be read.
+            UserError: the file cannot be read, or the array is no picture.
         """
         return ops.convert_to_numpy(self.ask([self._read(picture)]))[0]
 
     def _read(self, picture: Picture) -> np.ndarray:
         if not isinstance(picture, str | Path):
-            return np.asarray(picture)
+            return as_picture(picture)
         reading, channels = self.reading, self.network.input_shape[2]
         return read_picture(picture, scale=reading.scale, turn=reading.turn, channels=channels)
 
@@ -107,8 +108,11 @@ def load(
         tta: how it looks at them, see `tools.views`: "none", "flip", "scales" or "flip,scales".
 
     Raises:
-        UserError: there is no such file, or it holds no network.
+        UserError: there is no such file, it holds no network, or there is no such `tta`.
     """
+    known = OPTIONS["tta"]["parser"]["choices"]
+    if tta not in known:
+        raise UserError(f"tta {tta!r} is none of {', '.join(known)}; give one of these.")
     path = find_weights(str(weights), PROJECT / "weights")
     network = read_network(path)
     network = network.at(tuple(size)) if size else network
