@@ -99,7 +99,8 @@ def draw(points: list[tuple], path: Path) -> None:
     axes[1].plot(numbers, memory, "o-")
     axes[1].set_ylabel("GB of the largest process")
     for axis in axes:
-        axis.set(xlabel="processes", xticks=numbers, ylim=(0, None))
+        axis.set(xlabel="processes", xticks=numbers)
+        axis.set_ylim(0, 1.1 * axis.get_ylim()[1])
     with replace_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=100)
     plt.close(figure)
