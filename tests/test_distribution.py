@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -267,6 +268,16 @@ def test_pictures_to_segment_are_divided(tmp_path, monkeypatch):
     monkeypatch.setenv("SLURM_PROCID", "1")
     monkeypatch.setenv("SLURM_NTASKS", "2")
     assert processes.part_of(None, None) == (1, 2)
+
+
+def test_processes_with_unequal_numbers_of_devices_are_refused(monkeypatch):
+    jax = pytest.importorskip("jax")
+    devices = [SimpleNamespace(process_index=index) for index in (0, 0, 1)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(distribution.keras.backend, "backend", lambda: "jax")
+    monkeypatch.setattr(distribution.keras.distribution, "list_devices", lambda: devices)
+    with pytest.raises(UserError, match="process 0 has 2, process 1 has 1.*CUDA_VISIBLE"):
+        distribution.spread("multihost", 6)
 
 
 def test_a_port_of_another_training_is_refused():

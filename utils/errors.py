@@ -18,11 +18,11 @@ class UserError(Exception):
     """
 
     def __init__(self, sentence: str):
+        if len(sentence) > MOST_SHOWN:
+            sentence = f"{sentence[: MOST_SHOWN - 400]} … {sentence[-400:]}"
         sentence = "".join(
             repr(each)[1:-1] if unicodedata.category(each) in UNSHOWN else each for each in sentence
         )
-        if len(sentence) > MOST_SHOWN:
-            sentence = f"{sentence[: MOST_SHOWN - 400]} … {sentence[-400:]}"
         super().__init__(sentence)
 
 

@@ -46,13 +46,8 @@ def spread(distribute: str | int, batch_size: int) -> int:
                 "or fewer, or auto."
             )
         devices = devices[:distribute]
-    of_each = Counter(device.process_index for device in _devices_of_jax())
-    if distribute == "multihost" and len(set(of_each.values())) > 1:
-        counts = ", ".join(f"process {index} has {n}" for index, n in sorted(of_each.items()))
-        raise UserError(
-            f"the machines have different numbers of devices ({counts}), and each process takes an "
-            "equal share of a batch; let each see as many, as by CUDA_VISIBLE_DEVICES."
-        )
+    if distribute == "multihost":
+        _check_equal_numbers()
     if batch_size % len(devices):
         fitting = -(-batch_size // len(devices)) * len(devices)
         raise UserError(
@@ -65,10 +60,21 @@ def spread(distribute: str | int, batch_size: int) -> int:
     return len(devices)
 
 
-def _devices_of_jax() -> list:
+def _check_equal_numbers() -> None:
+    """Refuse processes of which one has more devices than another.
+
+    Raises:
+        UserError: says how many each has.
+    """
     import jax
 
-    return jax.devices()
+    of_each = Counter(device.process_index for device in jax.devices())
+    if len(set(of_each.values())) > 1:
+        counts = ", ".join(f"process {index} has {n}" for index, n in sorted(of_each.items()))
+        raise UserError(
+            f"the machines have different numbers of devices ({counts}), and each process takes an "
+            "equal share of a batch; let each see as many, as by CUDA_VISIBLE_DEVICES."
+        )
 
 
 @contextmanager

@@ -197,7 +197,9 @@ def _number(name: str) -> int | None:
     text = os.environ.get(name)
     if text is None or text.isascii() and text.isdecimal():
         return None if text is None else int(text)
-    raise UserError(f"the variable {name} is {text!r}, not a number; give --process-id I.")
+    raise UserError(
+        f"the variable {name} is {text!r}, not a number; give --processes N and --process-id I."
+    )
 
 
 def _host_and_port(coordinator: str) -> tuple[str, int]:
