@@ -27,6 +27,7 @@ from utils.pictures import grey, resize_picture
 
 Answer = Callable[..., object]  # (pictures, size=None) -> probabilities, see `answer`
 AT_ONCE = 4  # pictures that a GPU is given together
+BAND = 2**20  # pixels whose classes are found at once: TensorFlow takes 50 bytes for each
 
 
 def count_batch(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -159,7 +160,34 @@ def segment_batch(
     Returns:
         (B, h, w) uint8 class ids.
     """
-    return ops.convert_to_numpy(ops.cast(class_maps(answer(pictures, size)), "uint8"))
+    return by_rows(class_ids, answer(pictures, size))
+
+
+def class_ids(probabilities):
+    """The class of every pixel: (B, h, w, C), on the device, to (B, h, w) uint8."""
+    return ops.cast(class_maps(probabilities), "uint8")
+
+
+def by_rows(function: Callable, maps) -> np.ndarray:
+    """What a function makes of maps, on the host; of large ones, of so many rows after another.
+
+    Args:
+        function: from (B, n, w, C) to (B, n, w), each pixel by itself.
+        maps: (B, h, w, C), on the device.
+
+    Returns:
+        (B, h, w).
+    """
+    batch, height, width, _ = maps.shape
+    rows = max(1, BAND // (batch * width))
+    first = ops.convert_to_numpy(function(maps[:, :rows]))
+    if rows >= height:
+        return first
+    whole = np.empty((batch, height, width), first.dtype)
+    whole[:, :rows] = first
+    for top in range(rows, height, rows):
+        whole[:, top : top + rows] = ops.convert_to_numpy(function(maps[:, top : top + rows]))
+    return whole
 
 
 def segment_objects(answer: Answer, picture: np.ndarray, size: tuple | None = None) -> np.ndarray:

@@ -100,6 +100,33 @@ def test_overlay_shows_void_light():
     assert colours_of(shown[2:-2, 2:-2]) == {(112, 112, 96)}
 
 
+@pytest.mark.parametrize("height", [7, 8, 9, 23, 60])
+@pytest.mark.parametrize("line", [1, 3])
+def test_an_overlay_made_in_bands_is_that_made_at_once(monkeypatch, height, line):
+    random = np.random.default_rng(height)
+    fine, coarse = (random.integers(0, 4, (height, 90 // n)).repeat(n, 1) for n in (1, 9))
+    original = random.integers(0, 256, (height, 90, 3), np.uint8)
+    monkeypatch.setattr(drawing, "WIDEST_LINE", line)
+    monkeypatch.setattr(drawing, "round", lambda value: line, raising=False)  # of small pictures
+    for labels in (fine, coarse, np.sort(coarse, 0), np.zeros_like(fine)):
+        labels = np.where(labels == 3, VOID, labels).astype(np.uint8)
+        monkeypatch.setattr(drawing, "ROWS", 1000)
+        whole = drawing.overlay(original, labels, STREET)
+        monkeypatch.setattr(drawing, "ROWS", 8)
+        np.testing.assert_array_equal(drawing.overlay(original, labels, STREET), whole)
+
+
+def test_an_overlay_takes_little_more_memory_than_it_is():
+    labels = np.zeros((4000, 1000), np.uint8)
+    labels[100:3000, 200:] = 1
+    original = picture(*labels.shape)
+    tracemalloc.start()
+    drawing.overlay(original, labels, TWO)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * original.size  # it was 7 times
+
+
 def luma(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, float) @ (0.299, 0.587, 0.114)
 

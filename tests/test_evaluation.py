@@ -19,6 +19,8 @@ import evaluation
 from data_generator import DataGenerator
 from evaluation import (
     answer,
+    by_rows,
+    class_ids,
     confusion_matrices,
     evaluate,
     in_batches,
@@ -147,6 +149,16 @@ def test_together_or_one_by_one():
     assert together.shape == (3, 24, 32) and together.dtype == np.uint8
     for picture, labels in zip(pictures, together, strict=True):
         np.testing.assert_array_equal(segment_objects(ask, picture), labels)
+
+
+@pytest.mark.parametrize("band", [1, 7 * 20, 7 * 20 * 3, 7 * 20 * 11])
+def test_large_maps_are_classified_by_rows(band, monkeypatch):
+    maps = np.random.default_rng(0).random((2, 11, 10, 3), np.float32)
+    maps = np.concatenate([maps, maps[:, :, ::-1] / 2], axis=2)[:, :, :19]  # (2, 11, 19, 3)
+    monkeypatch.setattr(evaluation, "BAND", band)
+    found = by_rows(class_ids, keras.ops.convert_to_tensor(maps))
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, maps.argmax(-1))
 
 
 # `evaluate`

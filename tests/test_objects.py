@@ -1,5 +1,7 @@
 """Connected areas: specks, objects with their measures, and outlines with few corners."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from test_outlines import blobs
@@ -8,6 +10,8 @@ from utils.classes import VOID
 from utils.label_maps.outlines import polygon, traced
 from utils.label_maps.polygons import draw_regions, outline
 from utils.objects import (
+    PIECE,
+    counts_of,
     objects_of,
     polygons_of,
     rings_of_objects,
@@ -156,10 +160,22 @@ def test_sums_of_many_bands_are_those_of_one(monkeypatch):
     labels = blobs(3)
     confidence = np.random.default_rng(3).random(labels.shape)
     whole = objects_of(labels, confidence)
+    counts = counts_of(labels, 300)
     monkeypatch.setattr("utils.objects.PIECE", 100)
+    np.testing.assert_array_equal(counts_of(labels, 300), counts)
+    np.testing.assert_array_equal(counts, np.bincount(labels.ravel(), minlength=300))
     for one, other in zip(whole, objects_of(labels, confidence), strict=True):
         np.testing.assert_allclose(one.centroid, other.centroid)
         np.testing.assert_allclose(one.confidence, other.confidence)
+
+
+def test_counting_takes_no_memory():
+    labels = np.ones((3000, 2000), np.uint8)
+    tracemalloc.start()
+    assert counts_of(labels, 4).tolist() == [0, labels.size, 0, 0]
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2 * 8 * PIECE
 
 
 def test_what_is_no_label_map_is_refused():

@@ -91,14 +91,13 @@ def rows_of(
     Raises:
         ValueError: as `objects.objects_of`, or a label is of no class.
     """
-    import numpy as np
 
-    from utils.objects import Found, objects_of, sums_of
+    from utils.objects import Found, counts_of, objects_of, sums_of
 
     objects = defaultdict(list)
     for found in objects_of(labels, confidence):
         objects[found.class_id].append(found)
-    counts = np.bincount(labels.ravel(), minlength=VOID + 1).tolist()
+    counts = counts_of(labels, VOID + 1).tolist()
     if any(counts[len(classes) : VOID]):
         raise ValueError(f"a label is of none of the {len(classes)} classes")
     sums = sums_of(labels, confidence).tolist() if confidence is not None else None

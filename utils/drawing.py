@@ -32,7 +32,7 @@ LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers giv
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
 FRAME = (208, 210, 214)  # around pictures, which may be as white as the page
-ROWS = 256  # that are mixed together
+ROWS = 256  # that an overlay is made of at once: what it needs for a pixel is 25 bytes
 WIDEST_LINE = 3  # pixels: a map of thousands of objects is large too
 NEAR = 64  # of 255 in every channel: colours that are as near pass for one another in a thin line
 ROW_SIDE = 224  # pixels: the longer side of a picture in a comparison of several
@@ -155,14 +155,24 @@ def overlay(
     """
     _check_sizes(picture, labels)
     picture, colours = as_seen(picture), palette(classes)
-    full = colours[labels]  # (H, W, 3)
-    mixed = np.empty_like(picture)
-    for top in range(0, len(picture), ROWS):  # floats of all at once would be eight times as large
-        rows = slice(top, top + ROWS)
-        more = np.float32(opacity) * (full[rows].astype(np.float32) - picture[rows])
-        mixed[rows] = np.rint(picture[rows] + more)
     # Pixels: seen when the picture is reduced to a screen, yet small objects stay open.
     line = min(max(1, round(min(labels.shape) / 400)), WIDEST_LINE)
+    shown = np.empty_like(picture)
+    for top in range(0, len(picture), ROWS):
+        first = max(0, top - 2 * line)  # the lines of a row hang on as many on either side
+        rows = slice(first, top + ROWS + 2 * line)
+        part = _overlaid(picture[rows], labels[rows], colours, opacity, line)
+        shown[top : top + ROWS] = part[top - first :][:ROWS]
+    return shown
+
+
+def _overlaid(
+    picture: np.ndarray, labels: np.ndarray, colours: np.ndarray, opacity: float, line: int
+) -> np.ndarray:
+    """As `overlay`, with lines of a width and the palette: colours (256, 3) uint8."""
+    full = colours[labels]  # (H, W, 3)
+    more = np.float32(opacity) * (full.astype(np.float32) - picture)
+    mixed = np.rint(picture + more).astype(np.uint8)
     inner, rim = _lines(labels, 2 * line), _lines(labels, line)
     mixed[inner] = full[inner]
     luma = colours @ (0.299, 0.587, 0.114)  # of ITU-R BT.601

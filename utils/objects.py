@@ -63,7 +63,7 @@ def without_specks(labels: np.ndarray, least: int) -> np.ndarray:
 
     _check(labels)
     labels, numbers = labels.copy(), _numbered(labels)
-    pixels, boxes = np.bincount(numbers.ravel()).tolist(), [None, *find_objects(numbers)]
+    pixels, boxes = counts_of(numbers).tolist(), [None, *find_objects(numbers)]
     queue = []
     for number, size in enumerate(pixels[1:], 1):
         if size < least and labels[begin := _begin(numbers, boxes[number], number)] != VOID:
@@ -130,7 +130,7 @@ def objects_of(labels: np.ndarray, confidence: np.ndarray | None = None) -> list
     boxes = find_objects(numbers)
     if not boxes:
         return []
-    pixels = np.bincount(numbers.ravel())
+    pixels = counts_of(numbers)
     height, width = labels.shape
     x = sums_of(numbers, np.arange(width)) / np.maximum(pixels, 1)
     y = sums_of(numbers, np.arange(height)[:, None]) / np.maximum(pixels, 1)
@@ -173,7 +173,7 @@ def polygons_of(
     _check(labels, confidence)
     if confidence is not None:
         numbers = _numbered(labels)
-        means = sums_of(numbers, confidence) / np.maximum(np.bincount(numbers.ravel()), 1)
+        means = sums_of(numbers, confidence) / np.maximum(counts_of(numbers), 1)
     pairs = []
     for region, label in traced(labels):
         ring = outline(region)
@@ -209,7 +209,7 @@ def rings_of_objects(
     if confidence is None or not pairs:
         return pairs
     numbers = connected(labels, background=0, connectivity=2)  # the order that `ringed` goes by
-    means = sums_of(numbers, confidence)[1:] / np.bincount(numbers.ravel())[1:]
+    means = sums_of(numbers, confidence)[1:] / counts_of(numbers)[1:]
     return [
         (Region("rings", region.numbers, {} if id == VOID else {"confidence": f"{mean:.2f}"}), id)
         for (region, id), mean in zip(pairs, means, strict=True)
@@ -238,6 +238,23 @@ def simplified(ring: np.ndarray, tolerance: float) -> np.ndarray:
     away = ring - ring[0]
     across = np.abs(away[:, 0] * away[middle, 1] - away[:, 1] * away[middle, 0])
     return ring[[0, *sorted([middle, int(across.argmax())])]]
+
+
+def counts_of(numbers: np.ndarray, least: int = 0) -> np.ndarray:
+    """How often each number occurs, as by `np.bincount`, which takes 8 bytes for each of a map.
+
+    Args:
+        numbers: whole, from 0 on, of any shape.
+        least: of the length of what is returned.
+
+    Returns:
+        (n,) int64, n the largest number and 1, at least `least`.
+    """
+    flat = numbers.ravel()
+    counts = np.zeros(max(least, int(flat.max()) + 1), np.int64)
+    for first in range(0, flat.size, PIECE):
+        counts += np.bincount(flat[first : first + PIECE], minlength=len(counts))
+    return counts
 
 
 def sums_of(numbers: np.ndarray, values: np.ndarray) -> np.ndarray:

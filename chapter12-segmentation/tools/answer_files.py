@@ -11,7 +11,7 @@ from types import NoneType
 import numpy as np
 from keras import ops
 
-from metrics import class_maps
+from evaluation import by_rows, class_ids
 from tools.sources import EACH, OF_VIDEOS, Source, is_webcam
 from utils.areas import COLUMNS, rows_of
 from utils.classes import Classes
@@ -25,7 +25,7 @@ from utils.drawing import (
 from utils.files import fingerprint, inside, replace_whole
 from utils.formats.annotations import Region
 from utils.journal import Journal
-from utils.objects import polygons_of, rings_of_objects, without_specks
+from utils.objects import counts_of, polygons_of, rings_of_objects, without_specks
 
 # What of a record each is made from.
 NUMBERS = {"polygon": ("all_points_x", "all_points_y"), "rings": ("rings",)}
@@ -69,23 +69,24 @@ def class_and_confidence(probabilities: object) -> tuple[np.ndarray, np.ndarray]
     Args:
         probabilities: (B, h, w, C), on the device.
     """
-    labels = ops.cast(class_maps(probabilities), "uint8")
-    confidence = ops.max(probabilities, axis=-1)
-    return ops.convert_to_numpy(labels), ops.convert_to_numpy(confidence)
+    labels = by_rows(class_ids, probabilities)
+    return labels, by_rows(lambda part: ops.max(part, axis=-1), probabilities)
 
 
 def write_answer(
     classes: Classes,
     wanted: Wanted,
     source: Source,
-    picture: np.ndarray,
+    picture: np.ndarray | None,
     labels: np.ndarray,
     confidence: np.ndarray,
     probabilities: np.ndarray | None,
 ) -> dict:
-    """Write the files of a picture; return its record for the journal."""
+    """Write the files of a picture, None where nothing is drawn of it; return its record for the
+    journal.
+    """
     labels = without_specks(labels, wanted.least) if wanted.least else labels
-    shares = np.bincount(labels.ravel(), minlength=len(classes)) / labels.size
+    shares = counts_of(labels, len(classes)) / labels.size
     record = about(source, labels.shape, shares, 1 - confidence.mean(dtype=np.float64), wanted)
     draw(source, picture, labels, probabilities, classes, wanted)
     if "areas" in wanted.write:
@@ -120,7 +121,7 @@ def about(source: Source, shape: tuple, shares: np.ndarray, doubt: float, wanted
 
 def draw(
     source: Source,
-    picture: np.ndarray,
+    picture: np.ndarray | None,
     labels: np.ndarray,
     probabilities: np.ndarray | None,
     classes: Classes,

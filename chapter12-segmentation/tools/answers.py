@@ -294,6 +294,7 @@ def _segmented(
         whole = [None] * len(batch)
         if "probabilities" in wanted.write:
             whole = ops.convert_to_numpy(probabilities)
+        del probabilities  # the largest of all, while the answers are written
         for (source, picture), *answers in zip(batch, maps, sure, whole, strict=True):
             journal.add({"begins": source.name})
             yield source, picture, *answers

@@ -90,7 +90,8 @@ def segment_in_windows(
         labels[part], confidence[part] = probabilities.argmax(-1), probabilities.max(-1)
         if keeps:
             whole[part] = probabilities
-    return write_answer(classes, wanted, source, rows(0, height), labels, confidence, whole)
+    seen = rows(0, height) if {"overlay", "figure", "cutout"} & set(wanted.write) else None
+    return write_answer(classes, wanted, source, seen, labels, confidence, whole)
 
 
 def _write_in_strips(
