@@ -76,11 +76,13 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
     def versus(action: str, names: tuple[str, ...], **options) -> dict[str, tuple[str, dict]]:
         return {name: (f"{action}_{name}", options) for name in names}
 
+    matmul = {"matmul": ("matmul", {"side": 1000} if tiny else {})}
+
     def train(size: list[int], batch: int, plain: float, rounds: int, steps: tuple) -> Row:
         what = f"training step, {size[0]}×{size[1]}, batch {batch}"
         goals = {"plain": plain, "torch": 1.5}
         together = size[0] * size[1] * batch < 1e6  # plain Keras needs 22 GB for 1.2 megapixels
-        contestants = versus("train", ALL, size=size, batch=batch)
+        contestants = versus("train", ALL, size=size, batch=batch) | matmul
         return Row(contestants, [Line(what, goals=goals)], rounds, together, *steps)
 
     def generator(workers: int, per: str) -> tuple[str, dict]:
@@ -102,7 +104,7 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
         "train-480-4": train(large, 4, plain=4, rounds=2, steps=(1, 2)),  # none has waited
         "train-128-4": train(small, 4, plain=3.5, rounds=5, steps=(2, 5)),
         "predict": Row(
-            versus("predict", ALL, size=large),
+            versus("predict", ALL, size=large) | matmul,
             [Line(f"prediction, {large[0]}×{large[1]}", goals={"plain": 6, "torch": 2})],
             rounds=5,
             uncounted=2,

@@ -38,7 +38,8 @@ def train_ours(size: tuple, batch: int) -> Task:
     network.compile(OPTIMIZERS["adam"](1e-3), LOSSES["entropy"](), jit_compile=JIT)
     network.optimizer.build(network.trainable_variables)
     pictures, labels = _random_batch(size, batch)
-    return Task(lambda: network.train_on_batch(pictures, labels))
+    gmac = 3 * batch * _gmac(network)  # forward, and the gradients of maps and of kernels
+    return Task(lambda: network.train_on_batch(pictures, labels), facts={"gmac": gmac})
 
 
 def train_plain(size: tuple, batch: int) -> Task:
@@ -78,9 +79,10 @@ def predict_ours(size: tuple) -> Task:
     from evaluation import answer, segment_objects
     from fast.folding import fold
 
-    ask = partial(answer, fold(_our_network(size)))
+    network = _our_network(size)
+    ask = partial(answer, fold(network))
     picture = _random_batch(size, 1)[0][0]
-    return Task(lambda: segment_objects(ask, picture))
+    return Task(lambda: segment_objects(ask, picture), facts={"gmac": _gmac(network)})
 
 
 def predict_plain(size: tuple) -> Task:
@@ -106,6 +108,19 @@ def predict_torch(size: tuple, compiled: bool = False) -> Task:
 def predict_compiled(size: tuple) -> Task | str:
     """The same by `torch.compile`; warming up compiles."""
     return _cannot_compile() or predict_torch(size, compiled=True)
+
+
+# How fast the machine multiplies where nothing but that is to be done.
+
+
+def matmul(side: int = 2000) -> Task:
+    """The product of two square matrices in the precision that is fast here; seconds of a GMAC."""
+    from keras import ops, random
+
+    from fast.devices import fast_precision
+
+    one, other = (random.normal((side, side), dtype=fast_precision()) for _ in range(2))
+    return Task(lambda: ops.convert_to_numpy(ops.matmul(one, other)[:1, :1]), side**3 // 10**9)
 
 
 # Evaluation: pictures from their files to mIoU and pixel accuracy.
@@ -231,6 +246,13 @@ def _our_network(size: tuple):
     mixed = "" if precision == "float32" else "mixed_"
     keras.config.set_dtype_policy(mixed + precision)
     return build_chapter((*size, 3))
+
+
+def _gmac(network) -> float:
+    """Thousand millions of multiply-accumulates for one picture, as the layers have them."""
+    from tools.summary import stages
+
+    return sum(row["gmac"] for row in stages(network))
 
 
 def _compile(network):

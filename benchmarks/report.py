@@ -21,7 +21,7 @@ emulate), channels last: the better by its median of *eager*, as it comes, and *
 |---|---:|---:|---:|---:|---:|---|
 {table}
 
-The most memory that each process had at once:
+{bound}The most memory that each process had at once:
 
 | row | ours | plain | PyTorch, eager | compiled, with compiling |
 |---|---:|---:|---:|---:|
@@ -30,6 +30,17 @@ The most memory that each process had at once:
 Measured on (and in brackets the rounds, × the steps that each counted where they were several):
 
 {runs}
+"""
+BOUND = """The least that the arithmetic alone takes: the multiply-accumulates of the layers, for a
+step of training three times those of a prediction, at the speed of a product of two matrices of
+2000×2000 in the same turns and in our precision. Behind that, what share of each one's seconds it
+is; the rest is batch normalisation, ReLU, maps that are read and written, and kernels that are
+less fast than such a product.
+
+| row | GMAC | GMAC a second | bound | ours | plain | PyTorch |
+|---|---:|---:|---:|---:|---:|---:|
+{lines}
+
 """
 EARLIER = """
 Measured before this was so, without `torch.compile` and with one step a round, which after waiting
@@ -67,10 +78,12 @@ def write_page(lines_of: dict[str, list[Line]], results: dict[str, dict]) -> str
             measured long ago; a row that was never measured is missing.
     """
     measured = {row: results[row] for row in lines_of if row in results}
-    table, memory, earlier, runs = [], [], [], {}
+    table, bound, memory, earlier, runs = [], [], [], [], {}
     for row, result in measured.items():
         contestants = result["contestants"]
         table += table_lines(lines_of[row], contestants)
+        if "seconds" in contestants["ours"] and "seconds" in contestants.get("matmul", {}):
+            bound.append(_bound_line(row, contestants))
         if row.startswith(("train", "predict", "evaluate")):
             names = (*COLUMNS, "compiled")
             cells = [_cell(contestants.get(name, {}), "peak_mb") for name in names]
@@ -83,9 +96,28 @@ def write_page(lines_of: dict[str, list[Line]], results: dict[str, dict]) -> str
     return PAGE.format(
         table="\n".join(table),
         earlier=EARLIER.format(rows=", ".join(earlier)) if earlier else "",
+        bound=BOUND.format(lines="\n".join(bound)) if bound else "",
         memory="\n".join(memory),
         runs="\n".join(f"- {', '.join(rows)}: {run}" for run, rows in runs.items()),
     )
+
+
+def _bound_line(row: str, contestants: dict[str, dict]) -> str:
+    """The least that a step could take, and what share of each one's seconds that is."""
+    gmac = contestants["ours"]["facts"]["gmac"]
+    products = contestants["matmul"]["seconds"]  # of a GMAC
+
+    def share(result: dict) -> str:
+        seconds = result.get("seconds")
+        if not seconds:
+            return "–"
+        shares = [100 * gmac / ratio for ratio in ratios(products, seconds)]
+        return f"{statistics.median(shares):.0f} %"
+
+    speed = 1 / statistics.median(products)
+    three = contestants["ours"], contestants.get("plain", {}), _better(contestants)[0]
+    cells = [_digits(gmac), _digits(speed), f"{_digits(gmac / speed)} s", *map(share, three)]
+    return f"| {row} | {' | '.join(cells)} |"
 
 
 def table_lines(lines: list[Line], contestants: dict[str, dict]) -> list[str]:

@@ -485,6 +485,27 @@ def test_the_page_tells_how_many_steps_a_turn_counted():
     assert "| train-new | 10.0 MB | – | 10.0 MB | 70.0 MB |" in page
 
 
+def test_the_page_tells_what_share_of_the_arithmetic_is_reached():
+    run = {"machine": "2 cores", "versions": {}, "commit": "abc", "date": "today", "load": 0.1}
+    contestants = {
+        "ours": result(4.0, 10.0, facts={"gmac": 100}),  # 100 GMAC, which take 2 and 4 s
+        "plain": result(8.0, 16.0),
+        "torch": result(20.0, 40.0),
+        "compiled": result(10.0, 20.0),
+        "matmul": result(0.02, 0.04),
+    }
+    results = {"train": {"contestants": contestants, "run": run}}
+    page = write_page({"train": [Line("a step")]}, results)
+    assert "| train | 100 | 33.3 | 3.00 s | 45 % | 25 % | 20 % |" in page
+    del contestants["matmul"]
+    assert "GMAC" not in write_page({"train": [Line("a step")]}, results)
+
+
+def test_the_speed_of_a_product_is_told_for_a_gmac():
+    task = contestants.matmul(side=1000)
+    assert task.count == 1 and np.isfinite(task.run()).all()
+
+
 def test_the_results_that_ship_can_be_written(tmp_path):
     benchmarks = PROJECT / "benchmarks"
     results = json.loads((benchmarks / "results.json").read_text())
