@@ -171,6 +171,14 @@ def test_the_values_of_roboflow(tmp_path, first):
     assert read_reading(tmp_path / "classes.json").ids == (0, 5, 9)
 
 
+@pytest.mark.parametrize(
+    ("name", "expected"), [("person", [[0, 1]]), ("Void", [[0, 255]]), ("boundary", [[0, 255]])]
+)
+def test_255_of_a_table_is_what_its_name_says(tmp_path, name, expected):
+    (tmp_path / "_classes.csv").write_text(f"Pixel Value, Class\n0, background\n255, {name}\n")
+    assert label(masks(tmp_path, [[0, 255]])) == expected
+
+
 def via(options, kind="project"):
     region = {"Name": {"type": "dropdown", "options": options, "default_options": {}}}
     if kind == "attributes":
@@ -208,7 +216,8 @@ def test_options_of_via_without_numbers_say_nothing_of_masks(tmp_path):
 
 def test_values_with_gaps_are_given(tmp_path):
     folder = masks(tmp_path, [[0, 5, 9, 255]])
-    with pytest.raises(UserError, match="0, 5, 9, 255 .* do not look .* give --ids 0 5 9 if"):
+    said = "0, 5, 9, 255 .* do not look .* give --ids 0 5 9 255 if .*, --ids 0 5 9 if they are but"
+    with pytest.raises(UserError, match=said):
         label(folder)
     assert label(folder, ids=(0, 5, 9)) == [[0, 1, 2, 255]]
     assert label(folder) == [[0, 1, 2, 255]], "it is kept"
@@ -221,6 +230,30 @@ def test_values_with_gaps_are_given(tmp_path):
     (tmp_path / "classes.json").write_text('["background", "cat"]')
     with pytest.raises(UserError, match=r"3 values of classes are given, 0 5 9, but .* 2 classes"):
         label(folder, ids=(0, 5, 9))
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"), [((0, 127, 255), [0, 1, 2]), ((255, 0, 127), [1, 2, 0])]
+)
+@pytest.mark.parametrize("names", [None, ["background", "cup", "plate"]])
+def test_255_may_be_the_value_of_a_class(tmp_path, capsys, names, ids, expected):
+    """Grey levels that people draw; 255 was void in silence."""
+    if names:
+        (tmp_path / "classes.json").write_text(json.dumps(names))
+    assert label(masks(tmp_path, [[0, 127, 255]]), ids=ids) == [expected]
+    assert label(masks(tmp_path, [[0, 255]], "test")) == [[expected[0], expected[2]]]
+    assert "void" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ids", [(0, 255), (255, 0)])
+@pytest.mark.parametrize("bits", ["1", "L", "RGB"])
+def test_values_of_two_classes_with_255(tmp_path, capsys, ids, bits):
+    """Black and white, of 1 bit too, whichever of them is the background."""
+    folder = masks(tmp_path, [[0, 255, 255]])
+    Image.open(folder / "a.png").convert(bits).save(folder / "a.png")
+    make_labels_from_masks(folder, reading=Reading(ids=ids))
+    assert label(folder) == [[ids.index(value) for value in (0, 255, 255)]]
+    assert "void" not in capsys.readouterr().out
 
 
 def test_values_may_be_void_too(tmp_path):

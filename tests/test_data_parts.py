@@ -36,6 +36,15 @@ USUAL = Parts("segmentation_train.npy", None, "segmentation_test.npy")
         (["train/via.json", "train/via.npy", "train/via.index.json", "train/classes.json",
           "train/notes.json", "train/a.jpg", "val/via.json", "val/b.jpg", "val/classes.json"],
          Parts("train/via.json", None, "val/via.json")),
+        (["annotations/instances_train2017.json", "annotations/instances_train2017.index.json",
+          "annotations/instances_train2017.npy", "annotations/instances_val2017.index.json",
+          "annotations/captions_train2017.json", "train2017/a.jpg"],
+         Parts("annotations/instances_train2017.json", None, "annotations/instances_val2017.npy")),
+        # Roboflow's masks, with and without others' beside.
+        (["train/a.jpg", "train/a_mask.png", "train/_classes.csv", "valid/_classes.csv",
+          "valid/b.jpg", "test/_classes.csv"], Parts("train", "valid", "test")),
+        (["train/a.jpg", "train/class_dict.csv", "train_masks/a.png", "val_masks/b.png"],
+         Parts("train_masks", None, "val_masks")),
         # The annotations are gone, the labels are not.
         (["train/via.npy", "train/via.index.json", "val/via.json"],
          Parts("train/via.npy", None, "val/via.json")),

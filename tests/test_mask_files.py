@@ -65,6 +65,28 @@ def test_a_word_behind_the_picture_s_name(tmp_path, ending):
     assert labels(tmp_path / "masks") == {"a_1.jpg": [[0, 1]], "b.jpg": [[1, 0]]}
 
 
+@pytest.mark.parametrize("masks", ["train", "masks"])
+def test_words_behind_both_names(tmp_path, masks):
+    """DeepGlobe's `0_sat.jpg` and `0_mask.png`, in one folder."""
+    save(tmp_path / masks / "0_mask.png", [[0, 1]])
+    photo(tmp_path / ("train" if masks == "train" else "images") / "0_sat.jpg")
+    assert labels(tmp_path / masks) == {"0_sat.jpg": [[0, 1]]}
+
+
+def test_folders_that_may_be_classes_are_not_guessed_at(tmp_path):
+    for name in ("cup", "plate"):
+        save(tmp_path / "masks" / name / "a.png", [[0, 1]])
+    photo(tmp_path / "images" / "a.jpg")
+    with pytest.raises(UserError, match="what 'cup' is; .* as masks/a/cup.png, else name .*cup"):
+        labels(tmp_path / "masks")
+    for name in ("cup", "plate"):
+        (tmp_path / "masks" / "a").mkdir(exist_ok=True)
+        (tmp_path / "masks" / name / "a.png").rename(tmp_path / "masks" / "a" / f"{name}.png")
+        (tmp_path / "masks" / name).rmdir()
+    labels(tmp_path / "masks")
+    assert names(tmp_path) == ("background", "cup", "plate")
+
+
 def test_a_word_is_part_of_the_name_where_the_picture_has_it(tmp_path):
     masks = [tmp_path / "a_mask.png"]
     for pictures in (["a.jpg", "a_mask.jpg"], ["a_mask.jpg"]):

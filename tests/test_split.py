@@ -172,7 +172,17 @@ def test_two_entries_of_one_picture_stay_together(source):
 def test_pictures_may_be_elsewhere(source, tmp_path):
     (tmp_path / "mine").mkdir()
     moved = source.rename(tmp_path / "mine" / source.name)
-    assert len(split(moved, SHARES, data_path=tmp_path)) == 3
+    written = split(moved, SHARES, data_path=source.parent)
+    assert {path.parent for path in written} == {source.parent}, "so that it is all there is to say"
+    assert all(len(ensure_labels(path, progress=False)) for path in written)
+    for path in written:
+        path.unlink()
+    (tmp_path / "mine" / "classes.json").write_text('["background", "cup"]')
+    (source.parent / "classes.json").unlink()
+    with pytest.raises(
+        UserError, match=r"mine/classes\.json names the classes of .* copy it there"
+    ):
+        split(moved, SHARES, data_path=source.parent)
 
 
 def test_too_few_scenes(tmp_path):

@@ -108,6 +108,17 @@ def test_sound_folder_has_no_finding(tmp_path):
     assert "train: 3 pictures, 3 classes" in done.stdout
 
 
+def test_a_folder_without_a_part_for_tests_is_checked_all_the_same(tmp_path):
+    pictures = {f"a{i}.png": photograph(i) for i in range(2)}
+    make_set(tmp_path / "data", "train", pictures | {"copy.png": photograph(1)})
+    done = tool(tmp_path / "data")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "remark: train: a1.png and copy.png are the same picture" in done.stdout
+    assert "data has no part for tests, so that nothing can be scored" in done.stdout
+    done = tool(tmp_path / "data", "--test-labels", "gone.npy")
+    assert done.returncode == 2 and "gone.npy" in done.stderr
+
+
 def test_planted_duplicate_makes_status_1(tmp_path):
     sound(tmp_path / "data")
     make_set(tmp_path / "data", "test", {"b0.png": photograph(10), "copy.bmp": photograph(1)})

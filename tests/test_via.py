@@ -206,8 +206,8 @@ def annotations(*attributes):
 @pytest.mark.parametrize(
     ("attributes", "expected"),
     [
-        ([{"Name": "1", "name": "x"}], "Name"),
-        ([{"type": "x", "label": "y", "class": "z"}], "class"),
+        ([{"Name": "x", "name": "X"}, {"name": "y"}], "Name"),
+        ([{"type": "z", "label": "z", "class": "z"}, {"type": "x"}], "class"),
         ([{"colour": "red", "Label": "y"}], "Label"),
         ([{}, {"species": "x"}], "species"),
         ([{"name": "", "class": "z"}], "class"),
@@ -229,6 +229,13 @@ def test_the_class_attribute_can_be_named():
 def test_the_class_attribute_cannot_always_be_found():
     with pytest.raises(UserError, match="brand, colour.*--class-attribute"):
         find_class_attribute(annotations({"colour": "red", "brand": "x"}))
+    for attributes, said in (
+        ({"name": "not_defined", "type": {"cup": True}}, "name 'not_defined' and the type 'cup'"),
+        ({"name": "obj1", "class": "cup"}, "name 'obj1' and the class 'cup'; .* name or class"),
+    ):  # which was decided in silence
+        with pytest.raises(UserError, match=said):
+            find_class_attribute(annotations({"name": "a"}, attributes))
+        assert find_class_attribute(annotations(attributes), list(attributes)[1])
     with pytest.raises(UserError, match="add a region attribute"):
         find_class_attribute(annotations({}, {"name": ""}))
 

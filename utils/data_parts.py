@@ -77,28 +77,30 @@ def _usual(folder: Path, part: str) -> list[str]:
 
 
 def _masks(folder: Path, part: str) -> list[str]:
-    """Folders of masks beside those of their pictures, as `train_masks` beside `train`; or what
-    PASCAL VOC and Cityscapes have for a part.
+    """Folders of masks beside those of their pictures, as `train_masks` beside `train`; or `train`
+    itself with masks and a table of classes, as of Roboflow; or what PASCAL VOC and Cityscapes have
+    for a part.
     """
+    from utils.formats.class_tables import TABLES
     from utils.formats.mask_layouts import FOLDER_ENDINGS, labels_of_part
 
     names = [name + ending for name in FOLDERS[part] for ending in FOLDER_ENDINGS]
     found = [name for name in names if (folder / name).is_dir()]
-    return found or labels_of_part(folder, FOLDERS[part])
+    tables = [n for n in FOLDERS[part] if any((folder / n / table).is_file() for table in TABLES)]
+    return found or tables or labels_of_part(folder, FOLDERS[part])
 
 
 def _exports(folder: Path, part: str) -> list[str]:
     """Annotation files in the folders of a part, or such a folder where it is of annotations; those
     of YOLO in `labels`, of COCO in `annotations`.
     """
-    from utils.formats.npy import INDEX
     from utils.formats.projects import SUFFIXES, is_annotations_folder
     from utils.formats.yolo import is_yolo_folder
     from utils.label_maps.shards import is_shards
 
-    coco = (folder / "annotations").glob("instances_*.json")
     of_part = tuple(f"instances_{name}" for name in FOLDERS[part])
-    labels = sorted(f"annotations/{path.name}" for path in coco if path.name.startswith(of_part))
+    coco = _files_in(folder / "annotations", (".json",))
+    labels = [f"annotations/{name}" for name in coco if name.startswith(of_part)]
     of_yolo = (folder / "labels" / name for name in FOLDERS[part])
     labels += [f"labels/{place.name}" for place in of_yolo if is_yolo_folder(place)]
     for place in (folder / name for name in FOLDERS[part]):
@@ -110,14 +112,18 @@ def _exports(folder: Path, part: str) -> list[str]:
         if is_annotations_folder(place):
             labels.append(place.name)
             continue
-        files = sorted(path.name for path in place.iterdir() if path.is_file())
-        made = [name.removesuffix(INDEX) for name in files if name.endswith(INDEX)]
-        sources = [
-            name
-            for name in files
-            if name.lower().endswith(SUFFIXES) and not name.endswith(INDEX) and name != FILE_NAME
-        ]
-        stems = {Path(name).stem for name in sources}
-        labels += [f"{place.name}/{name}" for name in sources]
-        labels += [f"{place.name}/{stem}.npy" for stem in made if stem not in stems]
+        labels += [f"{place.name}/{name}" for name in _files_in(place, SUFFIXES)]
     return labels
+
+
+def _files_in(place: Path, suffixes: tuple[str, ...]) -> list[str]:
+    """Annotation files in a folder, and label stores of which these are gone."""
+    from utils.formats.class_tables import TABLES
+    from utils.formats.npy import INDEX
+
+    files = sorted(path.name for path in place.glob("*") if path.is_file())
+    made = [name.removesuffix(INDEX) for name in files if name.endswith(INDEX)]
+    files = [name for name in files if name not in (FILE_NAME, *TABLES)]
+    sources = [n for n in files if n.lower().endswith(suffixes) and not n.endswith(INDEX)]
+    stems = {Path(name).stem for name in sources}
+    return sources + [f"{stem}.npy" for stem in made if stem not in stems]

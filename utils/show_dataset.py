@@ -199,7 +199,7 @@ def main() -> None:
         "--data-path", default="data/drinks", metavar="FOLDER", help="data folder (%(default)s)"
     )
     data.add_argument(
-        "--labels",
+        *("--labels", "--train-labels"),
         metavar="FILE",
         help="labels or annotations in the data folder (segmentation_train.npy, or the export in "
         "train/)",
@@ -221,7 +221,8 @@ def main() -> None:
     from utils.label_maps.fresh import ensure_labels
 
     folder = data_folder(args.data_path)
-    labels = args.labels or find_parts(folder).train
+    # Only one part is shown: the others may be anything.
+    labels = args.labels or find_parts(folder, val="any", test="any").train
     source = folder / labels
     output = args.output or default_output(folder, labels)
     store = ensure_labels(source, pictures=folder, reading=asked_reading(args))

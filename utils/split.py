@@ -2,8 +2,9 @@
 
     python3 utils/split.py my-photographs/via_project.json
 
-writes `segmentation_train.json`, `segmentation_val.json` and `segmentation_test.json` beside it, in
-the form that it has; the pictures and the export stay as they are. Near-duplicates, as copies,
+writes `segmentation_train.json`, `segmentation_val.json` and `segmentation_test.json` beside it, or
+into the folder of `--data-path`, in the form that it has; the pictures and the export stay as they
+are. Near-duplicates, as copies,
 crops and bursts, stay together: a test picture whose twin was trained on flatters. Each class comes
 into each part where there are groups enough, into training first.
 """
@@ -44,13 +45,14 @@ def split(
     data_path: Path | None = None,
     reading: "Reading | None" = None,
 ) -> list[Path]:
-    """Write the parts of an export beside it; print groups, and classes by part.
+    """Write the parts of an export; print groups, and classes by part.
 
     Args:
         source: a JSON of VIA 1 or 2: a project or an export.
         shares: of the pictures, "val" and "test" each; the rest is for training. 0 for none.
         seed: of the choice.
-        data_path: the folder of the pictures, where they are not beside the export.
+        data_path: the folder of the pictures, where they are not beside the export; the parts are
+            written into it, so that it is the data folder from then on.
         reading: how options say that regions are meant.
 
     Returns:
@@ -71,14 +73,21 @@ def split(
     if source.is_dir():
         raise UserError(
             f"{source} is a folder, and an export of VIA is split; make one of it with python3 "
-            f"utils/convert.py {source} via_project.json --format via."
+            f"utils/convert.py {source} via_project.json --format via, and divide that with "
+            f"--data-path {source}."
+        )
+    target = data_path or source.parent
+    known = find_classes(source.parent)
+    if known and not find_classes(target):
+        raise UserError(
+            f"{known} names the classes of {source}, and {target} has none; copy it there first."
         )
     project = read_project(source)
     content, entries = _entries(source)
-    outs = {part: source.with_name(f"segmentation_{part}.json") for part in PARTS}
+    outs = {part: target / f"segmentation_{part}.json" for part in PARTS}
     _refuse_replacing(outs.values(), source)
     asked = reading or Reading()
-    found = classes_of_regions(project, source, asked, find_classes(source.parent), Report())
+    found = classes_of_regions(project, source, asked, find_classes(target), Report())
     classes = found.classes.names
     names = [annotation.file for annotation in project.annotations]
     paths = listed_pictures(names, folder_of_pictures(names, source, data_path))
@@ -103,7 +112,7 @@ def split(
             f"{source} has {len(groups)} groups of near-duplicates, and nothing is left for "
             f"{empty[0]}; annotate other scenes, or leave a part out, as by --val 0."
         )
-    _print_groups([[whole[i] for i in group] for group in groups], lost, source.parent)
+    _print_groups([[whole[i] for i in group] for group in groups], lost)
     _print_parts(parts, dict(zip(whole, held, strict=True)), classes)
     written = []
     for part in filter(parts.get, PARTS):
@@ -244,7 +253,7 @@ def _groups(thumbnails: dict) -> list[list[int]]:
     return [[numbers[i] for i in members] for members in group(list(thumbnails.values()))]
 
 
-def _print_groups(groups: list[list], lost: list, folder: Path) -> None:
+def _print_groups(groups: list[list], lost: list) -> None:
     """Print how many groups there are, and those of several pictures."""
     count = sum(map(len, groups))
     print(f"{count} pictures in {len(groups)} groups; of a group are near-duplicates")
@@ -285,7 +294,9 @@ def main() -> None:
     )
     parser.add_argument("annotations", metavar="FILE", help="a JSON of VIA: a project or an export")
     parser.add_argument(
-        "--data-path", metavar="FOLDER", help="folder of the pictures (that of FILE)"
+        "--data-path",
+        metavar="FOLDER",
+        help="of the pictures, and of the parts (that of FILE)",
     )
     group = parser.add_argument_group("the parts")
     for part, use in (("val", "to choose the best weights"), ("test", "to be scored")):

@@ -304,7 +304,7 @@ def main() -> None:
     add_reading_options(parser.add_argument_group("how the files are meant"))
     args = parser.parse_args()
 
-    from utils.label_maps.fresh import ensure_labels
+    from utils.label_maps.fresh import ensure_labels, is_there
 
     folder, asked = data_folder(args.data_path), asked_reading(args)
     stores, surveys, findings = [], [], []
@@ -313,6 +313,10 @@ def main() -> None:
         if labels is None:
             continue
         path = folder / labels
+        if name == "test" and not args.test_labels and not is_there(path):
+            words = f"{folder} has no part for tests, so that nothing can be scored"
+            findings.append(Finding("test part", words, False))
+            continue
         stores.append(ensure_labels(path, pictures=folder, reading=asked))
         surveys.append(survey(name, stores[-1]))
         findings += surveys[-1].findings + without_labels(name, path, stores[-1])

@@ -122,7 +122,8 @@ def find_class_attribute(annotations: list[Annotation], wanted: str | None = Non
         The name, or None when there are no regions.
 
     Raises:
-        UserError: `wanted` does not occur, or none can be chosen; lists those that occur.
+        UserError: `wanted` does not occur, none can be chosen, or two of the usual say different
+            things of one region; lists those that occur.
     """
     regions = [region for annotation in annotations for region in annotation.regions]
     if not regions:
@@ -136,10 +137,22 @@ def find_class_attribute(annotations: list[Annotation], wanted: str | None = Non
         raise UserError(
             f"no region has the attribute {wanted!r}; set --class-attribute to one of: {listed}."
         )
-    for usual in CLASS_ATTRIBUTES:
-        for name in [n for n in filled if n == usual] or filled:
-            if name.casefold() == usual.casefold():
-                return name
+    usual = [
+        name
+        for usual in CLASS_ATTRIBUTES
+        for name in [n for n in filled if n == usual] or filled
+        if name.casefold() == usual.casefold()
+    ]
+    for other in usual[1:]:
+        for region in regions:
+            one, two = class_value(region, usual[0]), class_value(region, other)
+            if None not in (one, two) and one.casefold() != two.casefold():
+                raise UserError(
+                    f"a region has the {usual[0]} {one!r} and the {other} {two!r}; say which of "
+                    f"them is its class by --class-attribute {usual[0]} or {other}."
+                )
+    if usual:
+        return usual[0]
     if len(filled) == 1:
         return filled[0]
     if filled:

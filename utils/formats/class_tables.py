@@ -18,6 +18,8 @@ from utils.reading import Reading
 
 # What tables call pixels of no class: CamVid's "Void", LabelMe's "__ignore__", and Cityscapes'.
 VOIDS = {"void", "ignore", "ignored", "__ignore__", "unlabeled", "unlabelled"}
+# What is void where it has the value 255; with another it is a class like any other.
+VAGUE = {"border", "boundary", "don't care", "dontcare", "edge", "undefined", "unknown"}
 BACKGROUNDS = {"background", "_background_", "__background__"}  # LabelMe's has the underscores
 LARGEST = 100_000  # bytes of a table; less than `csv` allows in a field
 VIA = re.compile(rb'\s*\{\s*"(_via_[a-z_]+|region|file)"')  # what VIA's files begin with
@@ -133,7 +135,8 @@ def _table(path: Path, rows: list[Row]) -> Table:
     bare = [row.name for row in rows if row.colour is None and not valued]
     if bare:
         raise UserError(f"{path} has no colour for {bare[0]!r}, but for others; give it one.")
-    void = [row for row in rows if row.name.casefold() in VOIDS or row.value == VOID]
+    of_255 = VOIDS | VAGUE
+    void = [r for r in rows if r.name.casefold() in (of_255 if r.value == VOID else VOIDS)]
     kept = [row for row in rows if row not in void]
     order = sorted(kept, key=lambda row: row.name.casefold() not in BACKGROUNDS)
     if valued:

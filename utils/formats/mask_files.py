@@ -30,6 +30,8 @@ WORDS = ("mask", "masks", "segmentation", "label", "labels", "gt", "l")
 OF_OBJECTS = (*WORDS, "object", "obj", "instance")
 LOSSY = (".jpg", ".jpeg")
 SEPARATORS = "-_. "
+# Of the pictures: DeepGlobe's `0_sat.jpg` of `0_mask.png`, and what is as usual.
+OF_PICTURES = re.compile(r"(.+)[_-](sat|image|img)", re.IGNORECASE | re.DOTALL)
 WORD = re.compile(rf"(.+)[_-]({'|'.join(WORDS)})", re.IGNORECASE | re.DOTALL)
 NUMBERED = re.compile(
     rf"(.+)[_-]({'|'.join(WORDS)})([_-]?[0-9]+)?", re.IGNORECASE | re.DOTALL | re.ASCII
@@ -105,6 +107,14 @@ def find_masks(source: Path | str, data_path: Path | str | None = None) -> Found
     entries += inner
     found.lost += without if inner else []
     if not entries and not files:
+        for mask in without:
+            if pair([mask], there)[0]:
+                raise UserError(
+                    f"{mask} is in a folder of its own, and nobody knows what {mask.parent.name!r} "
+                    f"is; if it is a class, put the file into a folder of its picture's name, as "
+                    f"{folder.name}/{mask.stem}/{mask.parent.name}{mask.suffix}, else name "
+                    f"{mask.parent}."
+                )
         raise UserError(
             f"{folder} is no folder of PNG masks, nor of TIFFs, BMPs or JPEGs; name one that holds "
             "masks."
@@ -150,7 +160,7 @@ def mask_files(folder: Path | str, pictures: Path | str) -> list[Path]:
 
 def marked(files: list[Path]) -> list[Path]:
     """Those of the files whose name is that of another and a word such as `_mask`, or `_mask_1`."""
-    stems = {_caseless(path.stem) for path in files}
+    stems = {of(path) for path in files for of in (_caseless_stem, _bare_picture)}
     masks = [path for path in files if path.suffix.lower() in OF_MASKS]
     return [
         path
@@ -164,7 +174,8 @@ def pair(
 ) -> tuple[dict[Path, Path], list[Path], list[Path]]:
     """Which picture belongs to which mask: the one of its stem, letter by letter; else in Unicode's
     composed form (a Mac writes a u with two dots as two characters); else but for letter case; else
-    without a word of `WORDS` at the end of the mask's; else that of its name, as `a.jpg.png`.
+    without a word of `WORDS` at the end of the mask's; else that of its name, as `a.jpg.png`; else
+    without the words of both, as `a_sat.jpg` of `a_mask.png`.
 
     Returns:
         The picture of each mask that has one; the masks without; the pictures without.
@@ -375,6 +386,11 @@ def _bare_stem(path: Path) -> str | None:
     return _caseless(match[1]) if match else None
 
 
+def _bare_picture(path: Path) -> str:
+    match = OF_PICTURES.fullmatch(path.stem)
+    return _caseless(match[1] if match else path.stem)
+
+
 # Of a mask and of a picture, what must be the same; the first way that pairs them counts.
 WAYS: tuple[tuple[Callable[[Path], str | None], Callable[[Path], str]], ...] = (
     (lambda mask: mask.stem, lambda picture: picture.stem),
@@ -383,4 +399,5 @@ WAYS: tuple[tuple[Callable[[Path], str | None], Callable[[Path], str]], ...] = (
     (_bare_stem, _caseless_stem),
     (_caseless_stem, lambda picture: _caseless(picture.name)),
     (_bare_stem, lambda picture: _caseless(picture.name)),
+    (_bare_stem, _bare_picture),
 )

@@ -74,7 +74,7 @@ def read_greys(masks: Masks, in_colours: str | None) -> str | None:
     )
     values = {p.value for p in greys if p.white not in masks.flags and not masks.is_void(p.value)}
     hidden = any(p.kind == "grey" and p.value == VOID and masks.is_clear(p) for p in masks.seen)
-    if hidden and (1 in values or not masks.two):
+    if hidden and not masks.of_a_class and (1 in values or not masks.two):
         values.add(VOID)  # beside ids it is void, seen or not
     kept = masks.reading.masks
     if greys and kept in (None, "colours") and masks.classes:
@@ -110,14 +110,14 @@ def read_greys(masks: Masks, in_colours: str | None) -> str | None:
         raise UserError(_contradiction(masks, values, kept))
     if kept in ("black and white", "alpha") and 1 in values:
         masks.remarks.append(f"only 0 and 1 occur: 1 is taken as {name!r}")
-    if VOID in values and masks.flags:
+    if VOID in values and masks.flags and not masks.of_a_class:
         white = max(masks.flags)
         raise UserError(
             f"{masks.first(lambda p: p.kind == 'grey' and p.white == white)} is of 1 bit, and "
             f"beside {masks.first(lambda p: p.value == VOID)}, where 255 is void, nobody knows "
             "whether its white is class 1 or void; save it with 8 bits."
         )
-    if only:
+    if only and not masks.of_a_class:
         why = "there are more than two classes" if kept is None else f'{masks.source} has "ids"'
         masks.remarks.append(
             f'only 0 and 255 occur: 255 is void, since {why}; put "masks": "black and white" into '

@@ -228,14 +228,14 @@ def _derived(masks: Masks) -> Classes:
     most = max((look for look in masks.looks), key=lambda look: len(look.codes))
     many = masks.grey == "ids" and not most.alpha and len(most.codes) > MOST_IDS
     if not _can_be_ids(ids) or many:
-        shown = ", ".join(map(str, sorted({p.value for p in seen})[:12]))
-        three = len({p.value for p in seen}) > 2
+        values = {p.value for p in seen}
+        shown, three = ", ".join(map(str, sorted(values)[:12])), len(values) > 2
         void = [value for value in ids if three and _can_be_ids(ids - {value})]
         cure = f"{masks.as_void([max(void)])} if that is void, or " if void and not many else ""
         raise UserError(
             f"the values {shown} of the masks in {masks.folder} do not look like class ids; {cure}"
             f"write a {FILE_NAME} beside that folder that names every id, or gives each class its "
-            f'"colour", such as [200, 200, 200]{_as_values(ids, many)}.'
+            f'"colour", such as [200, 200, 200]{_as_values(ids, VOID in values, many)}.'
         )
     unused = sorted(set(range(1, count - 1)) - ids)
     if unused and ids:
@@ -247,11 +247,17 @@ def _derived(masks: Masks) -> Classes:
     return named(["background", *(f"class {index}" for index in range(1, count))])
 
 
-def _as_values(ids: set[int], many: bool) -> str:
-    """How to say that these are the values of the classes."""
+def _as_values(ids: set[int], have_void: bool, many: bool) -> str:
+    """How to say that these are the values of the classes, 255 with them or not."""
     if many or len(ids) > 12 or max(ids) > 255 or 0 not in ids:
         return ""
-    return f", or give --ids {' '.join(map(str, sorted(ids)))} if these are the classes in order"
+    given = f"--ids {' '.join(map(str, sorted(ids)))}"
+    if have_void:
+        return (
+            f", or give {given} {VOID} if these are the classes in order, {given} if they are but "
+            f"for {VOID}, which is void"
+        )
+    return f", or give {given} if these are the classes in order"
 
 
 def _can_be_ids(ids: set[int]) -> bool:

@@ -91,6 +91,11 @@ class Masks:
         """Whether a pixel is transparent."""
         return pixel.alpha is not None and pixel.alpha < self.clear
 
+    @property
+    def of_a_class(self) -> bool:
+        """Whether 255, which else means void beside ids, was said to be the value of a class."""
+        return VOID in self.reading.ids
+
     def is_void(self, value: int | None) -> bool:
         """Whether a value was said to mean void."""
         return value in self.reading.void
@@ -155,12 +160,15 @@ class Masks:
         """What the value of a grey pixel stands for, whether there is such a class or not."""
         clear = self.is_clear(pixel)
         if pixel.white in self.flags:
+            if self.of_a_class and 1 not in self.reading.ids:  # white is 255 with 1 bit, too
+                return self.label_of_value(0 if clear or not pixel.value else VOID)
             return int(not clear and pixel.value > 0)
         if self.is_void(pixel.value):
             return VOID
         if self.grey == "black and white":
             return int(not clear and pixel.colour[0] >= (self.reading.threshold or 128))
-        if clear and not (pixel.value == VOID and self.reading.masks == "ids"):
+        void = pixel.value == VOID and not self.of_a_class
+        if clear and not (void and self.reading.masks == "ids"):
             return 0
         return self.label_of_value(pixel.value)
 
@@ -170,6 +178,6 @@ class Masks:
         """
         if self.is_void(value):
             return VOID
-        if not self.reading.ids or value == VOID:
-            return value
-        return self.reading.ids.index(value) if value in self.reading.ids else -1
+        if value in self.reading.ids:
+            return self.reading.ids.index(value)
+        return -1 if self.reading.ids and value != VOID else value

@@ -30,7 +30,8 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
         A function of a name that returns the path of a file, found as `pictures.find_picture`
         finds it, or None. Of an address its file name counts, with %20 and the like replaced or
         as it is; so does that of a path that does not lead to a picture, as it did where it was
-        annotated. It raises `UserError` for a name that leaves the folder.
+        annotated, be it absolute. It raises `UserError` for a name that leaves the folder, unless
+        there is a file of its last part.
     """
     from utils.pictures import picture_finder
 
@@ -39,7 +40,13 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
     def find_listed(name: str) -> Path | None:
         if not is_address(name):
             last = re.split(r"[/\\]", name)[-1]
-            return find(name) or (find(last) if last else None)
+            try:
+                path = find(name)
+            except UserError:
+                path = find(last) if last not in ("", "..", name) else None
+                if path is None:
+                    raise
+            return path or (find(last) if last else None)
         for candidate in _file_names(name):
             path = find(candidate)
             if path:
@@ -73,7 +80,7 @@ def is_loose(name: str, path: Path | None, folder: Path | str) -> bool:
     if path is None or is_address(name):
         return is_address(name)
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".")]
-    return len(parts) != len(Path(key_of(path, folder)).parts)
+    return name[0] in "/\\" or len(parts) != len(Path(key_of(path, folder)).parts)
 
 
 def key_of(path: Path, folder: Path | str) -> str:
