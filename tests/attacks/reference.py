@@ -272,6 +272,8 @@ def _find(name: str, files: list[str]) -> str | None:
     if outside:
         if ":" in parts[0] and len(parts[0]) > 1 and parts[0][1] != ":":
             return None
+        if ".." not in parts and any(file.casefold() == parts[-1].casefold() for file in files):
+            raise Undecided  # a path of another machine, which a file of its last part stands for
         raise Refused
     plain = "/".join(part for part in parts if part not in ("", "."))
     forms = (

@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from urllib.parse import unquote, urlsplit
 
 from utils.errors import UserError
@@ -30,8 +30,8 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
         A function of a name that returns the path of a file, found as `pictures.find_picture`
         finds it, or None. Of an address its file name counts, with %20 and the like replaced or
         as it is; so does that of a path that does not lead to a picture, as it did where it was
-        annotated, be it absolute. It raises `UserError` for a name that leaves the folder, unless
-        there is a file of its last part.
+        annotated; of an absolute one too, where there is such a file. It raises `UserError` for
+        other names that leave the folder.
     """
     from utils.pictures import picture_finder
 
@@ -39,14 +39,11 @@ def listed_finder(folder: Path | str) -> Callable[[str], Path | None]:
 
     def find_listed(name: str) -> Path | None:
         if not is_address(name):
-            last = re.split(r"[/\\]", name)[-1]
-            try:
-                path = find(name)
-            except UserError:
-                path = find(last) if last not in ("", "..", name) else None
-                if path is None:
-                    raise
-            return path or (find(last) if last else None)
+            parts = re.split(r"[/\\]", name)
+            elsewhere = PureWindowsPath(name).anchor and ".." not in parts  # of Linux, too
+            if elsewhere and parts[-1] and (path := find(parts[-1])):
+                return path
+            return find(name) or (find(parts[-1]) if parts[-1] else None)
         for candidate in _file_names(name):
             path = find(candidate)
             if path:
