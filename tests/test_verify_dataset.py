@@ -119,6 +119,14 @@ def test_a_folder_without_a_part_for_tests_is_checked_all_the_same(tmp_path):
     assert done.returncode == 2 and "gone.npy" in done.stderr
 
 
+def test_masks_among_their_pictures_are_no_pictures(tmp_path):
+    store = make_set(tmp_path, "train", {"a.jpg": photograph(1)})
+    for name in ("a_mask.png", "b.png", "b_1.png"):
+        Image.fromarray(photograph(2)).save(tmp_path / name)
+    words = " ".join(finding.words for finding in verify.unlisted([store]))
+    assert "/b.png is" in words and "/b_1.png is" in words and "a_mask" not in words
+
+
 def test_planted_duplicate_makes_status_1(tmp_path):
     sound(tmp_path / "data")
     make_set(tmp_path / "data", "test", {"b0.png": photograph(10), "copy.bmp": photograph(1)})

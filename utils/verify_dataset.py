@@ -167,10 +167,15 @@ def without_labels(name: str, path: Path, store: LabelStore) -> list[Finding]:
 
 
 def unlisted(stores: list[LabelStore]) -> list[Finding]:
-    """Remarks on pictures that lie beside those of the stores and are in none of them."""
+    """Remarks on pictures that lie beside those of the stores and are in none of them; what is
+    called as masks of theirs is none.
+    """
+    from utils.formats.mask_files import marked
+
     known = {store.picture_path(key).resolve() for store in stores for key in store.keys}
     folders = sorted({path.parent for path in known if path.parent.is_dir()})
     pictures = [picture for folder in folders for picture in pictures_in(folder)]
+    known.update(marked(pictures))
     return [
         Finding("unlisted", f"{picture} is in no set", fault=False)
         for picture in pictures
