@@ -63,6 +63,20 @@ def test_sheet_has_pictures_overlays_outlines_and_legend(tmp_path):
     assert share(page, CLASSES.colours[2]) > 100  # a class of the legend only
 
 
+def test_only_the_part_that_is_shown_has_to_be_clear(tmp_path):
+    """`find_parts` tells of `--train-labels`, which has to be heard here too."""
+    make_store(tmp_path / "data", 2)
+    for name in ("val/a.json", "val/b.json", "train/x.json"):
+        (tmp_path / "data" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    done = tool("--data-path", "data", folder=tmp_path)
+    assert done.returncode == 2 and "--train-labels" in done.stderr
+    labels = ("--train-labels", "segmentation_train.npy")
+    assert tool("--data-path", "data", *labels, folder=tmp_path).returncode == 0
+    (tmp_path / "data" / "train" / "x.json").unlink()
+    assert tool("--data-path", "data", folder=tmp_path).returncode == 0
+
+
 def test_pages_may_have_different_channels(tmp_path):
     """The second has two, of which the first is shown."""
     with tifffile.TiffWriter(tmp_path / "s.tif") as file:

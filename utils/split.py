@@ -4,9 +4,9 @@
 
 writes `segmentation_train.json`, `segmentation_val.json` and `segmentation_test.json` beside it, or
 into the folder of `--data-path`, in the form that it has; the pictures and the export stay as they
-are. Near-duplicates, as copies,
-crops and bursts, stay together: a test picture whose twin was trained on flatters. Each class comes
-into each part where there are groups enough, into training first.
+are. Near-duplicates, as copies, crops and bursts, stay together: a test picture whose twin was
+trained on flatters. Each class comes into each part where there are groups enough, into training
+first.
 """
 
 import argparse

@@ -139,9 +139,9 @@ def find_class_attribute(annotations: list[Annotation], wanted: str | None = Non
         )
     usual = [
         name
-        for usual in CLASS_ATTRIBUTES
-        for name in [n for n in filled if n == usual] or filled
-        if name.casefold() == usual.casefold()
+        for known in CLASS_ATTRIBUTES
+        for name in [n for n in filled if n == known] or filled
+        if name.casefold() == known.casefold()
     ]
     for other in usual[1:]:
         for region in regions:

@@ -30,7 +30,7 @@ WORDS = ("mask", "masks", "segmentation", "label", "labels", "gt", "l")
 OF_OBJECTS = (*WORDS, "object", "obj", "instance")
 LOSSY = (".jpg", ".jpeg")
 SEPARATORS = "-_. "
-# Of the pictures: DeepGlobe's `0_sat.jpg` of `0_mask.png`, and what is as usual.
+# What a picture's name may have besides what its mask's has: DeepGlobe's `0_sat.jpg`, `0_mask.png`.
 OF_PICTURES = re.compile(r"(.+)[_-](sat|image|img)", re.IGNORECASE | re.DOTALL)
 WORD = re.compile(rf"(.+)[_-]({'|'.join(WORDS)})", re.IGNORECASE | re.DOTALL)
 NUMBERED = re.compile(
@@ -107,14 +107,14 @@ def find_masks(source: Path | str, data_path: Path | str | None = None) -> Found
     entries += inner
     found.lost += without if inner else []
     if not entries and not files:
-        for mask in without:
-            if pair([mask], there)[0]:
-                raise UserError(
-                    f"{mask} is in a folder of its own, and nobody knows what {mask.parent.name!r} "
-                    f"is; if it is a class, put the file into a folder of its picture's name, as "
-                    f"{folder.name}/{mask.stem}/{mask.parent.name}{mask.suffix}, else name "
-                    f"{mask.parent}."
-                )
+        stems = set(map(_caseless_stem, there))
+        if mask := next((mask for mask in without if _caseless_stem(mask) in stems), None):
+            raise UserError(
+                f"{mask} is in a folder of its own, and nobody knows what {mask.parent.name!r} is; "
+                "if it is a class, put the file into a folder of its picture's name, as "
+                f"{folder.name}/{mask.stem}/{mask.parent.name}{mask.suffix}, else name "
+                f"{mask.parent}."
+            )
         raise UserError(
             f"{folder} is no folder of PNG masks, nor of TIFFs, BMPs or JPEGs; name one that holds "
             "masks."
