@@ -513,6 +513,16 @@ def test_each_opponent_has_its_weight(folder):
     assert found.unlabelled == folder
 
 
+def test_the_opponent_is_as_narrow_as_the_network():
+    options = ["--train", "--model", "fcn8s", "--adversarial", "luc"]
+    assert decide(*options)[2].opponent_width == 64
+    network, data, asked = decide(*options, "--narrow", "4")
+    assert asked.opponent_width == 16
+    session = Session(network, data, asked, None, [], None, [], None, [], None)
+    opposed = session.opposed(build_toy((*SIZE, 3), 3))
+    assert opposed.opponent.get_layer("conv1").filters == 24  # three halves of it
+
+
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
     ("options", "complaint"),
@@ -563,4 +573,5 @@ def test_a_run_with_weight_0_equals_a_plain_one_and_is_resumed(tmp_path, folder,
         decide(*resume, "--unlabelled", folder, "--adversarial", "souly")
     _, data, asked = decide(*resume, "--unlabelled", folder)
     assert (asked.adversarial, asked.adversarial_weight) == ("hung", 0.0)
+    assert asked.opponent_width == 64
     assert data.unlabelled == folder

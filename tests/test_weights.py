@@ -139,6 +139,8 @@ def of_old(**changes):
         described() | {"run": RUN | {"size": [32]}},
         described() | {"run": RUN | {"size": ["32", 48]}},
         described() | {"run": RUN | {"schedule_epochs": 0}},
+        described() | {"run": RUN | {"opponent_width": 65}},
+        described() | {"run": RUN | {"opponent_width": "64"}},
         described() | {"run": {"size": [32, 48]}},
     ],
 )

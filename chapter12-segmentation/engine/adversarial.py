@@ -35,6 +35,7 @@ from contextlib import contextmanager
 import keras
 from keras import ops
 
+from engine.records import OPPONENT_WIDTH
 from fast.adam import adam
 from losses import pixel_entropy, weighted_mean, without_void
 from utils.errors import UserError
@@ -386,7 +387,7 @@ def apart(seed: int):
 
 
 def oppose(
-    segmenter: keras.Model, kind: str, weight: float, seed: int = 0, width: int = 64
+    segmenter: keras.Model, kind: str, weight: float, seed: int = 0, width: int = OPPONENT_WIDTH
 ) -> Adversarial:
     """Give a network an opponent to be trained with.
 

@@ -28,6 +28,7 @@ AUGMENTATIONS = ("none", "mild", "close", "strong")
 IMAGENET = "imagenet"  # what --pretrained means when it names no file
 # What an opponent counts. Luc: 0.1 for VOC, 2 for Stanford; Hung; Souly: the plain sum.
 ADVERSARIES = {"luc": 0.1, "luc-basic": 0.1, "luc-scaled": 0.1, "hung": 0.01, "souly": 1.0}
+OPPONENT_WIDTH = 64  # filters of their first layers in the papers
 # The chapter's; see "How the quick preset was chosen"; PSPNet's and DeconvNet's.
 RATES = {"adam": 1e-3, "muon": 6e-3, "sgd": 1e-2}
 NORMALISATIONS = ("batch", "frozen", "group")
@@ -286,7 +287,8 @@ class Asked:
         "of fcn: width of the head (book 256, quick 64, full 256)", type=whole_number(1), fixed=True
     )
     narrow: int | None = option(
-        "a network with one N-th of the filters (of fcn: in its head), to learn sooner",
+        "a network with one N-th of the filters (of fcn: in its head), to learn sooner; so is its "
+        "opponent",
         type=whole_number(2),
         metavar="N",
     )
@@ -698,6 +700,7 @@ class Run:
     # No options: what `settings` finds out.
     size: tuple[int, int] = (480, 640)  # (H, W) at which training ends, though it may grow to it
     schedule_epochs: int = 100  # over which the rate falls: `epochs`, until a resumed run has more
+    opponent_width: int = OPPONENT_WIDTH  # filters of the opponent's first layers, see `--narrow`
 
 
 # What an option is listed under unless it says otherwise; those of one task come in this order.

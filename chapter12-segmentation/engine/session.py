@@ -142,7 +142,7 @@ class Session:
         run = self.run
         if run.adversarial == "none":
             return model
-        return oppose(model, run.adversarial, run.adversarial_weight, run.seed)
+        return oppose(model, run.adversarial, run.adversarial_weight, run.seed, run.opponent_width)
 
     def phases(self) -> list[keras.callbacks.Callback]:
         """The callback that leads an opponent through the run, if there is one."""

@@ -11,7 +11,18 @@ import fast
 import zoo
 from engine.backends import NAMES, advise, find_packages, has_nvidia, named_backend
 from engine.pretrained import find_pretrained
-from engine.records import ADVERSARIES, FEW, OPTIONS, PRESETS, RATES, SETTINGS, Data, Network, Run
+from engine.records import (
+    ADVERSARIES,
+    FEW,
+    OPPONENT_WIDTH,
+    OPTIONS,
+    PRESETS,
+    RATES,
+    SETTINGS,
+    Data,
+    Network,
+    Run,
+)
 from engine.runs import RunFiles
 from engine.weights import (
     brief,
@@ -114,7 +125,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
 
 
 def settle_adversary(values: dict) -> None:
-    """Give an opponent its weight.
+    """Give an opponent its weight, and its width, as narrow as the network is asked to be.
 
     Raises:
         UserError: there is none to weigh, or none that learns from pictures without labels.
@@ -129,6 +140,8 @@ def settle_adversary(values: dict) -> None:
         raise UserError("--adversarial-weight goes with --adversarial; leave it out.")
     if values["adversarial_weight"] is None:
         values["adversarial_weight"] = ADVERSARIES.get(kind)
+    narrow = values.get("narrow") or 1
+    fill(values, {"opponent_width": max(1, OPPONENT_WIDTH // narrow)})
 
 
 def fill(values: dict, more: Mapping) -> None:
@@ -204,6 +217,7 @@ def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
             values[name] = PROJECT / remembered[name]
     if remembered.get("schedule_epochs"):
         values["schedule_epochs"] = remembered["schedule_epochs"]
+    values["opponent_width"] = remembered.get("opponent_width", OPPONENT_WIDTH)
 
 
 def choose_preset(values: dict, gpu: str | None) -> str:

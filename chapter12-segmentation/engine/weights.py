@@ -25,7 +25,15 @@ import zoo
 from engine.distribution import undivided
 from engine.heaps import check_heaps
 from engine.legacy import as_today, unnamed
-from engine.records import LARGEST, LEAST_SIDE, OPTIONS, SETTINGS, Network, network_from
+from engine.records import (
+    LARGEST,
+    LEAST_SIDE,
+    OPPONENT_WIDTH,
+    OPTIONS,
+    SETTINGS,
+    Network,
+    network_from,
+)
 from utils.errors import UserError
 from utils.files import PROJECT, at_home, is_inside, replace_whole
 from utils.history import COLUMNS
@@ -254,6 +262,9 @@ def _check_found_out(run: dict) -> None:
         raise ValueError(f"size is {size!r}")
     if epochs is not None and not (type(epochs) is int and 0 < epochs <= LARGEST):
         raise ValueError(f"schedule_epochs is {epochs!r}")
+    width = run.get("opponent_width", OPPONENT_WIDTH)  # earlier runs have it not
+    if not (type(width) is int and 0 < width <= OPPONENT_WIDTH):
+        raise ValueError(f"opponent_width is {width!r}")
 
 
 def read_network(path: Path) -> Network:

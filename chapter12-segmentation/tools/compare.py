@@ -358,7 +358,8 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     model = network.build()
     shape = (data.batch_size, *network.input_shape)
     if run.adversarial != "none":
-        model = oppose(model, run.adversarial, run.adversarial_weight, run.seed)
+        width = run.opponent_width
+        model = oppose(model, run.adversarial, run.adversarial_weight, run.seed, width)
     batch = [np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)]
     if run.loss == "border":  # comes with weights of the pixels
         batch.append(np.ones(shape[:3], np.float32))
