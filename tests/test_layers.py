@@ -77,7 +77,39 @@ def test_a_convolution_over_few_places_equals_that_of_keras(size, padding, kerne
     )
 
 
-@pytest.mark.parametrize("options", [{"strides": 2}, {"dilation_rate": 2}, {"groups": 5}])
+@pytest.mark.parametrize(
+    ("size", "padding", "kernel_size", "rate"),
+    [
+        ((9, 8), "same", 3, 4),
+        ((5, 4), "same", 3, 12),  # of which nothing but the value in the middle reaches the map
+        ((3, 2), "same", 2, 8),  # nothing reaches it at all
+        ((11, 13), "same", (4, 3), (3, 5)),
+        ((15, 13), "valid", (3, 4), 4),
+    ],
+)
+def test_an_atrous_convolution_equals_that_of_keras(size, padding, kernel_size, rate):
+    options = {"kernel_size": kernel_size, "padding": padding, "dilation_rate": rate}
+    assert_trains_as(layers.Conv2D, keras.layers.Conv2D, size, **options)
+
+
+def test_an_atrous_convolution_is_called_by_itself_too():
+    """Outside of a graph, where a kernel is a variable; and in 16 bits, summed in 32."""
+    maps = np.random.default_rng(5).normal(0, 1, (2, 9, 8, 5)).astype("float32")
+    options = {"kernel_size": 3, "padding": "same", "dilation_rate": 3}
+    for kind, tolerance in (("float32", 1e-5), ("mixed_bfloat16", 2e-2)):
+        outputs = []
+        for layer_type in (layers.Conv2D, keras.layers.Conv2D):
+            keras.utils.set_random_seed(0)
+            outputs.append(layer_type(10, dtype=kind, **options)(maps))
+        assert len({str(output.dtype) for output in outputs}) == 1
+        ours, stock = (keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in outputs)
+        np.testing.assert_allclose(ours, stock, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"strides": 2}, {"dilation_rate": 2}, {"groups": 5}, {"groups": 5, "dilation_rate": 3}],
+)
 def test_other_convolutions_are_those_of_keras(options):
     maps = np.random.default_rng(4).normal(0, 1, (1, 8, 8, 5)).astype("float32")
     outputs = []

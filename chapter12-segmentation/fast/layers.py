@@ -8,6 +8,7 @@ import fast
 from fast.devices import gpu_name
 
 FEW_PLACES = 64  # of a map, height times width
+LEAST_RATE = 3  # of convolutions that are atrous enough
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
@@ -53,27 +54,37 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 @keras.saving.register_keras_serializable(package="segmentation")
 class Conv2D(keras.layers.Conv2D):
-    """Keras' convolution, same weights and numbers, for kernels with more inputs than places.
+    """Keras' convolution, same weights and numbers, for few places and for atrous ones.
 
-    A classifier's dense layers as convolutions, "fc6" and "fc7" of VGG16: 4096 filters over a few
-    places. oneDNN takes 5.3 s for the gradients of 7x7 kernels, 512 to 4096 channels, on four maps
-    of 2x3, and 1.0 s for those of 1x1, 4096 to 4096; as matrix products, which they are, forward
-    and backward, 0.76 and 0.15 s (float32, two AVX2 cores, beside other work). Forward alone 7x7
-    over 6x8 is slower so, 1.4 s for 1.0; with both gradients 2.7 s for 6.3. On a map of 15x20 both
-    take as long.
+    Few places: a classifier's dense layers as convolutions, "fc6" and "fc7" of VGG16, whose kernels
+    have more inputs than the map has places. oneDNN takes 5.3 s for the gradients of 7x7 kernels,
+    512 to 4096 channels, on four maps of 2x3, and 1.0 s for those of 1x1, 4096 to 4096; as matrix
+    products, which they are, forward and backward, 0.76 and 0.15 s (float32, two AVX2 cores, beside
+    other work). Forward alone 7x7 over 6x8 is slower so, 1.4 s for 1.0; with both gradients 2.7 s
+    for 6.3. On a map of 15x20 both take as long.
+
+    Atrous ones: TensorFlow cuts the map on a CPU into one for each remainder of row and column,
+    zeros around it, and the gradient of the kernel over so many small maps is slow.
+    Forward and both gradients of 3x3, 512 to 1024 channels, rate 12, over four maps of 20x24 take
+    13 s, value by value of the kernel 0.18 s; over one of 60x80 2.1 and 0.56 s (float32, two AVX2
+    cores). At a rate of 2 both take as long.
     """
 
     def call(self, inputs):
         _, height, width, _ = inputs.shape
-        simple = self.strides == (1, 1) and self.dilation_rate == (1, 1) and self.groups == 1
-        simple &= self.data_format == "channels_last"
-        few = None not in (height, width) and height * width <= FEW_PLACES
-        if not (simple and few and fast.on_tensorflow() and gpu_name() is None):
+        simple = self.strides == (1, 1) and self.groups == 1
+        simple &= self.data_format == "channels_last" and None not in (height, width)
+        if not (simple and fast.on_tensorflow() and gpu_name() is None):
             return super().call(inputs)
-        from fast.tensorflow_ops import convolve_few
+        from fast.tensorflow_ops import convolve_atrous, convolve_few
 
         kernel = ops.convert_to_tensor(self.kernel)
-        outputs = convolve_few(inputs, kernel, self.padding)
+        if min(self.dilation_rate) >= LEAST_RATE:
+            outputs = convolve_atrous(inputs, kernel, self.dilation_rate, self.padding)
+        elif self.dilation_rate == (1, 1) and height * width <= FEW_PLACES:
+            outputs = convolve_few(inputs, kernel, self.padding)
+        else:
+            return super().call(inputs)
         if self.use_bias:
             outputs = ops.add(outputs, self.bias)
         return self.activation(outputs)

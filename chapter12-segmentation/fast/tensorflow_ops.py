@@ -1,5 +1,6 @@
 """What is fast by TensorFlow's own operations, each in place of many of Keras'."""
 
+import numpy as np
 import tensorflow as tf
 
 
@@ -94,3 +95,72 @@ def convolve_few(maps, kernel, padding: str):
     _, *places, length = patches.shape  # (B, h, w, kh * kw * C)
     flat = tf.matmul(tf.reshape(patches, (-1, length)), tf.reshape(kernel, (length, filters)))
     return tf.reshape(flat, (-1, *places, filters))
+
+
+def convolve_atrous(maps, kernel, rates: tuple[int, int], padding: str):
+    """Convolution with stride 1, value by value of the kernel, gradients too; see `layers.Conv2D`.
+
+    Each value is a matrix, by which that part of the map is multiplied that lies so many rows and
+    columns on; what would be read outside of the map is left out.
+
+    Args:
+        maps: (B, H, W, C).
+        kernel: (kh, kw, C, F).
+        rates: how many rows, and columns, its values are apart.
+        padding: "same" or "valid".
+
+    Returns:
+        (B, h, w, F).
+    """
+    size, (rows, columns) = maps.shape[1:3], kernel.shape[:2]
+    spans = rates[0] * (rows - 1), rates[1] * (columns - 1)
+    before, to = (0, 0), tuple(side - span for side, span in zip(size, spans, strict=True))
+    if padding == "same":
+        before, to = tuple(span // 2 for span in spans), size
+
+    def reach(axis: int):
+        """The values of an axis that reach the map: number, what they read and what they write."""
+        for number in range(kernel.shape[axis]):
+            on = number * rates[axis] - before[axis]
+            first, end = max(0, -on), min(to[axis], size[axis] - on)
+            if first < end:
+                yield number, slice(first + on, end + on), slice(first, end)
+
+    taps = [
+        ((row, column), (read, along), (written, across))
+        for row, read, written in reach(0)
+        for column, along, across in reach(1)
+    ]
+
+    def flat(maps, part):
+        return tf.reshape(maps[:, *part], (-1, maps.shape[-1]))
+
+    def summed(maps, matrices, taps, whole):
+        """The sum of all products, each in its place: (B, any, any, C) -> (B, *whole, F)."""
+        filters = matrices.shape[-1]
+        kind = tf.float32 if maps.dtype.size < 4 else maps.dtype
+        total = tf.zeros((tf.shape(maps)[0], *whole, filters), kind)
+        for value, read, written in taps:
+            with tf.control_dependencies([total]):  # else memory holds all products at a time
+                product = tf.matmul(flat(maps, read), matrices[value])
+            product = tf.reshape(product, (-1, *(part.stop - part.start for part in read), filters))
+            around = [(p.start, side - p.stop) for p, side in zip(written, whole, strict=True)]
+            total += tf.cast(tf.pad(product, [(0, 0), *around, (0, 0)]), kind)
+        return tf.cast(total, maps.dtype)
+
+    @tf.custom_gradient
+    def convolve(maps, kernel):
+        def gradient(upstream):
+            turned = [(value, written, read) for value, read, written in taps]
+            maps_gradient = summed(upstream, tf.transpose(kernel, (0, 1, 3, 2)), turned, size)
+            products = {
+                value: tf.matmul(flat(maps, read), flat(upstream, written), transpose_a=True)
+                for value, read, written in taps
+            }
+            none = tf.zeros(kernel.shape[2:], kernel.dtype)
+            values = [products.get(value, none) for value in np.ndindex(rows, columns)]
+            return maps_gradient, tf.reshape(tf.stack(values), kernel.shape)
+
+        return summed(maps, kernel, taps, to), gradient
+
+    return convolve(maps, tf.convert_to_tensor(kernel))

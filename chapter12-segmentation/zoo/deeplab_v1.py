@@ -94,7 +94,7 @@ def _score(
     Its kernel begins with the authors' deviation of 0.01 if it is 1x1. For one of 3x3 they have it
     too, of trained features; behind fresh ones the sum would be far from equal chances.
     """
-    return layers.Conv2D(
+    return Conv2D(
         n_classes,
         kernel,
         padding="same",

@@ -30,7 +30,7 @@ from collections.abc import Callable
 import keras
 from keras import layers, ops
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 from zoo.parts import pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, bottleneck, build_resnet_v1
 
@@ -74,7 +74,7 @@ def conv_bn_relu(
     bn: type[layers.Layer] = BatchNormalization,
 ) -> keras.KerasTensor:
     """As `zoo.parts`, with a rate and the heads' epsilon: (B, h, w, any) -> (B, h, w, filters)."""
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         padding="same",

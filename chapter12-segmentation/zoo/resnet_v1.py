@@ -17,7 +17,7 @@ Parameters that are trained, from 3 channels: 23,508,032 (ResNet-50) and 42,500,
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 from utils.errors import UserError
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -26,7 +26,7 @@ EPSILON = 1.001e-5  # of keras.applications; Caffe, in which the weights were tr
 
 
 def _conv_bn(x, filters: int, name: str, *, kernel: int = 1, strides: int = 1, rate: int = 1):
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         strides,
