@@ -441,6 +441,20 @@ def test_few_stray_values_are_not_taken_for_classes(tmp_path, capsys):
     )
 
 
+def test_masks_that_may_number_their_objects_are_remarked_on(tmp_path, capsys):
+    """As those of Penn-Fudan, which would become the classes 1 to 3 without a word."""
+    numbered = [[[0, 1, 2, 3]], [[1, 1, 0, 0]], [[0, 1, 2, 2]]]
+    folder, remark = masks(tmp_path, numbered), "as where they number its objects"
+    make_labels_from_masks(folder)
+    assert remark in capsys.readouterr().out
+    (tmp_path / "classes.json").unlink()
+    found = labels(folder, reading=Reading(threshold=1))
+    assert [each.tolist() for each in found] == [[[0, 1, 1, 1]], [[1, 1, 0, 0]], [[0, 1, 1, 1]]]
+    for number, others in enumerate(([[[0, 2, 1, 3]], [[0, 3, 3, 0]]], [[[0, 1, 2, 3]]] * 2)):
+        make_labels_from_masks(masks(tmp_path / str(number), others))
+        assert remark not in capsys.readouterr().out
+
+
 def test_a_trimap_with_its_void(tmp_path):
     folder = masks(tmp_path, [[[0, 128, 255]]])
     with pytest.raises(UserError, match="give --void 128 if that is void"):

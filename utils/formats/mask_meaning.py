@@ -244,7 +244,19 @@ def _derived(masks: Masks) -> Classes:
             f"no mask has the class ids {shown}; if {max(ids)} means void, "
             f"{masks.as_void([max(ids)])}"
         )
+    if _count_up(masks, ids):
+        masks.remarks.append(
+            "each mask has the values from 1 up, as where they number its objects; if these are "
+            f"all of one class, delete {masks.place} and give --threshold 1"
+        )
     return named(["background", *(f"class {index}" for index in range(1, count))])
+
+
+def _count_up(masks: Masks, ids: set[int]) -> bool:
+    """Whether the masks have the ids from 1 to a number of their own, 3 and more in one of them."""
+    found = [ids & {masks.as_grey(p).value for p, _ in look.pixels()} - {0} for look in masks.looks]
+    numbers = {len(values) for values in found}
+    return max(numbers) > 2 and len(numbers) > 1 and all(max(v, default=0) == len(v) for v in found)
 
 
 def _as_values(ids: set[int], have_void: bool, many: bool) -> str:
