@@ -173,13 +173,21 @@ MODELS: dict[str, Entry] = {
     "deeplab-v2": Entry(build_deeplab_v2, CHEN_DEEPLAB, 2017, 42_900_432),
     "deeplab-v2-vgg16": Entry(build_deeplab_v2_vgg16, CHEN_DEEPLAB, 2017, 37_807_952),
     "deeplab-v3": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356),
-    "deeplab-v3-without-pooling": Entry(
-        build_deeplab_v3, CHEN_V3, 2017, 38_509_508, {"image_pooling": False}
-    ),
-    "deeplab-v3-without-grid": Entry(
-        build_deeplab_v3, CHEN_V3, 2017, 39_100_356, {"multi_grid": (1, 1, 1)}
-    ),
     "deeplab-v3-os8": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356, {"output_stride": 8}),
+    "deeplab-v3-os8-without-pooling": Entry(
+        build_deeplab_v3,
+        CHEN_V3,
+        2017,
+        38_509_508,
+        {"output_stride": 8, "image_pooling": False},
+    ),
+    "deeplab-v3-os8-without-grid": Entry(
+        build_deeplab_v3,
+        CHEN_V3,
+        2017,
+        39_100_356,
+        {"output_stride": 8, "multi_grid": (1, 1, 1)},
+    ),
     "deeplab-v3-resnet101": Entry(
         build_deeplab_v3, CHEN_V3, 2017, 58_144_708, {"blocks": RESNET101}
     ),
