@@ -49,7 +49,8 @@ def describe() -> dict:
     values |= {"dataset": "toys", "preset": "quick", "precision": "float32", "size": SIZE}
     values |= {"epochs": 3, "schedule_epochs": 3, "learning_rate": 1e-3}
     data, run = (
-        record(**{f.name: values[f.name] for f in fields(record)}) for record in (Data, Run)
+        record(**{f.name: values[f.name] for f in fields(record) if f.name in values})
+        for record in (Data, Run)
     )
     return describe_run(network, data, run)
 
