@@ -6,9 +6,11 @@ pooling); what these say stands side by side, normalised, and one more layer rea
 CRF. The blocks of the last stage have rates of their own, 1, 2 and 4 times that of the stage
 (multi-grid). "deeplab-v3-cascade" has three more stages like the last instead, at growing rates.
 
-The weights are those of any output stride: train "deeplab-v3" at 16, which takes a quarter of the
-time, and go on with "deeplab-v3-os8" by --start-from. Rates follow from it, so that they reach
-equally far. Image pooling then averages four times as many values, and is all that changes.
+The weights are those of any output stride: train "deeplab-v3" at 16, which takes a third of the
+arithmetic, and go on with "deeplab-v3-os8" by --start-from. Rates follow from it, so that they
+reach equally far. Image pooling then averages four times as many values, and is all that changes.
+Small pictures need the 8: of 96x128 a map at 1/16 has 6x8 places, and in the comparison
+("comparison/compare.md") learns next to nothing.
 
 Of a picture's image pooling there is one value for each channel. With one picture in a batch, batch
 normalisation would take all of it away, and its variance, 0, would in time make prediction
