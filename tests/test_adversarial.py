@@ -1,5 +1,8 @@
 """Adversarial training: each player learns from its own loss alone, and weight 0 is no opponent."""
 
+from pathlib import Path
+from unittest.mock import patch
+
 import keras
 import numpy as np
 import pytest
@@ -32,7 +35,7 @@ from engine.arguments import parse_arguments
 from engine.records import ADVERSARIES, Data, Network, Run
 from engine.runs import Ledger, RunFiles, describe_run, run_files
 from engine.session import Session
-from engine.settings import settle
+from engine.settings import fill_resumed, settle
 from engine.trainer import bring_weights, train
 from engine.weights import load_weights
 from fast.adam import adam
@@ -523,6 +526,15 @@ def test_the_opponent_is_as_narrow_as_the_network():
     assert opposed.opponent.get_layer("conv1").filters == 24  # three halves of it
 
 
+def test_a_resumed_opponent_is_as_narrow_as_it_was():
+    remembered = {"data_path": None, "opponent_width": 16}
+    for found, width in ((remembered, 16), ({"data_path": None}, 64)):  # of earlier runs nothing
+        values = {}
+        with patch("engine.settings.read_run", return_value=found):
+            fill_resumed(values, {}, Path("x"))
+        assert values["opponent_width"] == width
+
+
 @pytest.mark.usefixtures("toy")
 @pytest.mark.parametrize(
     ("options", "complaint"),
@@ -573,5 +585,4 @@ def test_a_run_with_weight_0_equals_a_plain_one_and_is_resumed(tmp_path, folder,
         decide(*resume, "--unlabelled", folder, "--adversarial", "souly")
     _, data, asked = decide(*resume, "--unlabelled", folder)
     assert (asked.adversarial, asked.adversarial_weight) == ("hung", 0.0)
-    assert asked.opponent_width == 64
     assert data.unlabelled == folder

@@ -35,6 +35,26 @@ def trained(model):
     return sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have a fast one")
+def test_atrous_convolutions_go_the_fast_way(monkeypatch):
+    """Multi-grid at 1/16 is 2, 4 and 8, of which 2 is Keras' own; then the rates of the pyramid."""
+    tensorflow_ops = pytest.importorskip("fast.tensorflow_ops")
+    rates, convolve = [], tensorflow_ops.convolve_atrous
+
+    def count(maps, kernel, rate, padding):
+        rates.append(rate[0])
+        return convolve(maps, kernel, rate, padding)
+
+    monkeypatch.setattr(tensorflow_ops, "convolve_atrous", count)
+    monkeypatch.setattr("fast.layers.gpu_name", lambda: None)
+    model = build_deeplab_v3((64, 96, 3), 3, width=4, blocks=(1, 1, 1, 3))
+    predict(model, random_batch((64, 96))[0])
+    assert sorted(rates) == [4, 6, 8, 12, 18]
+    rates.clear()
+    predict(build_deeplab_v1((64, 96, 3), 3, head=8, **VGG), random_batch((64, 96))[0])
+    assert rates == [12]
+
+
 # Counts
 
 VGG16, R50, R101, XCEPTION = 14_714_688, 23_508_032, 42_500_160, 37_867_312
