@@ -3,13 +3,17 @@
 import keras
 import numpy as np
 import pytest
-from conftest import count, disturbed, predict
+from conftest import count, disturbed, predict, random_batch
 from keras import ops
 from scipy.special import log_softmax, softmax
 
+from engine.records import Network
 from engine.trainer import JIT
+from engine.transfer import start_from
+from engine.weights import save_weights
 from losses import PixelCrossEntropy
 from tools.summary import Reach
+from utils.classes import named
 from utils.crf import Pairwise, colours_and_places, dense_crf, lattice, normalised, plane
 from utils.errors import UserError
 from zoo.crf_rnn import Lattice, MeanField, build_crf_rnn
@@ -128,10 +132,20 @@ def test_parameters():
     assert count(lambda: build_crf_rnn((64, 96, 3), 21)) == fcn8s + 3 * 21 * 21
 
 
-def test_it_begins_with_the_layers_of_fcn8s():
-    fcn = build_fcn_vgg16((33, 47, 3), 3, skips=2, **TINY)
-    names = {layer.name for layer in build_crf_rnn((33, 47, 3), 3, **TINY).layers}
-    assert names - {layer.name for layer in fcn.layers} == {"mean_field"}
+def test_it_goes_on_from_fcn8s(tmp_path, capsys):
+    """As the authors train it: without its mean field it answers as the FCN that it began with."""
+    fcn = disturbed(build_fcn_vgg16((33, 47, 3), 3, skips=2, **TINY))
+    network = Network("fcn8s", (33, 47, 3), named(["background", "a", "b"]), TINY)
+    run = {"size": [33, 47], "schedule_epochs": 1}
+    path = tmp_path / "a.weights.h5"
+    save_weights(fcn, path, {"network": network.content(), "data": {}, "run": run})
+    model = build_crf_rnn((33, 47, 3), 3, **TINY)
+    start_from(model, "crf-rnn", path)
+    assert "anew: mean_field." in capsys.readouterr().out
+    pictures, _ = random_batch((33, 47))
+    logits = model.get_layer("mean_field").input[0]
+    scores = softmax(predict(keras.Model(model.input, logits), pictures), -1)
+    np.testing.assert_allclose(scores, predict(fcn, pictures), atol=1e-5)
 
 
 def test_prediction_is_the_fcn_and_a_dense_crf():

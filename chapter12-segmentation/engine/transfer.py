@@ -16,8 +16,8 @@ def start_from(model: keras.Model, name: str, path: Path) -> None:
 
     So a network for other classes begins with a backbone that has learnt edges and textures
     already. From another network only nested networks of the same name are taken, which are
-    backbones: layers elsewhere may be called alike and do something else. What began anew is
-    printed.
+    backbones, and what the network begins with: layers elsewhere may be called alike and do
+    something else. What began anew is printed.
 
     Args:
         model: the network, with fresh weights.
@@ -66,7 +66,7 @@ def restore(model: keras.Model, name: str, path: Path) -> None:
 
 def _take(model: keras.Model, name: str, path: Path) -> tuple[int, list[str]]:
     """Take the layers that fit; return how many, and the names of those that do not."""
-    same = zoo.are_variants(_network_of(path), name)
+    same = zoo.has_layers_of(name, _network_of(path))
     fresh, taken = [], 0
     with open_file(path) as file:
         stored = layers_of(file)

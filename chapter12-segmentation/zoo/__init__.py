@@ -51,6 +51,8 @@ class Entry:
             the name of the row.
         for_tiles: as `builder`, the network between the borders that it adds to a picture; its
             answers for overlapping tiles are put side by side, see `tools.tiles`.
+        begins_with: the row of a network whose layers this one has too, by the same names, before
+            its own.
     """
 
     builder: Callable[..., keras.Model]
@@ -62,6 +64,7 @@ class Entry:
     check: Callable[..., object] | None = None
     files: Callable[..., str] | None = None
     for_tiles: Callable[..., keras.Model] | None = None
+    begins_with: str | None = None
 
 
 LONG = "Long et al., Fully Convolutional Networks for Semantic Segmentation"
@@ -108,7 +111,7 @@ MODELS: dict[str, Entry] = {
     "fcn8s-resnet101": Entry(
         build_fcn_resnet, LONG, 2015, 42_619_852, {"skips": 2, "blocks": RESNET101}, check=check_fcn
     ),
-    "crf-rnn": Entry(build_crf_rnn, ZHENG, 2015, 134_280_060),
+    "crf-rnn": Entry(build_crf_rnn, ZHENG, 2015, 134_280_060, begins_with="fcn8s"),
     "deconvnet": Entry(build_deconvnet, NOH, 2015, 251_837_956),
     "segnet": Entry(build_segnet, SEGNET, 2017, 29_461_188),
     "segnet-without-indices": Entry(build_segnet, SEGNET, 2017, 29_461_188, {"indices": False}),
@@ -227,6 +230,16 @@ def are_variants(one: str, other: str) -> bool:
         UserError: as `find`.
     """
     return find(one).builder is find(other).builder
+
+
+def has_layers_of(name: str, other: str) -> bool:
+    """Whether layers of one row mean what those of the same names mean in another.
+
+    Raises:
+        UserError: as `find`.
+    """
+    origin = find(name).begins_with
+    return are_variants(name, other) or (origin is not None and are_variants(origin, other))
 
 
 def differences(one: str, other: str) -> dict[str, object]:

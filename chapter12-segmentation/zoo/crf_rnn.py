@@ -8,7 +8,7 @@ iterations in training and 10 in prediction.
 What pixels say is weighed class by class (C x C, for places and for colours) before it is given to
 the classes by their compatibility (C x C). One of these is redundant: their product is what counts.
 
-Layers are called as those of fcn8s, whose weights the authors begin with: --start-from.
+Layers are called as those of fcn8s, whose weights the authors begin with: --start-from takes all.
 
 Differs from the paper: FCN-8s is that of `zoo.fcn`. The authors let the CRF's weights learn 1,000
 to 10,000 times as fast as the network, whose rate was 1e-13 for a sum over all pixels; here, with
