@@ -276,6 +276,45 @@ def test_rates_follow_from_the_output_stride(output_stride, by):
     assert stages == [[by * rate * g for g in (1, 2, 1)] for rate in (2, 4, 8, 16)]
 
 
+@pytest.mark.parametrize(
+    ("name", "last", "pyramid"),
+    [
+        ("deeplab-v3", [2, 4, 8], [6, 12, 18]),
+        ("deeplab-v3-os8", [4, 8, 16], [12, 24, 36]),
+        ("deeplab-v3-os8-without-pooling", [4, 8, 16], [12, 24, 36]),
+        ("deeplab-v3-os8-without-grid", [4, 4, 4], [12, 24, 36]),
+        ("deeplab-v3plus", [2, 4, 8], [6, 12, 18]),
+    ],
+)
+def test_rates_of_rows(name, last, pyramid):
+    """What the comparison trains under a name."""
+    settings = {"width": 4, "blocks": (1, 1, 1, 3)}
+    model = hollow(lambda: zoo.build(name, (64, 96, 3), 3, settings))
+    rates = rates_of(model)
+    assert [rates[f"conv5_block{n}_2_conv"] for n in (1, 2, 3)] == last
+    assert [rates[f"aspp_atrous{n}_conv"] for n in (1, 2, 3)] == pyramid
+    layers = {layer.name for layer in model.layers}
+    assert ("aspp_image_conv" in layers) == (name != "deeplab-v3-os8-without-pooling")
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "rate", "kernel"),
+    [
+        ("deeplab-v1", "fov6_conv", 12, 3),
+        ("deeplab-v1-7x7", "fc6_conv", 4, 7),
+        ("deeplab-v1-4x4", "fov6_conv", 4, 4),
+    ],
+)
+def test_large_fov_of_rows(name, layer, rate, kernel):
+    settings = {"width": 4, "head": 8}
+    model = hollow(lambda: zoo.build(name, (64, 96, 3), 3, settings))
+    fc6 = model.get_layer(layer)
+    assert (fc6.dilation_rate, fc6.kernel_size) == ((rate, rate), (kernel, kernel))
+    # Of the authors' prototxt, behind fc6 and fc7.
+    dropouts = [each.rate for each in model.layers if isinstance(each, keras.layers.Dropout)]
+    assert dropouts == [0.5, 0.5]
+
+
 def behind(model, names, pictures):
     """What layers of `model` make of pictures."""
     outputs = [model.get_layer(name).output for name in names]

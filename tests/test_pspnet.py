@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 from conftest import disturbed, hollow, learnt_by_heart, predict, random_batch
 
+from engine.trainer import JIT
 from evaluation import answering
 from fast.folding import fold
 from losses import PixelCrossEntropy
-from tools.summary import Reach
+from tools.summary import Reach, trace
 from zoo.pspnet import BINS, AverageBins, build_pspnet, pyramid_pooling
 from zoo.resnet_v1 import RESNET50, RESNET101
 
@@ -67,6 +68,38 @@ def test_the_pyramid_keeps_its_map_and_what_is_constant(size):
     assert (np.ptp(found[..., 10:], axis=(1, 2)).max(-1) > 1e-3).all()
     constant = predict(model, np.ones_like(varied))
     np.testing.assert_allclose(np.ptp(constant, axis=(1, 2)), 0, atol=1e-6)
+
+
+def test_its_map_is_an_eighth_of_the_picture():
+    model = hollow(lambda: build_pspnet((64, 96, 3), 3, width=4, blocks=(1, 1, 2, 2)))
+    assert model.get_layer("pyramid").output.shape[1:3] == (8, 12)
+    rates = {
+        call.layer.name: call.layer.dilation_rate[0]
+        for call in trace(model)[0]
+        if call.layer.name.startswith("conv") and call.layer.name.endswith("_2_conv")
+    }
+    expected = {"conv2_block1": 1, "conv3_block1": 1, "conv4_block1": 2, "conv4_block2": 2}
+    expected |= {"conv5_block1": 4, "conv5_block2": 4}
+    assert rates == {f"{block}_2_conv": rate for block, rate in expected.items()}
+    heads = [layer for layer in model.layers if layer.name.endswith("_bn")]
+    assert {layer.epsilon for layer in heads} == {1e-5} and len(heads) == len(BINS) + 2
+    dropouts = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    assert dropouts == [0.1, 0.1]
+
+
+def test_training_with_single_pictures_leaves_the_mean_of_all_alone():
+    """The variance of one value is 0: in time the moving one would be, and prediction explode."""
+    inputs = keras.Input((4, 6, 8))
+    model = keras.Model(inputs, pyramid_pooling(inputs))
+    model.compile(keras.optimizers.SGD(0.1), "mse", jit_compile=JIT)
+    of_all, halves = model.get_layer("bins1_bn"), model.get_layer("bins2_bn")
+    before = of_all.get_weights()[2:], halves.get_weights()[2:]
+    random = np.random.default_rng(0)
+    model.train_on_batch(random.normal(0, 1, (1, 4, 6, 8)), random.normal(0, 1, (1, 4, 6, 16)))
+    np.testing.assert_array_equal(of_all.get_weights()[2:], before[0])
+    assert (halves.get_weights()[3] != before[1][1]).all()
+    model.train_on_batch(random.normal(0, 1, (2, 4, 6, 8)), random.normal(0, 1, (2, 4, 6, 16)))
+    assert (of_all.get_weights()[3] != before[0][1]).all()
 
 
 def test_bins_are_counted():

@@ -28,65 +28,19 @@ statistics: 53,120 + 6 * 512. The cascade: 23,508,032 + 9 (2048 * 512 + 9 * 512 
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import keras
-from keras import layers, ops
+from keras import layers
 
-from fast.layers import BatchNormalization, Conv2D
-from zoo.parts import pictures_in, probabilities_out
+from zoo import parts
+from zoo.parts import ImageNormalization, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, bottleneck, build_resnet_v1
 
 RATES = (6, 12, 18)  # at an output stride of 16
 MULTI_GRID = (1, 2, 4)
 EPSILON = 1e-5  # of the authors' heads
-
-
-@keras.saving.register_keras_serializable(package="segmentation")
-class ImageNormalization(BatchNormalization):
-    """Batch normalisation of maps of one place, (B, 1, 1, C), for batches of one picture too.
-
-    The mean over one value is the value: nothing would be left of it but `beta`, and the moving
-    variance would fade to 0. So a single picture is normalised as in prediction, in training too,
-    and leaves the moving statistics alone. Batches of more are normalised as ever.
-    """
-
-    def call(self, inputs, training=None, mask=None):
-        if not (training and self.trainable):
-            return super().call(inputs, training=False)
-        x = ops.cast(inputs, "float32")
-        several = ops.shape(x)[0] > 1
-        moving = self.moving_mean, self.moving_variance
-        batch = ops.moments(x, axes=(0, 1, 2))
-        pairs = zip(batch, moving, strict=True)
-        used = [ops.where(several, new, ops.convert_to_tensor(old)) for new, old in pairs]
-        for old, new in zip(moving, used, strict=True):
-            old.assign(old + (new - old) * (1.0 - self.momentum))
-        gamma, beta = (ops.cast(each, "float32") for each in (self.gamma, self.beta))
-        x = ops.batch_normalization(x, *used, -1, beta, gamma, self.epsilon)
-        return ops.cast(x, self.compute_dtype)
-
-
-def conv_bn_relu(
-    x: keras.KerasTensor,
-    filters: int,
-    name: str,
-    *,
-    kernel: int = 3,
-    rate: int = 1,
-    bn: type[layers.Layer] = BatchNormalization,
-) -> keras.KerasTensor:
-    """As `zoo.parts`, with a rate and the heads' epsilon: (B, h, w, any) -> (B, h, w, filters)."""
-    x = Conv2D(
-        filters,
-        kernel,
-        padding="same",
-        dilation_rate=rate,
-        use_bias=False,
-        kernel_initializer="he_normal",
-        name=f"{name}_conv",
-    )(x)
-    x = bn(epsilon=EPSILON, name=f"{name}_bn")(x)
-    return layers.Activation("relu", name=f"{name}_relu")(x)
+conv_bn_relu = partial(parts.conv_bn_relu, epsilon=EPSILON)
 
 
 def aspp(

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 
 # Means of red, green and blue in ImageNet, as the authors of VGG took them off.
 MEANS = (123.68, 116.779, 103.939)
@@ -92,17 +92,51 @@ def probabilities_out(
     return layers.Softmax(name=name, dtype="float32")(x)  # (B, H, W, C)
 
 
+@keras.saving.register_keras_serializable(package="segmentation")
+class ImageNormalization(BatchNormalization):
+    """Batch normalisation of maps of one place, (B, 1, 1, C), for batches of one picture too.
+
+    The mean over one value is the value: nothing would be left of it but `beta`, and the moving
+    variance would fade to 0. So a single picture is normalised as in prediction, in training too,
+    and leaves the moving statistics alone. Batches of more are normalised as ever.
+    """
+
+    def call(self, inputs, training=None, mask=None):
+        if not (training and self.trainable):
+            return super().call(inputs, training=False)
+        x = ops.cast(inputs, "float32")
+        several = ops.shape(x)[0] > 1
+        moving = self.moving_mean, self.moving_variance
+        batch = ops.moments(x, axes=(0, 1, 2))
+        pairs = zip(batch, moving, strict=True)
+        used = [ops.where(several, new, ops.convert_to_tensor(old)) for new, old in pairs]
+        for old, new in zip(moving, used, strict=True):
+            old.assign(old + (new - old) * (1.0 - self.momentum))
+        gamma, beta = (ops.cast(each, "float32") for each in (self.gamma, self.beta))
+        x = ops.batch_normalization(x, *used, -1, beta, gamma, self.epsilon)
+        return ops.cast(x, self.compute_dtype)
+
+
 def conv_bn_relu(
-    x: keras.KerasTensor, filters: int, name: str, *, kernel: int = 3, bias: bool = False
+    x: keras.KerasTensor,
+    filters: int,
+    name: str,
+    *,
+    kernel: int = 3,
+    rate: int = 1,
+    bias: bool = False,
+    epsilon: float = 1e-3,
+    bn: type[layers.Layer] = BatchNormalization,
 ) -> keras.KerasTensor:
     """Convolution, batch normalisation, ReLU: (B, h, w, any) -> (B, h, w, filters)."""
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel,
         padding="same",
+        dilation_rate=rate,
         use_bias=bias,
         kernel_initializer="he_normal",
         name=f"{name}_conv",
     )(x)
-    x = BatchNormalization(name=f"{name}_bn")(x)
+    x = bn(epsilon=epsilon, name=f"{name}_bn")(x)
     return layers.Activation("relu", name=f"{name}_relu")(x)

@@ -9,25 +9,31 @@ Differs from the paper: the ResNet begins with one 7x7 convolution, not with thr
 enlarged between their centres, not between the corners of the map; "same" convolutions keep
 pictures of any size.
 
-A bin of 1x1 is normalised over the pictures of a batch alone: with one picture nothing of it is
-left in training.
+A bin of 1x1 is normalised over the pictures of a batch alone; of one picture nothing is learnt from
+it, and its moving statistics stay as they are: see `zoo.parts.ImageNormalization`.
 
 Parameters that are trained, for C classes on ResNet-50: 23,508,032; pyramid 4 (2048 * 512 + 2 *
 512); 9 * 4096 * 512 + 2 * 512; 512 C + C; the second head 9 * 1024 * 256 + 2 * 256 + 256 C + C.
 Moving statistics: 53,120 + 2 (5 * 512 + 256).
 """
 
+from functools import partial
+
 import keras
 import numpy as np
 from keras import layers, ops
 
-from zoo.parts import conv_bn_relu, pictures_in, probabilities_out
+from fast.layers import BatchNormalization
+from zoo import parts
+from zoo.parts import ImageNormalization, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 from zoo.supervision import DeeplySupervised
 
 BINS = (1, 2, 3, 6)
 OUTPUT_STRIDE = 8
 AUXILIARY = 0.4  # what the loss of the second head counts
+EPSILON = 1e-5  # of the authors' heads
+conv_bn_relu = partial(parts.conv_bn_relu, epsilon=EPSILON)
 
 
 def bins_of(side: int, number: int) -> np.ndarray:
@@ -86,7 +92,8 @@ def pyramid_pooling(x: keras.KerasTensor, bins: tuple[int, ...] = BINS) -> keras
     levels = [x]
     for n in bins:
         level = AverageBins(n, name=f"bins{n}")(x)  # (B, n, n, C)
-        level = conv_bn_relu(level, channels // len(bins), f"bins{n}", kernel=1)
+        bn = ImageNormalization if n == 1 else BatchNormalization
+        level = conv_bn_relu(level, channels // len(bins), f"bins{n}", kernel=1, bn=bn)
         enlarge = layers.Resizing(height, width, interpolation="bilinear", name=f"bins{n}_enlarge")
         levels.append(enlarge(level))  # (B, h, w, C / 4)
     return layers.Concatenate(name="pyramid")(levels)
