@@ -33,10 +33,10 @@ def rows_of(**values):
 
 
 def test_what_is_said_of_the_claim(monkeypatch):
-    far = rows_of(a=[0.9, 0.91], b=[0.1, 0.11])
-    assert lines_of(monkeypatch, far).endswith("a 0.900 0.910, b 0.100 0.110 | holds |")
+    far = rows_of(a=[0.9, 0.91, 0.9], b=[0.1, 0.11, 0.1])
+    assert lines_of(monkeypatch, far).endswith("a 0.900 0.910 0.900, b 0.100 0.110 0.100 | holds |")
     assert lines_of(monkeypatch, far, "<").endswith("| does not hold: more |")
-    near = rows_of(a=[0.5, 0.6], b=[0.5, 0.61])
+    near = rows_of(a=[0.5, 0.6, 0.5], b=[0.5, 0.61, 0.5])
     assert lines_of(monkeypatch, near).endswith("| does not hold: no difference |")
     assert lines_of(monkeypatch, near, "=").endswith("| holds |")
 
@@ -45,6 +45,8 @@ def test_what_was_not_measured_is_open(monkeypatch):
     assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not trained | is open |")
     one = lines_of(monkeypatch, rows_of(a=[0.5], b=[0.4]))
     assert one.endswith("| is open; with one seed it holds |")
+    two = lines_of(monkeypatch, rows_of(a=[0.5, 0.51], b=[0.4, 0.41, 0.4]))
+    assert two.endswith("| is open; with 2 seeds it holds |")
     # Whether a difference is none is not to be seen with one.
     one = lines_of(monkeypatch, rows_of(a=[0.401], b=[0.4]), "=")
     assert one.endswith("| is open; with one seed more |")
@@ -57,8 +59,40 @@ def test_a_network_may_be_held_against_itself(monkeypatch):
     monkeypatch.setattr(claims, "CLAIMS", [claim])
     rows = [
         {"name": "a", "dataset_miou": before, "crf_dataset_miou": after}
-        for before, after in ((0.5, 0.6), (0.52, 0.62))
+        for before, after in ((0.5, 0.53), (0.6, 0.63), (0.55, 0.58))
     ]
     line = verdicts(rows, COLUMNS | MORE).split("\n")[2]
-    assert line.endswith("a 0.600 0.620, a 0.500 0.520 | holds |")
+    # Each seed gains as much, and seeds lie further apart than that.
+    assert line.endswith("a 0.530 0.630 0.580, a 0.500 0.600 0.550 | holds |")
     assert claims.with_crf([claim]) == {"a"}
+    rows[1]["crf_dataset_miou"] = 0.59
+    line = verdicts(rows, COLUMNS | MORE).split("\n")[2]
+    assert line.endswith("| does not hold: no difference |")
+
+
+def test_what_seeds_do_not_change_needs_one(monkeypatch):
+    claim = Claim("A", "is costly", "a", "b", "gmac")
+    monkeypatch.setattr(claims, "CLAIMS", [claim])
+    rows = [{"name": "a", "gmac": 0.08}, {"name": "b", "gmac": 0.072}]
+    line = verdicts(rows, COLUMNS).split("\n")[2]
+    assert line.endswith("a 0.08, b 0.07 | does not hold: hardly a difference |")
+    rows[1]["gmac"] = 0.06
+    assert verdicts(rows, COLUMNS).split("\n")[2].endswith("| holds |")
+    assert claims.named([claim]) == []
+
+
+@pytest.mark.parametrize(
+    ("better", "worse"),
+    [
+        ("fcn16s", "fcn32s"),
+        ("fcn8s", "fcn16s"),
+        ("deeplab-v3-os8", "deeplab-v3"),
+        ("deeplab-v3-os8", "deeplab-v3-os8-without-pooling"),
+        ("pspnet", "pspnet-without-auxiliary"),
+        ("gcn", "gcn-k3"),
+        ("fcn8s-luc", "fcn8s"),
+    ],
+)
+def test_the_overviews_side_is_first(better, worse):
+    [claim] = [c for c in CLAIMS if (c.one, c.other, c.by) == (better, worse, claims.MIOU)]
+    assert claim.expected == ">"

@@ -18,8 +18,10 @@ import zoo
 from engine.records import Network
 from engine.settings import settle
 from tools import compare
+from tools.summary import stages
 from utils.classes import named
 from utils.errors import UserError
+from zoo.gcn import large_kernel
 
 
 @pytest.fixture
@@ -262,6 +264,16 @@ def test_an_option_counts_as_it_is_said_last():
     assert compare.merged(words) == ["--height", "48", "--no-grow", "--epochs=3"]
     args = compare.parse(["fcn", "--", "--epochs", "2"])
     assert args.options.count("--epochs") == 1 and "2" in args.options
+
+
+def test_what_whole_kernels_cost():
+    """On one map (2, 3) of 4 channels, 3 classes, k = 15: 2 x 3 x 15 x 15 x 4 x 3 more or less."""
+    maps = keras.Input((2, 3, 4))
+    scores = large_kernel(maps, 3, 15, "gcn5_kernel")
+    model = keras.Model(maps, keras.layers.Conv2D(3, 1, name="pre_activation")(scores))
+    whole = 2 * 3 * 15 * 15 * 4 * 3 + 2 * 3 * 3 * 3
+    assert compare.cost_of_whole_kernels(model) == pytest.approx(whole / 1e9)
+    assert sum(row["gmac"] for row in stages(model)) < 0.3 * whole / 1e9
 
 
 def test_what_patch_by_patch_costs():

@@ -36,6 +36,8 @@ def test_parameters_by_hand():
     for size in ((64, 96, 3), (188, 220, 3)):
         for valid in (True, False):
             assert count(lambda s=size, v=valid: build_unet(s, 4, valid=v)) == 31_031_940
+    less = sum(9 * b * b for b in (512, 256, 128, 64))
+    assert count(lambda: build_unet((64, 96, 3), 4, add=True)) == 31_031_940 - less == 27_898_500
 
 
 @pytest.mark.parametrize(
@@ -208,6 +210,21 @@ def test_without_weights_for_the_skips_they_do_not_count(valid):
         kernel.assign(values)
     np.testing.assert_array_equal(predict(path, [bottom, *skips]), predict(path, [bottom, *others]))
     assert np.abs(predict(path, [bottom, *skips]) - predict(path, [-bottom, *skips])).max() > 1e-3
+
+
+@BOTH
+def test_adding_is_to_concatenate_where_both_halves_weigh_alike(valid):
+    adding, concatenating = disturbed(tiny(valid=valid, add=True)), tiny(valid=valid)
+    for layer in adding.layers:
+        weights = layer.get_weights()
+        if layer.name in {f"up{level}_1_conv" for level in (1, 2, 3, 4)}:
+            weights[0] = np.concatenate([weights[0], weights[0]], 2)
+        if weights:
+            concatenating.get_layer(layer.name).set_weights(weights)
+    pictures, _ = random_batch((33, 47))
+    expected = predict(concatenating, pictures)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(predict(adding, pictures), expected, atol=1e-5)
 
 
 def test_the_skip_is_cut_out_of_the_middle():

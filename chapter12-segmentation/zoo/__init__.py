@@ -121,6 +121,9 @@ MODELS: dict[str, Entry] = {
     ),
     "unet": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, for_tiles=build_unet_for_tiles),
     "unet-same": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, {"valid": False}),
+    "unet-same-added": Entry(
+        build_unet, RONNEBERGER, 2015, 27_898_500, {"valid": False, "add": True}
+    ),
     "unetplusplus": Entry(build_unetplusplus, ZHOU, 2018, 9_042_672),
     "unetplus": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "last"}),
     "unet-e": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "encoder"}),

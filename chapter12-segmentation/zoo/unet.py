@@ -9,12 +9,13 @@ the answer is 184 pixels smaller than the picture: 16 k + 124 of them give 16 k 
 from 4. As in the paper, the border that this needs is mirrored.
 
 Differs from the paper: pictures of any size, by mirroring inside the network up to the next size of
-that form; the answer is cropped to the picture. `unet-same` pads with zeros in place of both.
+that form; the answer is cropped to the picture. `unet-same` pads with zeros in place of both, and
+`unet-same-added` adds where U-Net concatenates, as FCN and FPN do.
 
 Parameters of two 3x3 convolutions, a to b channels: 9ab + b + 9bb + b. Down, 64 to 1024 from 3:
 38,720 + 221,440 + 885,248 + 3,539,968 + 14,157,824; up, 2x2 transposed 4ab + b: 2,097,664 + 524,544
 + 131,200 + 32,832; and from both halves 7,078,912 + 1,769,984 + 442,624 + 110,720; 64 C + C.
-31,031,940 for 4 classes.
+31,031,940 for 4 classes; where maps are added, from one half: 9bb less on each way up, 27,898,500.
 """
 
 import keras
@@ -79,7 +80,13 @@ def _convolutions(x: keras.KerasTensor, filters: int, name: str, valid: bool):
 
 
 def unet_logits(
-    x: keras.KerasTensor, n_classes: int, width: int, depth: int, dropout: float, valid: bool
+    x: keras.KerasTensor,
+    n_classes: int,
+    width: int,
+    depth: int,
+    dropout: float,
+    valid: bool,
+    add: bool,
 ) -> keras.KerasTensor:
     """The network between scaled pictures (B, h, w, channels) and logits (B, h', w', n_classes).
 
@@ -102,7 +109,10 @@ def unet_logits(
         )(x)
         crop = (skip.shape[1] - x.shape[1]) // 2  # 4, 16, 40, 88
         skip = layers.Cropping2D(crop, name=f"{name}_crop")(skip) if valid else skip
-        x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+        if add:
+            x = layers.Add(name=f"{name}_sum")([skip, x])
+        else:
+            x = layers.Concatenate(name=f"{name}_concat")([skip, x])
         x = _convolutions(x, width * 2**level, name, valid)
     # Small, or the first loss is far above that of chance: the last maps are not about zero.
     small = keras.initializers.VarianceScaling(0.1)
@@ -117,6 +127,7 @@ def build_unet(
     depth: int = 4,
     dropout: float = 0.5,
     valid: bool = True,
+    add: bool = False,
 ) -> keras.Model:
     """Build the network for pictures of any size.
 
@@ -127,6 +138,7 @@ def build_unet(
         depth: how often the size is halved.
         dropout: share of values dropped behind the two coarsest stages.
         valid: valid convolutions, else padded ones.
+        add: the maps of both ways, in place of concatenating them.
 
     Returns:
         Model "unet" from raw pictures (B, H, W, channels) to (B, H, W, n_classes) float32.
@@ -137,7 +149,7 @@ def build_unet(
         sides = [(side, valid_size(side + 2 * before, depth)) for side in input_shape[:2]]
         margins = tuple((before, whole - before - side) for side, whole in sides)
         x = MirrorPadding2D(margins, name="mirror")(x)  # (B, 16 k + 124, 16 l + 124, channels)
-    logits = unet_logits(x, n_classes, width, depth, dropout, valid)
+    logits = unet_logits(x, n_classes, width, depth, dropout, valid, add)
     return keras.Model(inputs, probabilities_out(inputs, logits), name="unet")
 
 
@@ -148,12 +160,13 @@ def build_valid_unet(
     width: int = 64,
     depth: int = 4,
     dropout: float = 0.5,
+    add: bool = False,
 ) -> keras.Model:
     """The paper's network itself, 572x572 -> 388x388, which takes the weights of `build_unet`'s.
 
     Args:
         input_shape: (H, W, channels), of a size as `valid_size` gives it.
-        n_classes, width, depth, dropout: as for `build_unet`.
+        n_classes, width, depth, dropout, add: as for `build_unet`.
 
     Returns:
         Model "unet" from raw pictures (B, H, W, channels) to (B, H - 184, W - 184, n_classes)
@@ -170,7 +183,7 @@ def build_valid_unet(
             f"size is {fitting[0]}x{fitting[1]}."
         )
     inputs, x = pictures_in(input_shape, 1)
-    logits = unet_logits(x, n_classes, width, depth, dropout, True)
+    logits = unet_logits(x, n_classes, width, depth, dropout, True, add)
     x = layers.Softmax(name="segmentation", dtype="float32")(logits)
     return keras.Model(inputs, x, name="unet")
 
