@@ -349,9 +349,19 @@ def test_hungs_own_answers_count_in_the_second_phase():
 # --- a run ----------------------------------------------------------------------------------------
 
 
-def test_phases():
-    model = oppose(toy(), "hung", 1.0, width=4)
-    phases = Phases("hung", 8, verbose=False)
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("hung", [0, 0, 1, 1]),  # after 5,000 of 20,000 steps
+        ("luc", [0, 1, 1, 1]),  # its opponent learns first
+        ("luc-basic", [0, 1, 1, 1]),
+        ("luc-scaled", [0, 1, 1, 1]),
+        ("souly", [1, 1, 1, 1]),
+    ],
+)
+def test_phases(kind, expected):
+    model = oppose(toy(), kind, 1.0, width=4)
+    phases = Phases(kind, 8, verbose=False)
     phases.set_model(model)
     found = []
     for epoch in range(4):
@@ -360,7 +370,7 @@ def test_phases():
         logs = {"loss": 1.0, "opponent_loss": 0.5}
         phases.on_epoch_end(epoch, logs)
         assert logs == {"loss": 1.0}, "the history has no column for it"
-    assert found == [0, 0, 1, 1]
+    assert found == expected
     assert set(SECOND_PHASE) == set(ADVERSARIES)
 
 

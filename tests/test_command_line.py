@@ -21,7 +21,7 @@ from PIL import Image
 
 import fast
 import zoo
-from callbacks import AccuracyCallback
+from callbacks import AccuracyCallback, RateScheduler
 from engine.arguments import build_parser, parse_arguments
 from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
@@ -267,6 +267,19 @@ def test_weights_of_classes_are_a_number_each(data, tmp_path, stepless):
     assert model.loss.class_weights == [1, 2.5]
     with pytest.raises(UserError, match=r"1,2,3 has 3 numbers, and there are 2 classes \(ba"):
         run_script(*options, "--class-weights", "1,2,3")
+
+
+def test_poly_leaves_the_rate_to_the_steps(data, tmp_path, stepless):
+    options = ["--train", *TINY, "--epochs", "2", "--data-path", data, "--save-dir", tmp_path]
+    run_script(*options, "--schedule", "poly")
+    model, callbacks, _ = stepless[-1]
+    model.optimizer.iterations.assign(1)
+    rate = float(model.optimizer.learning_rate)
+    for callback in callbacks:
+        callback.set_model(model)
+    [rates] = [each for each in callbacks if isinstance(each, RateScheduler)]
+    rates.on_epoch_begin(0)
+    assert float(model.optimizer.learning_rate) == rate < decide(*options)[2].learning_rate
 
 
 def test_help_imports_nothing_heavy():

@@ -161,6 +161,8 @@ def test_probabilities_of_0_stay_finite():
     found = dense_crf(sure, picture)
     assert np.isfinite(found).all() and found.dtype == np.float32
     np.testing.assert_allclose(found.sum(-1), 1, atol=1e-5)
+    # As if they were 1e-5: a pixel is not for ever what the network was sure of.
+    np.testing.assert_allclose(found, dense_crf(sure.clip(1e-5), picture), atol=1e-6)
 
 
 def test_pictures_of_other_channels():

@@ -7,8 +7,8 @@ and Kaiming He, "Group Normalization", 2018) takes the statistics of one picture
 channels.
 
 Statistics over the batches of several devices at once (synchronised batch normalisation) are no
-choice here, as one device trains. JAX would have them by itself: there a batch that is spread over
-devices is one array, and its mean that of all.
+choice, as there is nothing else here: several train on JAX alone, where a batch that is spread over
+them is one array and its mean that of all (`engine.distribution`).
 """
 
 import math

@@ -7,7 +7,8 @@ way around what is added, along which gradients reach every layer.
 
 Figure and published code disagree. This is the code's layout: four pools in a chain, and three
 units at the end of every block, where the figure has two and one, with two more units before the
-classifier. Its too are the 3x3 of the classifier, the dropout, and which convolutions have a bias.
+classifier. Its too are the 3x3 of the classifier, the dropout before it (not that on the maps at
+1/16 and 1/32), and which convolutions have a bias.
 
 Differs from the paper: resizing has its own gradient, where the authors' code lets single values
 through.
