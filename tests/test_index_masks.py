@@ -297,6 +297,40 @@ def test_voc_keeps_its_ids_where_most_occur(tmp_path):
     assert label(masks(tmp_path, [paletted([[0, 1, 2, 4, 255]], VOC)])) == [[0, 1, 2, 4, 255]]
 
 
+@pytest.mark.parametrize("names", [None, ["background", "cat", "dog"]])
+@pytest.mark.parametrize("palette", [VOC, [BLACK] * 5 + [GREEN] + [BLACK] * 3 + [RED] * 247])
+def test_given_values_are_indices_of_palettes(tmp_path, palette, names):
+    """Whatever their colours are, in the first set and in those after it."""
+    image = paletted([[0, 5, 9, 255]], palette)
+    for ids, expected in (((0, 5, 9), [[0, 1, 2, 255]]), ((0, 9, 5), [[0, 2, 1, 255]])):
+        root = tmp_path / str(ids[1])
+        if names:
+            describe(root, names)
+        train, val = (masks(root, [image], f"{part}_masks") for part in ("train", "val"))
+        assert label(train, reading=Reading(ids=ids)) == label(val) == expected
+        assert kept(root).palettes == "index" and len(read_classes(root / "classes.json")) == 3
+
+
+def test_values_do_not_go_with_colours(tmp_path):
+    folder = masks(tmp_path, [paletted([[0, 2, 1]], [BLACK, RED, GREEN])])
+    reading = Reading(masks="ids", palettes="colour", ids=(0, 2, 1))
+    write_decisions(tmp_path / "classes.json", named(["background", "a", "b"]), reading)
+    with pytest.raises(UserError, match='"palettes": "colour", and values .*delete "palettes"'):
+        label(folder)
+
+
+def test_colours_of_another_set_may_be_more_ids(tmp_path):
+    """VOC's palette with few of its classes in each part: colours, as nothing else is said."""
+    train = masks(tmp_path, [paletted([[0, 15, 16]], VOC)], "train_masks")
+    val = masks(tmp_path, [paletted([[0, 15, 17]], VOC)], "val_masks")
+    assert label(train) == [[0, 1, 2]]
+    with pytest.raises(UserError, match="which is no class.s; .*or delete .* and give --ids, "):
+        label(val)
+    (tmp_path / "classes.json").unlink()  # the cure
+    assert label(train, reading=Reading(ids=(0, 15, 16, 17))) == [[0, 1, 2]]
+    assert label(val) == [[0, 1, 3]]
+
+
 def test_two_named_classes_take_the_one_colour_there_is(tmp_path, capsys):
     palettes = [paletted([[0, 1]], [BLACK, RED]), paletted([[0, 1]], [RED, BLACK])]
     for number, images in enumerate((palettes, [coloured([[0, 1]], [BLACK, RED])])):

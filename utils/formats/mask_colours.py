@@ -23,8 +23,14 @@ def read_palettes(masks: Masks) -> str | None:
         "index" or "colour" where later sets are to be read so too; None where that is open.
 
     Raises:
-        UserError: palettes can be meant in both ways.
+        UserError: palettes can be meant in both ways, or are to be read in both.
     """
+    if masks.reading.ids and masks.reading.palettes == "colour":
+        raise UserError(
+            f'{masks.source} has "palettes": "colour", and values of the classes, "ids" or --ids, '
+            'are indices; delete "palettes" there and make the labels of all sets anew, or leave '
+            "the values out."
+        )
     looks = [
         look
         for look in masks.looks
@@ -34,6 +40,8 @@ def read_palettes(masks: Masks) -> str | None:
     kept = masks.reading.palettes
     if not looks:
         return kept
+    # Values that are given are indices: by colour they would say nothing.
+    kept = "index" if masks.reading.ids else kept
     used: dict[int, set[Colour | None]] = {}
     for look in looks:
         for pixel, _ in look.pixels():

@@ -294,13 +294,16 @@ def _refuse_unknown(masks: Masks) -> None:
     by_value = pixel.kind == "grey" and masks.grey != "colours"
     if by_value or (pixel.kind == "palette" and not masks.by_colour):
         raise UserError(_unknown_value(masks, mask, pixel, unknown))
-    more = "or save masks of class ids"
+    more = "save masks of class ids"
     if pixel.kind == "palette":
-        more = 'or "palettes": "index" if indices are class ids'
+        more = 'put "palettes": "index" there if indices are class ids'
+        # Of the colours of the first set, which may be fewer than there are.
+        if masks.numbered and pixel.value >= len(masks.classes):
+            more = f"delete {masks.place} and give --ids, those of all sets, if indices are ids"
     raise UserError(
         f"{mask} has the colour {pixel.colour}, which is no class's; give each class its "
         f'"colour" in {FILE_NAME}, put "void_colours": ["#{bytes(pixel.colour).hex()}"] into its '
-        f'"reading" if that is void, {more}.'
+        f'"reading" if that is void, or {more}.'
     )
 
 
