@@ -52,6 +52,13 @@ USUAL = Parts("segmentation_train.npy", None, "segmentation_test.npy")
          Parts("train_masks", None, "val_masks")),
         (["train/a.jpg", "trainannot/a.png", "val/b.jpg", "valannot/b.png", "testannot/c.png"],
          Parts("trainannot", "valannot", "testannot")),
+        (["train/images/a.jpg", "train/masks/a.png", "test/images/b.jpg", "test/masks/b.png"],
+         Parts("train/masks", None, "test/masks")),
+        (["images/train/a.jpg", "masks/train/a.png", "images/val/b.jpg", "masks/val/b.png"],
+         Parts("masks/train", None, "masks/val")),
+        (["train/a.jpg", "train/a_mask.png", "val/b.jpg", "val/b_mask.png"],
+         Parts("train", None, "val")),
+        (["train/a.jpg", "train/b.png", "val/b.jpg"], USUAL),
         (["train/a.jpg", "test/b.jpg", "segmentation_train.json", "segmentation_test.json"], USUAL),
     ],
 )  # fmt: skip

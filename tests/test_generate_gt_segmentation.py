@@ -498,6 +498,23 @@ def test_ensure_says_what_is_missing(tmp_path):
         ensure_labels(tmp_path / "train.npy")
     with pytest.raises(UserError, match=r"train\.json does not exist"):
         ensure_labels(tmp_path / "train.json")
+
+
+@pytest.mark.parametrize(
+    ("names", "listed"),
+    [
+        (["annotations.xml", "classes.json", "a.jpg", "labels.index.json"], "annotations.xml"),
+        (["annotations/instances_default.json"], "annotations/instances_default.json"),
+        (["JPEGImages/a.jpg", "SegmentationClass/a.png", "labelmap.txt"], "SegmentationClass"),
+        (["a.jpg", "some_masks/a.png"], "some_masks"),
+    ],
+)
+def test_what_is_there_instead_is_named(tmp_path, names, listed):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UserError, match=f"name others by .*; what may be meant: {listed}[.]$"):
+        ensure_labels(tmp_path / "train.npy")
     with pytest.raises(UserError, match="no folder of PNG masks"):
         (tmp_path / "x_masks").mkdir()
         (tmp_path / "x").mkdir()

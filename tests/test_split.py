@@ -10,10 +10,12 @@ import pytest
 from PIL import ImageEnhance
 from test_near_duplicates import scene
 
+from utils.convert import convert
 from utils.data_parts import Parts, find_parts
 from utils.errors import UserError
 from utils.files import PROJECT, read_json
 from utils.label_maps.fresh import ensure_labels
+from utils.reading import Reading
 from utils.split import divide, split
 
 SHARES = {"val": 0.2, "test": 0.2}
@@ -139,9 +141,49 @@ def test_nothing_is_replaced(source, tmp_path):
         split(path, SHARES)
 
 
-def test_a_folder_is_no_export(tmp_path):
-    with pytest.raises(UserError, match="is a folder, .*utils/convert.py .*--format via"):
-        split(tmp_path, {"val": 0.2, "test": 0.2})
+@pytest.mark.parametrize("form", ["coco", "labelme", "cvat", "masks", "yolo"])
+def test_what_other_programs_wrote_is_divided_too(form, source, tmp_path, capsys):
+    """Into parts that have the same labels, beside the pictures."""
+    pictures, other = source.parent, tmp_path / "other"
+    whole = ensure_labels(source)
+    expected = {key: whole[key] for key in whole.keys}
+    target = other / {"coco": "a.json", "cvat": "a.xml"}.get(form, "labels")
+    if form == "yolo":  # text files among the pictures
+        target = pictures
+        (target / "data.yaml").write_text("names: [bottle, can]\n")
+        for key in expected:
+            ids = [2 if number % 3 == 0 else 1 for number in [int(key.split(".")[0].split("-")[0])]]
+            box = "0.1 0.1 0.4 0.1 0.4 0.3 0.1 0.3"
+            (target / f"{Path(key).stem}.txt").write_text(f"{ids[0] - 1} {box}\n")
+    else:
+        convert(source, target, form, Reading())
+    for path in (source, *pictures.glob("via_project.*"), *pictures.glob("classes.json")):
+        path.unlink(missing_ok=True)
+    written = split(target, SHARES, data_path=pictures)
+    assert [path.parent for path in written] == [pictures] * 3
+    assert "became" in capsys.readouterr().out
+    found = {}
+    for path in written:
+        store = ensure_labels(path)
+        found |= {key: store[key] for key in store.keys}
+    assert found.keys() == expected.keys()
+    for key in expected if form != "yolo" else ():
+        np.testing.assert_array_equal(found[key], expected[key])
+    with pytest.raises(UserError, match="via_project.json is there already; divide that"):
+        split(target, SHARES, data_path=pictures)
+
+
+def test_a_project_is_made_beside_the_pictures_that_were_found(tmp_path, source):
+    """Of masks in a folder of their own; nothing else comes where they are."""
+    pictures = tmp_path / "set"
+    convert(source, pictures / "masks", "masks", Reading())
+    (pictures / "images").mkdir()
+    for path in tmp_path.glob("*.jpg"):
+        path.rename(pictures / "images" / path.name)
+    before = sorted((pictures / "masks").iterdir())
+    written = split(pictures / "masks", SHARES)
+    assert {path.parent for path in written} == {pictures / "images"}
+    assert [path for path in sorted((pictures / "masks").iterdir()) if path not in before] == []
 
 
 def test_missing_pictures_are_told_and_trained_on(source, tmp_path, capsys):
@@ -195,19 +237,13 @@ def test_too_few_scenes(tmp_path):
     assert not list(tmp_path.glob("segmentation_*"))
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "filename,file_size,file_attributes,region_count,region_id,region_shape_attributes,"
-        'region_attributes\n0.jpg,1,"{}",0,0,"{}","{}"\n',
-        json.dumps({"images": [], "annotations": [], "categories": []}),
-    ],
-    ids=["csv", "coco"],
-)
-def test_other_forms_are_refused(source, text):
+@pytest.mark.parametrize("text", ["{", json.dumps({"images": [], "categories": []})])
+def test_what_nobody_wrote_is_refused(source, text):
     source.write_text(text)
     with pytest.raises(UserError, match="via_project.json"):
         split(source, SHARES)
+    with pytest.raises(UserError, match="none.json"):
+        split(source.with_name("none.json"), SHARES)
 
 
 # --- how groups are divided -----------------------------------------------------------------------

@@ -42,7 +42,7 @@ PLACES = 10  # pictures that are named where pixels could not be kept
 
 def convert(
     source: Path, target: Path, form: str, reading: Reading, data_path: Path | None = None
-) -> None:
+) -> Path:
     """Convert annotations, masks or label maps, and tell what could not be kept.
 
     Beside what is written goes a `classes.json` with names, ids and colours, which most formats
@@ -54,6 +54,9 @@ def convert(
         form: one of `FORMATS`.
         reading: what is asked by options, as for `generate_gt_segmentation.make_labels`.
         data_path: the folder of the pictures, where they are not beside `source`.
+
+    Returns:
+        The folder of the pictures.
 
     Raises:
         UserError: `source` cannot be read, or `target` cannot be written, or is there.
@@ -74,7 +77,7 @@ def convert(
         store, regions = _read(source, out, reading, data_path)
         if form == "shards":
             _write_shards(target, store)
-            return
+            return target
         _check_names(store, form)
         drawn = list(progress(_drawn(store, regions, form), len(store), "reading regions"))
         void = any(label == VOID for picture in drawn for _, label in picture.pairs)
@@ -96,8 +99,7 @@ def convert(
             getattr(writing, f"write_{form}")(target, drawn, classes)
         write_decisions(place, classes, decided)
         _compare(store, target, form, Path(scratch) / "again.npy")
-    if store.folder.resolve() != target.parent.resolve():
-        print(f"the pictures are in {store.folder}: give it as --data-path, or put them together")
+    return store.folder
 
 
 def _write_shards(target: Path, store: "LabelStore") -> None:
@@ -312,7 +314,9 @@ def main() -> None:
     """Read the command line and convert."""
     args = _parse_arguments()
     folder = data_folder(args.data_path) if args.data_path else None
-    convert(args.source, args.target, args.format, asked_reading(args), folder)
+    pictures = convert(args.source, args.target, args.format, asked_reading(args), folder)
+    if args.format != "shards" and pictures.resolve() != args.target.parent.resolve():
+        print(f"the pictures are in {pictures}: give it as --data-path, or put them together")
 
 
 if __name__ == "__main__":

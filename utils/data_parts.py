@@ -77,17 +77,23 @@ def _usual(folder: Path, part: str) -> list[str]:
 
 
 def _masks(folder: Path, part: str) -> list[str]:
-    """Folders of masks beside those of their pictures, as `train_masks` beside `train`; or `train`
-    itself with masks and a table of classes, as of Roboflow; or what PASCAL VOC and Cityscapes have
+    """Folders of masks beside those of their pictures, as `train_masks` beside `train`, or the
+    `masks` of `train/masks` and `masks/train`; or `train` itself with masks and a table of classes,
+    as of Roboflow, or with masks called `photo_mask.png`; or what PASCAL VOC and Cityscapes have
     for a part.
     """
     from utils.formats.class_tables import TABLES
+    from utils.formats.mask_files import marked
     from utils.formats.mask_layouts import FOLDER_ENDINGS, labels_of_part
+    from utils.pictures import pictures_in
 
     names = [name + ending for name in FOLDERS[part] for ending in FOLDER_ENDINGS]
+    names += [n for name in FOLDERS[part] for n in (f"{name}/masks", f"masks/{name}")]
     found = [name for name in names if (folder / name).is_dir()]
     tables = [n for n in FOLDERS[part] if any((folder / n / table).is_file() for table in TABLES)]
-    return found or tables or labels_of_part(folder, FOLDERS[part])
+    folders = [name for name in FOLDERS[part] if (folder / name).is_dir()]
+    both = [name for name in folders if marked(pictures_in(folder / name))]
+    return found or tables or labels_of_part(folder, FOLDERS[part]) or both
 
 
 def _exports(folder: Path, part: str) -> list[str]:

@@ -1,17 +1,19 @@
-"""Divide one export of VIA into training, validation and test by what the pictures show.
+"""Divide one export into training, validation and test by what the pictures show.
 
     python3 utils/split.py my-photographs/via_project.json
 
 writes `segmentation_train.json`, `segmentation_val.json` and `segmentation_test.json` beside it, or
 into the folder of `--data-path`, in the form that it has; the pictures and the export stay as they
-are. Near-duplicates, as copies, crops and bursts, stay together: a test picture whose twin was
-trained on flatters. Each class comes into each part where there are groups enough, into training
-first.
+are. Of other programs, and of masks, `via_project.json` is made first, in the folder of the
+pictures, as `utils/convert.py` would. Near-duplicates, as copies, crops and bursts, stay together:
+a test picture whose twin was trained on flatters. Each class comes into each part where there are
+groups enough, into training first.
 """
 
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -48,7 +50,8 @@ def split(
     """Write the parts of an export; print groups, and classes by part.
 
     Args:
-        source: a JSON of VIA 1 or 2: a project or an export.
+        source: a JSON of VIA 1 or 2, a project or an export; or annotations of another program, or
+            a folder of masks.
         shares: of the pictures, "val" and "test" each; the rest is for training. 0 for none.
         seed: of the choice.
         data_path: the folder of the pictures, where they are not beside the export; the parts are
@@ -70,12 +73,10 @@ def split(
     from utils.label_maps.report import Report
     from utils.reading import Reading
 
-    if source.is_dir():
-        raise UserError(
-            f"{source} is a folder, and an export of VIA is split; make one of it with python3 "
-            f"utils/convert.py {source} via_project.json --format via, and divide that with "
-            f"--data-path {source}."
-        )
+    asked = reading or Reading()
+    if _via_2(source) is None:
+        source = _converted(source, asked, data_path)
+        asked = Reading(scale=asked.scale, turn=asked.turn)  # what regions mean is decided
     target = data_path or source.parent
     known = find_classes(source.parent)
     if known and not find_classes(target):
@@ -83,10 +84,9 @@ def split(
             f"{known} names the classes of {source}, and {target} has none; copy it there first."
         )
     project = read_project(source)
-    content, entries = _entries(source)
+    content, entries = _via_2(source)
     outs = {part: target / f"segmentation_{part}.json" for part in PARTS}
     _refuse_replacing(outs.values(), source)
-    asked = reading or Reading()
     found = classes_of_regions(project, source, asked, find_classes(target), Report())
     classes = found.classes.names
     names = [annotation.file for annotation in project.annotations]
@@ -171,25 +171,47 @@ def divide(
     return chosen
 
 
-def _entries(source: Path) -> tuple[dict, dict]:
-    """The content of an export and its pictures by their keys.
-
-    Raises:
-        UserError: it is none of VIA 1 or 2, in JSON.
-    """
+def _via_2(source: Path) -> tuple[dict, dict] | None:
+    """The content of an export of VIA 1 or 2 and its pictures by their keys; None of another."""
     try:
         content = read_json(source)
-    except ValueError:  # VIA's CSV, as it was read before
-        content = None
+    except (OSError, ValueError):  # a folder, VIA's CSV, XML ...
+        return None
     entries = content.get(METADATA, content) if isinstance(content, dict) else None
     pictures = entries.values() if isinstance(entries, dict) else [None]
     needed = {"filename", "regions"}
-    if not all(isinstance(each, dict) and needed <= each.keys() for each in pictures):
-        raise UserError(
-            f"{source} is not a JSON of VIA 2, the only form that is divided; make one by "
-            f"utils/convert.py {source} via_project.json --format via."
-        )
+    if not pictures or not all(isinstance(e, dict) and needed <= e.keys() for e in pictures):
+        return None
     return content, entries
+
+
+def _converted(source: Path, asked: "Reading", data_path: Path | None) -> Path:
+    """Make a project of VIA of what another program wrote, in the folder of the pictures.
+
+    Raises:
+        UserError: it cannot be read, or there is a project already.
+    """
+    from utils.classes import FILE_NAME, read_classes
+    from utils.convert import convert
+    from utils.reading import agree, read_reading, write_decisions
+
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / "via_project.json"
+        pictures = convert(source, made, "via", asked, data_path)
+        folder = data_path or pictures
+        out, decisions = folder / made.name, folder / FILE_NAME
+        if out.exists():
+            raise UserError(f"{out} is there already; divide that, or move it away.")
+        classes = read_classes(made.with_name(FILE_NAME))
+        reading = read_reading(made.with_name(FILE_NAME))
+        if decisions.exists() and read_classes(decisions) != classes:
+            raise UserError(f"{decisions} has other classes than {source}; move it away.")
+        reading = agree(reading, read_reading(decisions), decisions)
+        with replace_whole(out) as unfinished:
+            unfinished.write_bytes(made.read_bytes())
+        write_decisions(decisions, classes, reading)
+    print(f"{source} became {out}")
+    return out
 
 
 def _of(content: dict, keys: set[str]) -> dict:
@@ -282,7 +304,10 @@ def _print_parts(parts: dict[str, list], held: dict, classes: tuple[str, ...]) -
         missing += [f"{name} in {part}" for part, n in zip(shown, counts, strict=True) if not n]
     print(f"{'in all':{wide}}" + "".join(f"{len(parts[part]):>8}" for part in shown))
     if missing:
-        print(f"There is no {', no '.join(missing)}: too few groups have it.")
+        print(
+            f"There is no {', no '.join(missing)}: too few groups have it, or the part is too "
+            "small; try another --seed, or larger --val and --test."
+        )
 
 
 def main() -> None:
@@ -292,7 +317,7 @@ def main() -> None:
         usage="%(prog)s FILE [options]",
         formatter_class=partial(argparse.HelpFormatter, max_help_position=30),
     )
-    parser.add_argument("annotations", metavar="FILE", help="a JSON of VIA: a project or an export")
+    parser.add_argument("annotations", metavar="FILE", help="an export, a folder of them, or masks")
     parser.add_argument(
         "--data-path",
         metavar="FOLDER",
@@ -317,8 +342,7 @@ def main() -> None:
     shares = {"val": args.val, "test": args.test}
     written = split(source, shares, args.seed, folder, asked_reading(args))
     print(f"\nWritten: {', '.join(map(str, written))}")
-    place = folder or source.parent
-    print(f"Next: python3 utils/verify_dataset.py --data-path {place}")
+    print(f"Next: python3 utils/verify_dataset.py --data-path {written[0].parent}")
 
 
 if __name__ == "__main__":
