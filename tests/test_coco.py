@@ -7,8 +7,10 @@ import pytest
 
 from utils.errors import UserError
 from utils.formats.coco import is_coco, read_coco
+from utils.generate_gt_segmentation import make_labels
 from utils.json_text import parse_json
 from utils.label_maps.polygons import draw_regions
+from utils.reading import Reading
 
 SQUARE = [[1, 1, 5, 1, 5, 4, 1, 4]]
 
@@ -136,6 +138,12 @@ def test_polygons_are_nearly_those_of_pycocotools(tmp_path):
         data = content(annotation(segmentation=[polygon]), images=images)
         drawn = labels(read(tmp_path, data), (100, 120)).astype(bool)
         assert (drawn & expected).sum() / (drawn | expected).sum() > 0.97
+
+
+def test_no_number_is_void_where_classes_have_names(tmp_path):
+    (tmp_path / "coco.json").write_text(json.dumps(content(annotation())))
+    with pytest.raises(UserError, match="coco.json names its classes.*leave --void out"):
+        make_labels(tmp_path / "coco.json", reading=Reading(void=(3,)))
 
 
 def test_crowds_are_void_and_lie_below_what_is_traced(tmp_path):

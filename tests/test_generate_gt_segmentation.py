@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -500,6 +501,13 @@ def test_ensure_says_what_is_missing(tmp_path):
         ensure_labels(tmp_path / "train.json")
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path):
+    with zipfile.ZipFile(tmp_path / "export.zip", "w") as archive:
+        archive.writestr("annotations.xml", "<annotations></annotations>")
+    with pytest.raises(UserError, match="export.zip is a ZIP archive; unpack it"):
+        make_labels(tmp_path / "export.zip")
+
+
 @pytest.mark.parametrize(
     ("names", "listed"),
     [
@@ -784,7 +792,7 @@ def test_command_with_one_class_for_all(tmp_path):
         (["via.json", "via.json", "--save-filename", "x"], "--save-filename is for one file"),
         (["via.json", "--masks", "m"], "the files and --masks do not go together"),
         (["--unclassed", "void", "--masks", "m"], "--unclassed and --masks do not go together"),
-        (["-p", ".", "folder"], "folder are not beside it; name both folders"),
+        (["-p", ".", "folder"], "are not beside it; name annotations"),
         (["-p", "nowhere"], "the data folder nowhere"),
         (["-j", "via.json", "--strict"], "--strict found 1 skipped"),
         (["-j", "via.json", "--class-attribute", "x"], "set --class-attribute to one of: Name"),

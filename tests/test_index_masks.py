@@ -1073,7 +1073,7 @@ def test_tiffs_among_png_masks_are_pictures(tmp_path):
     store = open_labels(make_labels_from_masks(folder, progress=False))
     assert store.keys == ["0.tif"] and store[0].tolist() == [[0, 1]]
     (folder / "0.png").unlink()
-    with pytest.raises(UserError, match="are not beside it; name both folders"):
+    with pytest.raises(UserError, match="are not beside it; name annotations"):
         label(folder)
 
 

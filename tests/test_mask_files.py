@@ -55,7 +55,11 @@ def names(root):
 
 
 @pytest.mark.parametrize(
-    "ending", ["_mask", "_masks", "_segmentation", "_label", "_labels", "_gt", "_L", "-mask", "_GT"]
+    "ending",
+    [
+        *("_mask", "_masks", "_segmentation", "_seg", "_label", "_labels", "_gt", "_L"),
+        *("_ann", "_annotation", "-mask", "_GT"),
+    ],
 )
 def test_a_word_behind_the_picture_s_name(tmp_path, ending):
     save(tmp_path / "masks" / f"a_1{ending}.png", [[0, 1]])
@@ -615,7 +619,7 @@ def test_a_mask_export_of_cvat(tmp_path, pictures):
     (tmp_path / "ImageSets" / "Segmentation" / "default.txt").write_text("a\n")
     for source in ("ImageSets/Segmentation/default.txt", "SegmentationClass"):
         if pictures == "elsewhere":
-            with pytest.raises(UserError, match="are not beside it; name both folders"):
+            with pytest.raises(UserError, match="are not beside it; name annotations"):
                 labels(tmp_path / source, tmp_path)
             make_labels_from_masks(tmp_path / source, data_path=tmp_path / pictures, progress=False)
         assert labels(tmp_path / source, tmp_path) == {"a.jpg": [[0, 2, 1]]}

@@ -26,7 +26,10 @@ from utils.formats.mask_layouts import (
 from utils.pictures import SUFFIXES, pictures_in
 
 # Words that a mask's name has besides its picture's; "L" is CamVid's `0001TP_006690_L.png`.
-WORDS = ("mask", "masks", "segmentation", "label", "labels", "gt", "l")
+WORDS = (
+    *("mask", "masks", "segmentation", "seg", "label", "labels", "gt", "l"),
+    *("annotation", "annotations", "ann"),
+)
 OF_OBJECTS = (*WORDS, "object", "obj", "instance")
 LOSSY = (".jpg", ".jpeg")
 SEPARATORS = "-_. "

@@ -138,9 +138,13 @@ def pictures_beside(source: Path | str) -> Path:
                 return pictures
     if holds_both(folder):
         return folder
+    from utils.formats.projects import other_sources
+
+    there = ", ".join(other_sources(folder))
     raise UserError(
-        f"the pictures of the masks in {folder} are not beside it; name both folders with "
-        "utils/generate_gt_segmentation.py --masks and --data-path."
+        f"{folder} holds no annotations, and if it holds masks their pictures are not beside it; "
+        "name annotations themselves, or both folders with utils/generate_gt_segmentation.py "
+        f"--masks and --data-path{f'; what may be meant: {there}' if there else ''}."
     )
 
 

@@ -7,6 +7,7 @@ A format is a file beside this one, with a test and a reader; all give the same 
 import os
 from dataclasses import replace
 from pathlib import Path
+from zipfile import is_zipfile
 
 from utils.classes import FILE_NAME
 from utils.errors import UserError
@@ -64,6 +65,10 @@ def read_project(path: Path | str) -> Project:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {via.EXPORT}.") from error
     except (OSError, UnicodeDecodeError) as error:
+        if is_zipfile(path):
+            raise UserError(
+                f"{path} is a ZIP archive; unpack it and name what is in it."
+            ) from error
         raise UserError(
             f"{path} is not readable as UTF-8 text ({error}); save it as such, or export it again."
         ) from error
@@ -114,6 +119,29 @@ def _texts_of(source: Path) -> list[Path]:
 def is_annotations_folder(folder: Path) -> bool:
     """Whether a folder holds annotations of a format that is read."""
     return any(test(folder) for test, _ in FOLDERS)
+
+
+def other_sources(folder: Path, most: int = 6) -> list[str]:
+    """What labels could be made from, in a folder and in those below it, as seen from it."""
+    from utils.formats.class_tables import TABLES
+    from utils.formats.mask_layouts import FOLDER_ENDINGS, VOC_MASKS
+    from utils.formats.npy import INDEX
+
+    found = []
+    for place in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        name = place.name.lower()
+        if place.is_dir():
+            of_masks = place.name in ("masks", VOC_MASKS) or name.endswith(FOLDER_ENDINGS)
+            if of_masks or is_annotations_folder(place):
+                found.append(place)
+        elif name.endswith(SUFFIXES) and not name.endswith(INDEX):
+            one_of_many = any(parent in found for parent in place.parents)
+            if place.name not in (FILE_NAME, *TABLES) and not one_of_many:
+                found.append(place)
+    # Of LabelMe there is a file for each picture.
+    if folder.is_dir() and is_annotations_folder(folder):
+        return [str(folder)]
+    return [str(place.relative_to(folder)) for place in found[:most]]
 
 
 def _of_class(project: Project) -> Project:

@@ -51,7 +51,7 @@ def ensure_labels(
         UserError: there is nothing to open or to make it from, it cannot be used, or what is asked
             contradicts what was decided for the data folder.
     """
-    from utils.formats.projects import SUFFIXES
+    from utils.formats.projects import SUFFIXES, other_sources
     from utils.label_maps.shards import is_shards, open_shards
     from utils.label_maps.store import open_labels
 
@@ -78,7 +78,7 @@ def ensure_labels(
                 _make_again(out, source, progress, pictures, asked)
             return open_labels(out, pictures)
     if not os.path.exists(out):
-        there = ", ".join(_other_sources(out.parent))
+        there = ", ".join(other_sources(out.parent))
         raise UserError(
             f"{out} does not exist, nor do annotations {out.with_suffix('.json').name} beside it; "
             "put them there, divide an export by utils/split.py, or name others by --train-labels "
@@ -86,30 +86,6 @@ def ensure_labels(
         )
     _check_made_so(out, asked)
     return open_labels(out, pictures)
-
-
-def _other_sources(folder: Path, most: int = 6) -> list[str]:
-    """What labels could be made from, in a folder and in those below it, as seen from it."""
-    from utils.formats.class_tables import TABLES
-    from utils.formats.mask_layouts import FOLDER_ENDINGS, VOC_MASKS
-    from utils.formats.npy import INDEX
-    from utils.formats.projects import SUFFIXES, is_annotations_folder
-
-    found = []
-    for place in sorted([*folder.glob("*"), *folder.glob("*/*")]):
-        name = place.name.lower()
-        if place.is_dir():
-            of_masks = place.name in ("masks", VOC_MASKS) or name.endswith(FOLDER_ENDINGS)
-            if of_masks or is_annotations_folder(place):
-                found.append(place)
-        elif name.endswith(SUFFIXES) and not name.endswith(INDEX):
-            one_of_many = any(parent in found for parent in place.parents)
-            if place.name not in (FILE_NAME, *TABLES) and not one_of_many:
-                found.append(place)
-    # Of LabelMe there is a file for each picture.
-    if folder.is_dir() and is_annotations_folder(folder):
-        return [str(folder)]
-    return [str(place.relative_to(folder)) for place in found[:most]]
 
 
 def _as_asked(shards: "Shards", asked: Reading) -> "Shards":

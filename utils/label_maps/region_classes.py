@@ -100,6 +100,11 @@ def classes_of_regions(
     titles = {key: title for key, title in titles.items() if key not in void}
     by_name = attribute is not None and attribute == project.class_attribute
 
+    if by_name and asked.void:
+        raise UserError(
+            f"{source} names its classes, so that no number stands for void; leave --void out."
+        )
+
     def value_of(region: Region) -> str | None:
         if region.void:
             return VOID_REGION
