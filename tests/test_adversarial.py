@@ -1,5 +1,6 @@
 """Adversarial training: each player learns from its own loss alone, and weight 0 is no opponent."""
 
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -447,6 +448,10 @@ def test_unlabelled_pictures_are_void_all_over(folder):
     for number, key in enumerate(store.keys):
         np.testing.assert_array_equal(store[key], np.full((20 + number, 30), 255))
         np.testing.assert_array_equal(store.picture(key), make_picture(number, (20 + number, 30)))
+    without = {(folder / f"{number}.png").resolve() for number in (1, 3)}
+    assert open_unlabelled(folder, classes, without=without).keys == ["0.png", "2.png", "4.png"]
+    with pytest.raises(UserError, match="all pictures of .* are scored.*give others"):
+        open_unlabelled(folder, classes, without={store.picture_path(key) for key in store.keys})
     with pytest.raises(UserError, match="is no folder.*--unlabelled"):
         open_unlabelled(folder / "0.png", classes)
     with pytest.raises(UserError, match="is no folder.*--unlabelled"):
@@ -473,6 +478,23 @@ def test_unlabelled_pictures_stand_beside_each_batch(folder, store):
             assert unlabelled.shape == (3, *SIZE, 3) and unlabelled.dtype == np.uint8
             seen.append(unlabelled)
     assert len({part.tobytes() for part in seen}) == 6
+
+
+@pytest.mark.usefixtures("toy")
+def test_pictures_that_choose_or_are_scored_are_not_trained_on(tmp_path, store):
+    """Though they lie in the folder without labels, here the data folder itself."""
+    (tmp_path / "labels.npy").rename(tmp_path / "tests.npy")
+    (tmp_path / "labels.index.json").rename(tmp_path / "tests.index.json")
+    network = Network("toy", (*SIZE, 3), store.classes, {})
+    data = Data(data_path=tmp_path, test_labels="tests.npy", unlabelled=tmp_path, batch_size=1,
+                augment="none")  # fmt: skip
+    session = Session(network, data, Run(), store, store.keys[:1], store, store.keys[1:3],
+                      None, [], None)  # fmt: skip
+    with pytest.raises(UserError, match="all pictures .* choose the best weights or are scored"):
+        session.generators(SIZE)
+    session = replace(session, data=replace(data, test_labels="none.npy"))
+    unlabelled = session.generators(SIZE)[0].unlabelled.data
+    assert set(unlabelled.keys) == set(store.keys) - set(store.keys[1:3])
 
 
 def test_a_picture_that_cannot_be_read_is_named(folder, store):

@@ -443,6 +443,10 @@ class Phases(keras.callbacks.Callback):
         super().__init__()
         self.begin, self.verbose = SECOND_PHASE[kind] * epochs, verbose
 
+    def on_train_begin(self, logs=None):
+        if self.verbose and self.begin > 0:
+            print(f"The network hears of its opponent from epoch {math.ceil(self.begin) + 1} on.")
+
     def on_epoch_begin(self, epoch, logs=None):
         self.model.phase.second.assign(float(epoch >= self.begin))
 

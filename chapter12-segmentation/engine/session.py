@@ -122,7 +122,9 @@ class Session:
         if not data.unlabelled:
             return read_ahead(train, data.workers), validation
         unlabelled = DataGenerator(
-            open_unlabelled(data.unlabelled, self.store.classes, self.store.reading),
+            open_unlabelled(
+                data.unlabelled, self.store.classes, self.store.reading, self._held_back()
+            ),
             shuffle=True,
             seed=self.run.seed + 1,  # else they would be varied as the labelled ones beside them
             augment=data.augment,
@@ -132,6 +134,16 @@ class Session:
         )
         parts = (read_ahead(part, data.workers) for part in (train, unlabelled))
         return Beside(*parts), validation
+
+    def _held_back(self) -> set[Path]:
+        """The pictures that choose the best weights or are scored, for no training to see."""
+        held = [(self.validation, self.validation_keys)]
+        if is_there(data_folder(self.data.data_path) / self.data.test_labels):
+            tests = open_labels(self.data, self.data.test_labels, False)
+            held.append((tests, tests.keys))
+        # Of shards the pictures are in archives.
+        held = [(store, keys) for store, keys in held if isinstance(store, LabelStore)]
+        return {store.picture_path(key).resolve() for store, keys in held for key in keys}
 
     def loss(self) -> keras.losses.Loss:
         """The loss that was asked for, with its class weights."""

@@ -105,18 +105,19 @@ def main() -> None:
     """Read the command line and draw the figure."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("picture", type=Path, metavar="PICTURE")
-    parser.add_argument("weights", type=Path, metavar="WEIGHTS")
+    parser.add_argument("weights", metavar="WEIGHTS", help="a path, or a name in weights/")
     parser.add_argument("--out", type=Path, default=Path("crf.png"), help="the figure")
     args = parser.parse_args()
-    refuse_replacing([args.out], [args.picture, args.weights], "name another file with --out")
+    refuse_replacing([args.out], [args.picture, Path(args.weights)], "name another file with --out")
     import_keras()
-    from engine.weights import load_weights, read_network, read_reading
+    from engine.weights import find_weights, load_weights, read_network, read_reading
     from evaluation import answer, answering, segment_batch
     from fast.folding import fold
 
-    network, reading = read_network(args.weights), read_reading(args.weights)
+    weights = find_weights(args.weights, Path())
+    network, reading = read_network(weights), read_reading(weights)
     model, channels = network.build(), network.input_shape[2]
-    load_weights(model, args.weights)
+    load_weights(model, weights)
     picture = read_picture(args.picture, scale=reading.scale, turn=reading.turn, channels=channels)
     ask = partial(answer, fold(answering(model)))
     before, after = (segment_batch(each, [picture])[0] for each in (ask, partial(refined, ask)))

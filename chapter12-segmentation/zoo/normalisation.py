@@ -17,6 +17,7 @@ import keras
 from keras import layers
 
 from fast.folding import networks
+from utils.errors import UserError
 
 GROUPS = 32  # Wu and He's
 ALIKE = ("name", "axis", "epsilon", "center", "scale", "beta_initializer", "gamma_initializer")
@@ -30,9 +31,20 @@ def normalised(model: keras.Model, kind: str) -> keras.Model:
         kind: "batch" for `model` as it is; "frozen" for `model`, whose batch normalisations from
             now on do in training what they do in prediction; or "group" for a copy with group
             normalisation of 32 groups, of fewer where these would have less than two channels.
+
+    Raises:
+        UserError: it has no batch normalisation to freeze or to replace.
     """
+    if kind == "batch":
+        return model
+    every = [layer for network in networks(model) for layer in network.layers]
+    if not any(isinstance(layer, layers.BatchNormalization) for layer in every):
+        raise UserError(
+            f"the network {model.name} has no batch normalisation, which --normalisation {kind} is "
+            "of; leave it out."
+        )
     if kind == "frozen":
-        for layer in (layer for network in networks(model) for layer in network.layers):
+        for layer in every:
             layer.trainable &= not isinstance(layer, layers.BatchNormalization)
     return _in_groups(model) if kind == "group" else model
 

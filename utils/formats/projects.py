@@ -65,7 +65,7 @@ def read_project(path: Path | str) -> Project:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist; {via.EXPORT}.") from error
     except (OSError, UnicodeDecodeError) as error:
-        if is_zipfile(path):
+        if isinstance(error, UnicodeDecodeError) and is_zipfile(path):  # no pipe, no folder
             raise UserError(
                 f"{path} is a ZIP archive; unpack it and name what is in it."
             ) from error
