@@ -42,7 +42,7 @@ def test_what_is_said_of_the_claim(monkeypatch):
 
 
 def test_what_was_not_measured_is_open(monkeypatch):
-    assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not trained | is open |")
+    assert lines_of(monkeypatch, rows_of(a=[0.5])).endswith("| b not measured yet | is open |")
     one = lines_of(monkeypatch, rows_of(a=[0.5], b=[0.4]))
     assert one.endswith("| is open; with one seed it holds |")
     two = lines_of(monkeypatch, rows_of(a=[0.5, 0.51], b=[0.4, 0.41, 0.4]))

@@ -388,7 +388,8 @@ class Data:
         brief="vary the pictures: none, mild, close or strong",
     )
     unlabelled: Path | None = option(
-        "with --adversarial hung or souly: a folder of pictures without labels, to learn from",
+        "with --adversarial hung or souly: a folder of pictures without labels, to learn from; "
+        "those that choose the best weights or are scored are left out",
         type=at_home,
         metavar="FOLDER",
         task=OPPONENT,

@@ -71,7 +71,7 @@ CLAIMS = (
     Claim("DeepLab v1", "loses small objects", "deeplab-v1", "unet-same", SMALL, "<"),
     Claim("DeepLab v2", "ASPP catches more scales", "deeplab-v2-vgg16", "deeplab-v1", MIOU),
     Claim("DeepLab v2", "ASPP sees large objects", "deeplab-v2-vgg16", "deeplab-v1", LARGE),
-    # At 1/16 its map of the comparison's small pictures has 6x8 places, too few to tell any more.
+    # At 1/8, as its map of the comparison's small pictures has 6x8 places at 1/16.
     Claim("DeepLab v3", "maps of 1/8 are better than of 1/16", V3, "deeplab-v3", MIOU),
     Claim("DeepLab v3", "image pooling helps", V3, "deeplab-v3-os8-without-pooling", MIOU),
     Claim("DeepLab v3", "multi-grid helps", V3, "deeplab-v3-os8-without-grid", MIOU),
@@ -176,6 +176,6 @@ def verdicts(results: Iterable[Mapping], headings: Mapping[str, tuple[str, str]]
         else:
             pairs = zip(sides, values, strict=True)
             missing = ", ".join(dict.fromkeys(name for (name, _), each in pairs if not each))
-            measured, verdict = f"{missing} not trained", "is open"
+            measured, verdict = f"{missing} not measured yet", "is open"
         lines.append(f"| {claim.method} | {claim.text} | {measured} | {verdict} |")
     return "\n".join(lines) + "\n"

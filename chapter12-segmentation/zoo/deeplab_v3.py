@@ -9,8 +9,8 @@ CRF. The blocks of the last stage have rates of their own, 1, 2 and 4 times that
 The weights are those of any output stride: train "deeplab-v3" at 16, which takes a third of the
 arithmetic, and go on with "deeplab-v3-os8" by --start-from. Rates follow from it, so that they
 reach equally far. Image pooling then averages four times as many values, and is all that changes.
-Small pictures need the 8: of 96x128 a map at 1/16 has 6x8 places, and in the comparison
-("comparison/compare.md") learns next to nothing.
+Of a picture of 96x128 a map at 1/16 has 6x8 places. In the comparison ("comparison/compare.md"),
+whose pictures are that small, it hangs on the seed whether these networks learn much, at 8 too.
 
 Of a picture's image pooling there is one value for each channel. With one picture in a batch, batch
 normalisation would take all of it away, and its variance, 0, would in time make prediction
