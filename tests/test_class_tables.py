@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from utils.classes import VOC_COLOURS, read_classes
+from utils.classes import VOC_COLOURS, Classes, read_classes
 from utils.errors import UserError
 from utils.formats.class_tables import find_table, read_table
 from utils.label_maps.fresh import ensure_labels
@@ -70,6 +70,12 @@ def test_a_classes_json_goes_before_a_table(tmp_path):
         label(folder)
     (tmp_path / "classes.json").write_text('["background", "cat"]')
     assert label(folder) == [[0, 1]]
+
+
+def test_semicolons_of_excel(tmp_path):
+    path = tmp_path / "class_dict.csv"
+    path.write_text("name;r;g;b\r\nbackground;0;0;0\r\ncar;0;0;255\r\n")
+    assert read_table(path).classes == Classes(("background", "car"), ((0, 0, 0), (0, 0, 255)))
 
 
 @pytest.mark.parametrize(

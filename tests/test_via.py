@@ -98,6 +98,15 @@ def test_csv_forms(tmp_path, first):
     assert read_annotations(via_csv(tmp_path, first)) == EXPECTED
 
 
+def test_a_csv_that_excel_saved_has_semicolons(tmp_path):
+    path = via_csv(tmp_path)
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, delimiter=";").writerows(rows)
+    assert read_annotations(path) == EXPECTED
+
+
 def test_csv_rows_of_one_picture_need_not_be_neighbours(tmp_path):
     path = via_csv(tmp_path)
     header, first, second, last = path.read_text().splitlines()

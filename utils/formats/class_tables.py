@@ -182,8 +182,11 @@ def _pixel_values(lines: list[str]) -> Lines:
 
 
 def _after(header: list[str], lines: list[str]) -> Lines:
-    """The rows of a CSV behind its header; the header itself, as nothing, where it is another."""
-    reader = csv.reader(lines)
+    """The rows of a CSV behind its header; the header itself, as nothing, where it is another.
+
+    Where the comma is for decimals, Excel saves semicolons.
+    """
+    reader = csv.reader(lines, delimiter=";" if lines and ";" in lines[0] else ",")
     if [cell.strip().casefold() for cell in next(reader, [])][: len(header)] != header:
         yield 1, []
     for cells in reader:

@@ -137,7 +137,9 @@ def _from_csv(path: Path, text: str) -> list[Annotation]:
     # A cell may hold an outline of any length; the limit is that of the process.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     try:
-        reader = csv.DictReader(io.StringIO(text, newline=""))
+        # Where the comma is for decimals, Excel saves semicolons.
+        delimiter = ";" if ";" in text.partition("\n")[0] else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         # VIA 1 begins its header with '#', and some of its versions put blanks after commas.
         reader.fieldnames = [name.strip(" #") for name in reader.fieldnames or []]
         missing = [name for name in COLUMNS if name not in reader.fieldnames]
