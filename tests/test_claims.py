@@ -65,6 +65,8 @@ def test_a_network_may_be_held_against_itself(monkeypatch):
     # Each seed gains as much, and seeds lie further apart than that.
     assert line.endswith("a 0.530 0.630 0.580, a 0.500 0.600 0.550 | holds |")
     assert claims.with_crf([claim]) == {"a"}
+    older = {"name": "a", "dataset_miou": 0.9}  # measured before anybody asked for the other
+    assert verdicts([older, *rows], COLUMNS | MORE).split("\n")[2] == line
     rows[1]["crf_dataset_miou"] = 0.59
     line = verdicts(rows, COLUMNS | MORE).split("\n")[2]
     assert line.endswith("| does not hold: no difference |")
