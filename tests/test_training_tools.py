@@ -231,7 +231,7 @@ def kinds(model):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", ["fcn", "pspnet", "segnet", "fcn8s-resnet50", "unetplusplus"])
+@pytest.mark.parametrize("name", ["fcn", "pspnet", "segnet", "fcn8s-resnet50"])
 def test_group_normalisation_takes_the_place_of_every_batch_normalisation(name):
     keras.utils.set_random_seed(0)
     network = Network(name, (*SIZE, 3), CLASSES, tiny_settings(name))
@@ -253,6 +253,15 @@ def test_group_normalisation_takes_the_place_of_every_batch_normalisation(name):
     how = name != "pspnet"  # which has dropout
     one, two = (keras.tree.flatten(group(p, training=how))[0] for p in (pictures[:1], pictures))
     np.testing.assert_allclose(np.array(one), np.array(two)[:1], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["group", "frozen"])
+def test_what_a_network_has_not_is_refused(kind):
+    """Nothing would be done, and nobody told."""
+    network = Network("unetplusplus", (*SIZE, 3), CLASSES, tiny_settings("unetplusplus"))
+    network.build()
+    with pytest.raises(UserError, match=f"has no batch normalisation, .*{kind} is of; leave it"):
+        replace(network, normalisation=kind).build()
 
 
 def test_of_many_channels_there_are_the_papers_32_groups():
