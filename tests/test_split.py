@@ -141,24 +141,16 @@ def test_nothing_is_replaced(source, tmp_path):
         split(path, SHARES)
 
 
-@pytest.mark.parametrize("form", ["coco", "labelme", "cvat", "masks", "yolo"])
+@pytest.mark.parametrize("form", ["coco", "labelme", "masks"])
 def test_what_other_programs_wrote_is_divided_too(form, source, tmp_path, capsys):
-    """Into parts that have the same labels, beside the pictures."""
-    pictures, other = source.parent, tmp_path / "other"
+    """A file, a folder of files, and masks: into parts that have the same labels."""
+    pictures = source.parent
+    target = tmp_path / "other" / ("a.json" if form == "coco" else "labels")
     whole = ensure_labels(source)
     expected = {key: whole[key] for key in whole.keys}
-    target = other / {"coco": "a.json", "cvat": "a.xml"}.get(form, "labels")
-    if form == "yolo":  # text files among the pictures
-        target = pictures
-        (target / "data.yaml").write_text("names: [bottle, can]\n")
-        for key in expected:
-            ids = [2 if number % 3 == 0 else 1 for number in [int(key.split(".")[0].split("-")[0])]]
-            box = "0.1 0.1 0.4 0.1 0.4 0.3 0.1 0.3"
-            (target / f"{Path(key).stem}.txt").write_text(f"{ids[0] - 1} {box}\n")
-    else:
-        convert(source, target, form, Reading())
-    for path in (source, *pictures.glob("via_project.*"), *pictures.glob("classes.json")):
-        path.unlink(missing_ok=True)
+    convert(source, target, form, Reading())
+    for path in (*pictures.glob("via_project.*"), *pictures.glob("classes.json")):
+        path.unlink()
     written = split(target, SHARES, data_path=pictures)
     assert [path.parent for path in written] == [pictures] * 3
     assert "became" in capsys.readouterr().out
@@ -167,8 +159,8 @@ def test_what_other_programs_wrote_is_divided_too(form, source, tmp_path, capsys
         store = ensure_labels(path)
         found |= {key: store[key] for key in store.keys}
     assert found.keys() == expected.keys()
-    for key in expected if form != "yolo" else ():
-        np.testing.assert_array_equal(found[key], expected[key])
+    for key, labels in expected.items():
+        np.testing.assert_array_equal(found[key], labels)
     with pytest.raises(UserError, match="via_project.json is there already; divide that"):
         split(target, SHARES, data_path=pictures)
 
