@@ -360,9 +360,9 @@ def test_hungs_own_answers_count_in_the_second_phase():
         ("souly", [1, 1, 1, 1]),
     ],
 )
-def test_phases(kind, expected):
+def test_phases(kind, expected, capsys):
     model = oppose(toy(), kind, 1.0, width=4)
-    phases = Phases(kind, 8, verbose=False)
+    phases = Phases(kind, 8)
     phases.set_model(model)
     found = []
     for epoch in range(4):
@@ -372,6 +372,10 @@ def test_phases(kind, expected):
         phases.on_epoch_end(epoch, logs)
         assert logs == {"loss": 1.0}, "the history has no column for it"
     assert found == expected
+    told = f"hears of it from epoch {expected.index(1) + 1} on"
+    assert [told in line for line in capsys.readouterr().out.splitlines()] == [
+        not heard for heard in expected
+    ]
     assert set(SECOND_PHASE) == set(ADVERSARIES)
 
 

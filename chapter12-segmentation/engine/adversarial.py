@@ -443,19 +443,18 @@ class Phases(keras.callbacks.Callback):
         super().__init__()
         self.begin, self.verbose = SECOND_PHASE[kind] * epochs, verbose
 
-    def on_train_begin(self, logs=None):
-        if self.verbose and self.begin > 0:
-            print(f"The network hears of its opponent from epoch {math.ceil(self.begin) + 1} on.")
-
     def on_epoch_begin(self, epoch, logs=None):
         self.model.phase.second.assign(float(epoch >= self.begin))
 
     def on_epoch_end(self, epoch, logs=None):
         loss = logs.pop("opponent_loss")  # the history has no column for it
         if self.verbose:
-            print(
+            told = (
                 f"loss of the opponent {loss:.4f} (0.69 where it guesses, 0 where it always wins)"
             )
+            if epoch < self.begin:
+                told += f"; the network hears of it from epoch {math.ceil(self.begin) + 1} on"
+            print(told)
 
 
 class Beside(keras.utils.PyDataset):

@@ -128,7 +128,15 @@ def conv_bn_relu(
     epsilon: float = 1e-3,
     bn: type[layers.Layer] = BatchNormalization,
 ) -> keras.KerasTensor:
-    """Convolution, batch normalisation, ReLU: (B, h, w, any) -> (B, h, w, filters)."""
+    """Convolution, batch normalisation, ReLU: (B, h, w, any) -> (B, h, w, filters).
+
+    Args:
+        x: what goes in.
+        filters, kernel, rate, bias: of the convolution.
+        name: begins those of the layers.
+        epsilon: of the normalisation; Keras' own, where a paper's authors say nothing.
+        bn: its class, see `ImageNormalization`.
+    """
     x = Conv2D(
         filters,
         kernel,

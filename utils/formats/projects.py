@@ -36,6 +36,7 @@ FOLDERS = (  # the same of folders
     (cityscapes.is_cityscapes_folder, cityscapes.read_cityscapes_folder),
 )
 SUFFIXES = (".json", ".csv", ".xml")  # of files that may hold annotations
+MOST_LISTED = 6  # of what may be meant, in a sentence
 TABLES = ("*.yaml", "*.yml", "classes.txt", "meta.json")  # of classes
 OF_FOLDERS = (".json", ".txt", ".yaml", ".yml")  # of files in folders of them
 
@@ -121,12 +122,14 @@ def is_annotations_folder(folder: Path) -> bool:
     return any(test(folder) for test, _ in FOLDERS)
 
 
-def other_sources(folder: Path, most: int = 6) -> list[str]:
+def other_sources(folder: Path) -> list[str]:
     """What labels could be made from, in a folder and in those below it, as seen from it."""
-    from utils.formats.class_tables import TABLES
+    from utils.formats.class_tables import TABLES as CLASS_TABLES
     from utils.formats.mask_layouts import FOLDER_ENDINGS, VOC_MASKS
     from utils.formats.npy import INDEX
 
+    if folder.is_dir() and is_annotations_folder(folder):  # of LabelMe, a file for each picture
+        return [str(folder)]
     found = []
     for place in sorted([*folder.glob("*"), *folder.glob("*/*")]):
         name = place.name.lower()
@@ -136,12 +139,9 @@ def other_sources(folder: Path, most: int = 6) -> list[str]:
                 found.append(place)
         elif name.endswith(SUFFIXES) and not name.endswith(INDEX):
             one_of_many = any(parent in found for parent in place.parents)
-            if place.name not in (FILE_NAME, *TABLES) and not one_of_many:
+            if place.name not in (FILE_NAME, *CLASS_TABLES) and not one_of_many:
                 found.append(place)
-    # Of LabelMe there is a file for each picture.
-    if folder.is_dir() and is_annotations_folder(folder):
-        return [str(folder)]
-    return [str(place.relative_to(folder)) for place in found[:most]]
+    return [str(place.relative_to(folder)) for place in found[:MOST_LISTED]]
 
 
 def _of_class(project: Project) -> Project:
