@@ -21,6 +21,7 @@ from tools import compare
 from tools.summary import stages
 from utils.classes import named
 from utils.errors import UserError
+from utils.label_maps.store import open_labels
 from zoo.gcn import large_kernel
 
 
@@ -35,7 +36,7 @@ def here(monkeypatch, toy):
 
     monkeypatch.setitem(zoo.MODELS, "toy2", zoo.MODELS["toy"])
 
-    def options_of(name, seed, options):  # "toy" is as narrow as can be
+    def options_of(name, seed, options, out):  # "toy" is as narrow as can be
         return [*options, "--seed", str(seed)]
 
     monkeypatch.setattr(compare, "run_logged", run)
@@ -251,12 +252,30 @@ def test_each_seed_has_a_folder_and_steps_are_timed_once(here, options, tmp_path
 
 
 def test_what_no_preset_narrows_is_narrow():
-    assert compare.options_of("fcn8s", 2, ["--x"]) == ["--narrow", "4", "--x", "--seed", "2"]
-    assert compare.options_of("fcn", 0, ["--x"]) == ["--x", "--seed", "0"]
+    assert compare.options_of("fcn8s", 2, ["--x"], None) == ["--narrow", "4", "--x", "--seed", "2"]
+    assert compare.options_of("fcn", 0, ["--x"], None) == ["--x", "--seed", "0"]
     luc = ["--narrow", "4", "--x", "--seed", "0", "--adversarial", "luc"]
-    assert compare.options_of("fcn8s-luc", 0, ["--x"]) == luc
+    assert compare.options_of("fcn8s-luc", 0, ["--x"], None) == luc
     network, _, _ = settle(compare.training_arguments("fcn", compare.BUDGET.split(), "."))
     assert network.settings["filters"] == 256 // compare.NARROW
+
+
+def test_every_eighth_picture_has_labels_and_the_others_have_none(options, tmp_path):
+    data, out = tmp_path / "data", tmp_path / "out"
+    pictures = {f"{n}.png": make_picture(n, (40, 56)) for n in range(17)}
+    write_store(data, pictures, [make_labels(n, (40, 56)) for n in range(17)])
+    options = [*options, "--train-labels", "labels.npy"]
+    words = compare.options_of("fcn8s-eighth-hung", 0, options, out)
+    assert words[words.index("--unlabelled") + 1] == str(data)
+    option, path = words[-6:-4]
+    assert option == "--train-labels"
+    few = open_labels(path, data)
+    assert few.keys == ["0.png", "8.png", "16.png"]
+    np.testing.assert_array_equal(few["8.png"], make_labels(8, (40, 56)))
+    few.check_shapes(few.keys)  # the pictures are found
+    few.path.write_bytes(b"")
+    compare.options_of("fcn8s-eighth", 1, options, out)  # what is there is not written again
+    assert not few.path.read_bytes()
 
 
 def test_an_option_counts_as_it_is_said_last():
@@ -368,3 +387,13 @@ def test_names_stand_apart_near_their_scores(number):
     assert (np.diff(heights) > gap * 0.999).all() and heights[-1] <= 1 and heights[0] > -gap
     # Who is far from all others stands where its score is.
     assert compare.spread_out([0.1, 0.3, 0.5])[1] == pytest.approx(0.5)
+
+
+def test_of_the_rim_the_inside_is_not_counted():
+    truth, predicted = np.zeros((40, 60), np.uint8), np.zeros((40, 60), np.uint8)
+    predicted[10:30, 20:40] = 1  # wrong inside
+    predicted[0, :5] = 1  # and five pixels at the side
+    truth[1, 0] = 255
+    counts = compare.count_in_rim(truth, predicted, 2)
+    rim = 40 * 60 - 36 * 54  # 2 rows, 3 columns of each side
+    assert counts.tolist() == [[rim - 5 - 1, 5], [0, 0]]

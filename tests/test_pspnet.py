@@ -147,6 +147,12 @@ def test_without_the_second_head_the_answer_is_the_same():
     assert not [layer.name for layer in folded.layers if layer.name.startswith("auxiliary")]
 
 
+def test_without_the_pyramid_the_head_has_the_map_alone():
+    model = tiny(pooling=False)
+    assert model.get_layer("head_conv").input.shape == (None, 8, 12, 8 * 4 * 4)
+    assert not [layer.name for layer in model.layers if layer.name.startswith("bins")]
+
+
 @pytest.mark.long
 def test_it_learns_a_batch_by_heart():
     keras.utils.set_random_seed(0)

@@ -99,6 +99,25 @@ def test_a_unit_goes_through_both_convolutions():
     assert np.abs(expected - x).max() > 0.1
 
 
+def test_without_its_shortcut_a_unit_is_its_convolutions():
+    whole = block(lambda x: residual_unit(x, "unit"), (7, 9, 4))
+    bare = block(lambda x: residual_unit(x, "unit", False), (7, 9, 4))
+    bare.set_weights(whole.get_weights())
+    x = noise(2, 7, 9, 4)
+    np.testing.assert_allclose(predict(bare, x), predict(whole, x) - x, atol=1e-5)
+
+
+def test_without_shortcuts_maps_keep_their_size():
+    """Of forty convolutions with a quarter of the variance nothing would come through."""
+    keras.utils.set_random_seed(0)
+    tiny = {"width": 16, "blocks": (1, 1, 1, 1)}
+    model = build_refinenet((64, 96, 3), 3, **tiny, shortcuts=False)
+    assert not [layer for layer in model.layers if "_exit" in layer.name and "_sum" in layer.name]
+    pictures, _ = random_batch((64, 96))
+    last = keras.Model(model.input, model.get_layer("head_dropout").input)
+    assert 0.1 < predict(last, pictures).std() < 10
+
+
 def test_an_impulse_goes_2_pixels_further_with_every_pool():
     """In a parallel form, where all pools read the ReLU, it would stop at 2."""
     model = block(lambda x: chained_pooling(x, "chain"), (21, 21, 1), kernels=identity)

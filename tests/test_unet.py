@@ -37,7 +37,9 @@ def test_parameters_by_hand():
         for valid in (True, False):
             assert count(lambda s=size, v=valid: build_unet(s, 4, valid=v)) == 31_031_940
     less = sum(9 * b * b for b in (512, 256, 128, 64))
-    assert count(lambda: build_unet((64, 96, 3), 4, add=True)) == 31_031_940 - less == 27_898_500
+    assert 31_031_940 - less == 27_898_500
+    for skips in ("added", "none"):
+        assert count(lambda skips=skips: build_unet((64, 96, 3), 4, skips=skips)) == 27_898_500
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_without_weights_for_the_skips_they_do_not_count(valid):
 
 @BOTH
 def test_adding_is_to_concatenate_where_both_halves_weigh_alike(valid):
-    adding, concatenating = disturbed(tiny(valid=valid, add=True)), tiny(valid=valid)
+    adding, concatenating = disturbed(tiny(valid=valid, skips="added")), tiny(valid=valid)
     for layer in adding.layers:
         weights = layer.get_weights()
         if layer.name in {f"up{level}_1_conv" for level in (1, 2, 3, 4)}:
@@ -225,6 +227,27 @@ def test_adding_is_to_concatenate_where_both_halves_weigh_alike(valid):
     expected = predict(concatenating, pictures)
     assert np.ptp(expected) > 0.01
     np.testing.assert_allclose(predict(adding, pictures), expected, atol=1e-5)
+
+
+@BOTH
+def test_without_skips_all_goes_through_the_coarsest_map(valid):
+    """The same as concatenating where what comes from the way down weighs nothing."""
+    without, concatenating = disturbed(tiny(valid=valid, skips="none")), tiny(valid=valid)
+    for layer in without.layers:
+        weights = layer.get_weights()
+        if layer.name in {f"up{level}_1_conv" for level in (1, 2, 3, 4)}:
+            weights[0] = np.concatenate([np.zeros_like(weights[0]), weights[0]], 2)
+        if weights:
+            concatenating.get_layer(layer.name).set_weights(weights)
+    pictures, _ = random_batch((33, 47))
+    expected = predict(concatenating, pictures)
+    assert np.ptp(expected) > 0.01
+    np.testing.assert_allclose(predict(without, pictures), expected, atol=1e-5)
+
+
+def test_other_skips_are_refused():
+    with pytest.raises(UserError, match="skips 'all'.*concatenated, added, none"):
+        tiny(skips="all")
 
 
 def test_the_skip_is_cut_out_of_the_middle():

@@ -39,14 +39,20 @@ CRF_MIOU, CRF_EDGES = "crf_dataset_miou", "crf_boundary_f1"  # behind a dense CR
 LARGE, SMALL = "large_iou", "small_iou"  # of what has much of its picture, or little
 HALF, DOUBLE = "half_miou", "double_miou"  # of pictures at another size than those of training
 PRUNED_MIOU, PRUNED_COST = "pruned_miou", "pruned_gmac"  # of a UNet++ cut off behind a head
+RIM = "rim_miou"  # of the pixels near the sides of a picture
 PATCHES = "patches_gmac"  # of the classifier of patches, moved over every pixel
 WHOLE = "whole_kernels_gmac"  # of a GCN whose large kernels are not cut into columns and rows
 ANSWER = "seconds_a_picture"
-PLUS, SLIDING, V3 = "unetplusplus", "sliding-window", "deeplab-v3-os8"
-# What is trained otherwise than the networks of the dictionary: their network, and more options.
+SAME, PLUS, SLIDING, V3 = "unet-same", "unetplusplus", "sliding-window", "deeplab-v3-os8"
+HUNG, FEW = ["--adversarial", "hung"], ["--train-labels", "{eighth}"]
+# What is trained otherwise than the networks of the dictionary: their network, and more options, in
+# which the labels of every eighth training picture stand for {eighth}, and for {pictures} the
+# folder of all.
 VARIANTS = {
     "fcn8s-luc": ("fcn8s", ["--adversarial", "luc"]),
-    "fcn8s-hung": ("fcn8s", ["--adversarial", "hung"]),
+    "fcn8s-hung": ("fcn8s", HUNG),
+    "fcn8s-eighth": ("fcn8s", FEW),
+    "fcn8s-eighth-hung": ("fcn8s", [*FEW, *HUNG, "--unlabelled", "{pictures}"]),
 }
 CLAIMS = (
     Claim("FCN", "no repeated computing of patches", SLIDING, SLIDING, PATCHES, ">", COST),
@@ -60,7 +66,9 @@ CLAIMS = (
     Claim("SegNet", "few parameters", "segnet", "fcn8s", "parameters", "<"),
     Claim("SegNet", "indices keep detail", "segnet", "segnet-without-indices", EDGES),
     Claim("DeconvNet", "finer detail than FCN", "deconvnet", "fcn8s", EDGES),
-    Claim("U-Net", "valid convolutions cost accuracy", "unet", "unet-same", MIOU, "<"),
+    Claim("U-Net", "concatenated maps give finer edges", SAME, "unet-same-without-skips", EDGES),
+    Claim("U-Net", "valid convolutions cost accuracy", "unet", SAME, MIOU, "<"),
+    Claim("U-Net", "valid convolutions serve the picture's sides", "unet", SAME, RIM),
     Claim("UNet++", "more accurate than U-Net", "unetplusplus-l4", "unet-l4", MIOU),
     Claim("UNet++", "cut off at L3 nearly as good", PLUS, PLUS, PRUNED_MIOU, "=", MIOU),
     Claim("UNet++", "cut off at L3 it costs less", PLUS, PLUS, PRUNED_COST, "<", COST),
@@ -83,6 +91,14 @@ CLAIMS = (
         "refinenet-resnet50-without-pooling",
         MIOU,
     ),
+    Claim(
+        "RefineNet",
+        "residual paths carry the gradients",
+        "refinenet-resnet50",
+        "refinenet-resnet50-without-shortcuts",
+        MIOU,
+    ),
+    Claim("PSPNet", "pyramid pooling gathers context", "pspnet", "pspnet-without-pooling", MIOU),
     Claim("PSPNet", "the auxiliary loss helps", "pspnet", "pspnet-without-auxiliary", MIOU),
     Claim("GCN", "large kernels are more accurate", "gcn", "gcn-k3", MIOU),
     Claim("GCN", "large kernels are costly", "gcn", "gcn-k3", COST),
@@ -92,6 +108,13 @@ CLAIMS = (
     Claim("dense CRF", "is more accurate", "deeplab-v1", "deeplab-v1", CRF_MIOU, ">", MIOU),
     Claim("adversary", "Luc's helps", "fcn8s-luc", "fcn8s", MIOU),
     Claim("adversary", "Hung's helps", "fcn8s-hung", "fcn8s", MIOU),
+    Claim(
+        "adversary",
+        "Hung's learns from pictures without labels",
+        "fcn8s-eighth-hung",
+        "fcn8s-eighth",
+        MIOU,
+    ),
     Claim("CRF as RNN", "recovers boundaries", "crf-rnn", "fcn8s", EDGES),
     Claim("CRF as RNN", "is slow", "crf-rnn", "fcn8s", ANSWER),
 )

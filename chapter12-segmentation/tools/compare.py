@@ -39,6 +39,7 @@ import numpy as np  # noqa: E402
 from engine.arguments import parse_arguments  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
 from tools.claims import MIOU, VARIANTS, at_scales, named, verdicts, with_crf  # noqa: E402
+from utils.classes import VOID  # noqa: E402
 from utils.drawing import (  # noqa: E402
     MARGIN,
     Text,
@@ -92,11 +93,13 @@ COLUMNS = {  # of the table: heading and format
 }
 SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
 LARGE = 0.1  # share of the picture from which a class in it is large
+RIM = 0.05  # of a picture's height and width: what is near its sides
 SCALES = {"half": 0.5, "double": 2.0}  # at which pictures are shown besides that of training
 # Of the claims alone.
 MORE = {
     "large_iou": (f"IoU of what has {LARGE:.0%} of its picture and more", "{:.3f}"),
     "small_iou": (f"IoU of what has less than {LARGE:.0%} of its picture", "{:.3f}"),
+    "rim_miou": (f"dataset mIoU of what is within {RIM:.0%} of a side", "{:.3f}"),
     "half_miou": ("dataset mIoU, pictures half as large and as in training", "{:.3f}"),
     "double_miou": ("dataset mIoU, pictures twice as large and as in training", "{:.3f}"),
     "pruned_miou": ("dataset mIoU, cut off behind the third head and whole", "{:.3f}"),
@@ -132,7 +135,7 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
                 f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
                 "give the same behind --, or another --out."
             )
-        own = options_of(name, seed, options)
+        own = options_of(name, seed, options, out)
         result.pop("failed", None)  # is tried again
         if "dataset_miou" not in result:
             print(f"{folder.name}:", flush=True)
@@ -146,7 +149,7 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
     for result in results:
         name, seed = result["name"], result["seed"]
         if "failed" not in result and "seconds_a_step" not in result and not seed:
-            own, folder = options_of(name, seed, options), folder_of(out, name, seed)
+            own, folder = options_of(name, seed, options, out), folder_of(out, name, seed)
             result |= apart(time_steps, name, own, folder)
             write_result(folder, result)
     draw_all(options, out)
@@ -178,13 +181,34 @@ def network_of(name: str) -> str:
     return VARIANTS[name][0] if name in VARIANTS else name
 
 
-def options_of(name: str, seed: int, options: list[str]) -> list[str]:
+def options_of(name: str, seed: int, options: list[str], out: Path) -> list[str]:
     """The options of a run: those of all, how narrow the network is, the seed, its own."""
     import zoo
 
     narrow = [] if zoo.find(network_of(name)).presets else ["--narrow", str(NARROW)]
     own = VARIANTS[name][1] if name in VARIANTS else []
+    if any("{" in word for word in own):
+        own = [word.format_map(paths(options, out)) for word in own]
     return [*narrow, *options, "--seed", str(seed), *own]
+
+
+def paths(options: list[str], out: Path) -> dict[str, Path]:
+    """The folder of the training pictures, "pictures", and the labels of every eighth, "eighth".
+
+    Those are written into the folder of runs if need be.
+    """
+    from engine.session import open_labels
+    from engine.settings import settle
+    from utils.label_maps.store import index_path, write_labels
+
+    _, data, _ = settle(training_arguments("fcn", [*options, "--verbose", "0"], out))
+    store = open_labels(data, data.train_labels, False)
+    eighth = out / "runs" / "eighth.npy"
+    if not index_path(eighth).exists():  # which is written last
+        eighth.parent.mkdir(parents=True, exist_ok=True)
+        some = ((key, store[key]) for key in store.keys[::8])
+        write_labels(eighth, store.folder, store.classes, some, reading=store.reading)
+    return {"eighth": eighth, "pictures": store.folder}
 
 
 def read_result(folder: Path) -> dict:
@@ -255,7 +279,7 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from engine.session import open_labels
     from engine.settings import settle
     from engine.weights import load_weights, read_network
-    from evaluation import Boundaries, answer, answering, evaluate, segment_objects
+    from evaluation import answer, answering, evaluate, segment_objects
     from fast.folding import fold
     from metrics import scores
     from tools.crf import refined
@@ -271,12 +295,8 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     answers = {"": ask} | ({"crf_": partial(refined, ask)} if name in with_crf() else {})
     result = {}
     for prefix, each in answers.items():
-        boundaries = Boundaries()
-        matrices = evaluate(each, store, data.workers, channels, boundaries.see)
-        found = scores(matrices) | by_size(matrices)
-        f1, trimaps = boundaries.scores()
-        found |= {"boundary_f1": f1, "trimap_mious": trimaps}
-        result |= {prefix + score: value for score, value in found.items()}
+        matrices, found = score(each, store, data.workers, channels)
+        result |= {prefix + column: value for column, value in found.items()}
     counts = matrices.sum((0, 2))  # pixels of each class
     result["background_miou"] = float(counts[0] / counts.sum() / len(counts))
     if name in at_scales():
@@ -304,6 +324,27 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     return result
 
 
+def score(ask, store, workers: int, channels: int) -> tuple[np.ndarray, dict]:
+    """The confusion matrices (N, C, C) of a data set, and every score of its answers.
+
+    Args:
+        ask, store, workers, channels: as for `evaluation.evaluate`.
+    """
+    from evaluation import Boundaries, evaluate
+    from metrics import scores
+
+    boundaries, rims = Boundaries(), []
+
+    def see(*picture) -> None:
+        boundaries.see(*picture)
+        rims.append(count_in_rim(*picture))
+
+    matrices = evaluate(ask, store, workers, channels, see)
+    f1, trimaps = boundaries.scores()
+    found = scores(matrices) | by_size(matrices) | {"rim_miou": scores(np.stack(rims))[MIOU]}
+    return matrices, found | {"boundary_f1": f1, "trimap_mious": trimaps}
+
+
 def by_size(matrices: np.ndarray) -> dict[str, float]:
     """The mean IoU of classes that have much of their picture, and of those that have little.
 
@@ -315,6 +356,22 @@ def by_size(matrices: np.ndarray) -> dict[str, float]:
     _, shares, ious = object_regions(matrices)
     parts = {"large_iou": ious[shares >= LARGE], "small_iou": ious[shares < LARGE]}
     return {column: float(each.mean()) for column, each in parts.items() if each.size}
+
+
+def count_in_rim(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """The confusion matrix of the pixels near the sides of a picture, see `RIM`: (C, C) int64.
+
+    Args:
+        truth, predicted: (H, W) uint8 class ids.
+        n_classes: C.
+    """
+    from metrics import count_confusions
+
+    height, width = truth.shape
+    inner = (slice(round(side * RIM), side - round(side * RIM)) for side in (height, width))
+    rim = truth.copy()
+    rim[tuple(inner)] = VOID
+    return np.asarray(count_confusions(rim[None], predicted[None], n_classes)[0], np.int64)
 
 
 def cut_off(model):

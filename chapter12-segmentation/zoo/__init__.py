@@ -26,7 +26,7 @@ from zoo.refinenet import build_refinenet
 from zoo.resnet_v1 import RESNET101
 from zoo.segnet import build_segnet, build_segnet_basic
 from zoo.sliding_window import build_sliding_window, check_sliding_window
-from zoo.unet import build_unet, build_unet_for_tiles
+from zoo.unet import build_unet, build_unet_for_tiles, check_unet
 from zoo.unetplusplus import build_unetplusplus
 
 CLASSIFIER = "pre_activation"  # the layer that tells the classes apart, in every network
@@ -119,10 +119,27 @@ MODELS: dict[str, Entry] = {
     "sliding-window": Entry(
         build_sliding_window, CIRESAN, 2012, 221_228, check=check_sliding_window
     ),
-    "unet": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, for_tiles=build_unet_for_tiles),
-    "unet-same": Entry(build_unet, RONNEBERGER, 2015, 31_031_940, {"valid": False}),
+    "unet": Entry(
+        build_unet, RONNEBERGER, 2015, 31_031_940, check=check_unet, for_tiles=build_unet_for_tiles
+    ),
+    "unet-same": Entry(
+        build_unet, RONNEBERGER, 2015, 31_031_940, {"valid": False}, check=check_unet
+    ),
     "unet-same-added": Entry(
-        build_unet, RONNEBERGER, 2015, 27_898_500, {"valid": False, "add": True}
+        build_unet,
+        RONNEBERGER,
+        2015,
+        27_898_500,
+        {"valid": False, "skips": "added"},
+        check=check_unet,
+    ),
+    "unet-same-without-skips": Entry(
+        build_unet,
+        RONNEBERGER,
+        2015,
+        27_898_500,
+        {"valid": False, "skips": "none"},
+        check=check_unet,
     ),
     "unetplusplus": Entry(build_unetplusplus, ZHOU, 2018, 9_042_672),
     "unetplus": Entry(build_unetplusplus, ZHOU, 2018, 8_729_328, {"nodes": "last"}),
@@ -154,10 +171,14 @@ MODELS: dict[str, Entry] = {
     "pspnet": Entry(build_pspnet, ZHAO, 2017, 49_003_464),
     "pspnet-resnet101": Entry(build_pspnet, ZHAO, 2017, 68_047_816, {"blocks": RESNET101}),
     "pspnet-without-auxiliary": Entry(build_pspnet, ZHAO, 2017, 46_642_116, {"auxiliary": False}),
+    "pspnet-without-pooling": Entry(build_pspnet, ZHAO, 2017, 35_363_784, {"pooling": False}),
     "refinenet": Entry(build_refinenet, LIN, 2017, 118_118_596, {"blocks": RESNET101}),
     "refinenet-resnet50": Entry(build_refinenet, LIN, 2017, 99_074_244),
     "refinenet-resnet50-without-pooling": Entry(
         build_refinenet, LIN, 2017, 82_559_172, {"chained": False}
+    ),
+    "refinenet-resnet50-without-shortcuts": Entry(
+        build_refinenet, LIN, 2017, 99_074_244, {"shortcuts": False}
     ),
     "gcn": Entry(build_gcn, PENG, 2017, 24_026_600, check=check_gcn),
     "gcn-k11": Entry(build_gcn, PENG, 2017, 23_903_208, {"kernel": 11}, check=check_gcn),

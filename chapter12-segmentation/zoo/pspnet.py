@@ -105,6 +105,7 @@ def build_pspnet(
     *,
     width: int = 64,
     blocks: tuple[int, ...] = RESNET50,
+    pooling: bool = True,
     auxiliary: bool = True,
 ) -> keras.Model:
     """Build the network.
@@ -114,6 +115,7 @@ def build_pspnet(
         n_classes: number of classes.
         width: filters of the ResNet's stem; all others follow.
         blocks: of each of its stages.
+        pooling: with the pyramid; without it the first head has the map alone.
         auxiliary: with the second head.
 
     Returns:
@@ -131,7 +133,7 @@ def build_pspnet(
         small = keras.initializers.RandomNormal(stddev=0.01)
         return layers.Conv2D(n_classes, 1, kernel_initializer=small, name=layer)(x)
 
-    x = pyramid_pooling(maps["P5"])  # (B, H/8, W/8, 4096)
+    x = pyramid_pooling(maps["P5"]) if pooling else maps["P5"]  # (B, H/8, W/8, 4096 or 2048)
     logits = classify(x, 8 * width, "head", "pre_activation")
     answer = probabilities_out(inputs, logits, OUTPUT_STRIDE, from_corners=True)
     if not auxiliary:

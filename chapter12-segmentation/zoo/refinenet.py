@@ -29,7 +29,9 @@ from zoo.resnet_v1 import RESNET50, build_resnet_v1
 ENTRY_UNITS, POOLS, EXIT_UNITS = 2, 4, 3  # of a block, as in the published code
 
 
-def _conv(x: keras.KerasTensor, filters: int, name: str, bias: bool = False) -> keras.KerasTensor:
+def _conv(
+    x: keras.KerasTensor, filters: int, name: str, bias: bool = False, scale: float = 0.25
+) -> keras.KerasTensor:
     """A 3x3 convolution: (B, h, w, any) -> (B, h, w, filters)."""
     return Conv2D(
         filters,
@@ -37,18 +39,22 @@ def _conv(x: keras.KerasTensor, filters: int, name: str, bias: bool = False) -> 
         padding="same",
         use_bias=bias,
         # Nothing is normalised: with he_normal's 2 values grow ten-thousandfold on the way.
-        kernel_initializer=keras.initializers.VarianceScaling(0.25),
+        kernel_initializer=keras.initializers.VarianceScaling(scale),
         name=name,
     )(x)
 
 
-def residual_unit(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
-    """Residual convolution unit, without normalisation: (B, h, w, C) -> (B, h, w, C)."""
-    shortcut, filters = x, x.shape[-1]
+def residual_unit(x: keras.KerasTensor, name: str, shortcut: bool = True) -> keras.KerasTensor:
+    """Residual convolution unit, without normalisation: (B, h, w, C) -> (B, h, w, C).
+
+    Without its short cut, what its convolutions make is all there is, and they begin with he_normal
+    to keep the variance.
+    """
+    before, filters = x, x.shape[-1]
     for number, bias in ((1, True), (2, False)):
         x = layers.Activation("relu", name=f"{name}_relu{number}")(x)
-        x = _conv(x, filters, f"{name}_conv{number}", bias)
-    return layers.Add(name=f"{name}_sum")([shortcut, x])
+        x = _conv(x, filters, f"{name}_conv{number}", bias, 0.25 if shortcut else 2)
+    return layers.Add(name=f"{name}_sum")([before, x]) if shortcut else x
 
 
 def fuse(paths: list[keras.KerasTensor], name: str) -> keras.KerasTensor:
@@ -92,6 +98,7 @@ def build_refinenet(
     width: int = 64,
     blocks: tuple[int, ...] = RESNET50,
     chained: bool = True,
+    shortcuts: bool = True,
 ) -> keras.Model:
     """Build the network.
 
@@ -101,6 +108,7 @@ def build_refinenet(
         width: filters of the ResNet's stem; all others follow.
         blocks: of each of its stages.
         chained: with the chains of pools; without them nothing but their ReLU is left.
+        shortcuts: around the convolutions of its units.
 
     Returns:
         Model "refinenet" from raw pictures (B, H, W, channels) to (B, H, W, n_classes) float32.
@@ -112,12 +120,12 @@ def build_refinenet(
         stage = f"refine{level}"
         x = _conv(maps[f"P{level}"], (8 if level == 5 else 4) * width, f"{stage}_entry_conv")
         for number in range(1, ENTRY_UNITS + 1):
-            x = residual_unit(x, f"{stage}_entry{number}")
+            x = residual_unit(x, f"{stage}_entry{number}", shortcuts)
         if coarser:
             x = fuse([x, *coarser], f"{stage}_fusion")  # (B, H/2^level, W/2^level, 256)
         x = chained_pooling(x, f"{stage}_chain", POOLS if chained else 0)
         for number in range(1, EXIT_UNITS + 1):
-            x = residual_unit(x, f"{stage}_exit{number}")
+            x = residual_unit(x, f"{stage}_exit{number}", shortcuts)
         coarser = [x]
     x = layers.Dropout(0.5, name="head_dropout")(x)  # (B, H/4, W/4, 256)
     small = keras.initializers.RandomNormal(stddev=0.01)

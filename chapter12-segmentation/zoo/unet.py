@@ -9,13 +9,15 @@ the answer is 184 pixels smaller than the picture: 16 k + 124 of them give 16 k 
 from 4. As in the paper, the border that this needs is mirrored.
 
 Differs from the paper: pictures of any size, by mirroring inside the network up to the next size of
-that form; the answer is cropped to the picture. `unet-same` pads with zeros in place of both, and
-`unet-same-added` adds where U-Net concatenates, as FCN and FPN do.
+that form; the answer is cropped to the picture. `unet-same` pads with zeros in place of both.
+`unet-same-added` adds the maps of both ways, as FCN and FPN do, and `unet-same-without-skips` has
+none of the way down.
 
 Parameters of two 3x3 convolutions, a to b channels: 9ab + b + 9bb + b. Down, 64 to 1024 from 3:
 38,720 + 221,440 + 885,248 + 3,539,968 + 14,157,824; up, 2x2 transposed 4ab + b: 2,097,664 + 524,544
 + 131,200 + 32,832; and from both halves 7,078,912 + 1,769,984 + 442,624 + 110,720; 64 C + C.
-31,031,940 for 4 classes; where maps are added, from one half: 9bb less on each way up, 27,898,500.
+31,031,940 for 4 classes. From one half, where maps are added or left out, 9bb less on each way up:
+27,898,500.
 """
 
 import keras
@@ -24,6 +26,18 @@ from keras import layers, ops
 
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
+
+SKIPS = ("concatenated", "added", "none")
+
+
+def check_unet(skips: str, **_: object) -> None:
+    """Refuse what no U-Net can have.
+
+    Raises:
+        UserError: there are no such skips.
+    """
+    if skips not in SKIPS:
+        raise UserError(f"skips {skips!r}: those of a U-Net are {', '.join(SKIPS)}.")
 
 
 def valid_size(least: int, depth: int = 4) -> int:
@@ -86,33 +100,33 @@ def unet_logits(
     depth: int,
     dropout: float,
     valid: bool,
-    add: bool,
+    skips: str,
 ) -> keras.KerasTensor:
     """The network between scaled pictures (B, h, w, channels) and logits (B, h', w', n_classes).
 
     With valid convolutions h and w are as `valid_size` gives them, and h' = h - 2 border(depth).
     """
-    skips = []
+    ways = []
     for level in range(depth + 1):
         x = _convolutions(x, width * 2**level, f"down{level + 1}", valid)
         if level >= depth - 1:  # "at the end of the contracting path": 512 and 1024 channels
             x = layers.Dropout(dropout, name=f"down{level + 1}_dropout")(x)
         if level < depth:
-            skips.append(x)
+            ways.append(x)
             x = layers.MaxPooling2D(2, name=f"down{level + 1}_pool")(x)
     for level in reversed(range(depth)):
-        name, skip = f"up{level + 1}", skips[level]
+        name, way = f"up{level + 1}", ways[level]
         # Keras takes 4 b for what he_normal divides by, where a pixel has 2 b inputs: without a
         # ReLU behind, that is the variance to keep.
         x = layers.Conv2DTranspose(
             width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"{name}_tconv"
         )(x)
-        crop = (skip.shape[1] - x.shape[1]) // 2  # 4, 16, 40, 88
-        skip = layers.Cropping2D(crop, name=f"{name}_crop")(skip) if valid else skip
-        if add:
-            x = layers.Add(name=f"{name}_sum")([skip, x])
-        else:
-            x = layers.Concatenate(name=f"{name}_concat")([skip, x])
+        crop = (way.shape[1] - x.shape[1]) // 2  # 4, 16, 40, 88
+        way = layers.Cropping2D(crop, name=f"{name}_crop")(way) if valid else way
+        if skips == "concatenated":
+            x = layers.Concatenate(name=f"{name}_concat")([way, x])
+        elif skips == "added":
+            x = layers.Add(name=f"{name}_sum")([way, x])
         x = _convolutions(x, width * 2**level, name, valid)
     # Small, or the first loss is far above that of chance: the last maps are not about zero.
     small = keras.initializers.VarianceScaling(0.1)
@@ -127,7 +141,7 @@ def build_unet(
     depth: int = 4,
     dropout: float = 0.5,
     valid: bool = True,
-    add: bool = False,
+    skips: str = "concatenated",
 ) -> keras.Model:
     """Build the network for pictures of any size.
 
@@ -138,18 +152,22 @@ def build_unet(
         depth: how often the size is halved.
         dropout: share of values dropped behind the two coarsest stages.
         valid: valid convolutions, else padded ones.
-        add: the maps of both ways, in place of concatenating them.
+        skips: how the maps of the way down come to those of the way up, one of `SKIPS`.
 
     Returns:
         Model "unet" from raw pictures (B, H, W, channels) to (B, H, W, n_classes) float32.
+
+    Raises:
+        UserError: as `check_unet`.
     """
+    check_unet(skips)
     inputs, x = pictures_in(input_shape, 1 if valid else 2**depth)
     if valid:
         before = border(depth)
         sides = [(side, valid_size(side + 2 * before, depth)) for side in input_shape[:2]]
         margins = tuple((before, whole - before - side) for side, whole in sides)
         x = MirrorPadding2D(margins, name="mirror")(x)  # (B, 16 k + 124, 16 l + 124, channels)
-    logits = unet_logits(x, n_classes, width, depth, dropout, valid, add)
+    logits = unet_logits(x, n_classes, width, depth, dropout, valid, skips)
     return keras.Model(inputs, probabilities_out(inputs, logits), name="unet")
 
 
@@ -160,21 +178,22 @@ def build_valid_unet(
     width: int = 64,
     depth: int = 4,
     dropout: float = 0.5,
-    add: bool = False,
+    skips: str = "concatenated",
 ) -> keras.Model:
     """The paper's network itself, 572x572 -> 388x388, which takes the weights of `build_unet`'s.
 
     Args:
         input_shape: (H, W, channels), of a size as `valid_size` gives it.
-        n_classes, width, depth, dropout, add: as for `build_unet`.
+        n_classes, width, depth, dropout, skips: as for `build_unet`.
 
     Returns:
         Model "unet" from raw pictures (B, H, W, channels) to (B, H - 184, W - 184, n_classes)
         float32, the middle of the picture; with another depth other 184.
 
     Raises:
-        UserError: the convolutions do not let this size through.
+        UserError: the convolutions do not let this size through, or as `check_unet`.
     """
+    check_unet(skips)
     height, width_in, _ = input_shape
     fitting = valid_size(height, depth), valid_size(width_in, depth)
     if fitting != (height, width_in):
@@ -183,7 +202,7 @@ def build_valid_unet(
             f"size is {fitting[0]}x{fitting[1]}."
         )
     inputs, x = pictures_in(input_shape, 1)
-    logits = unet_logits(x, n_classes, width, depth, dropout, True, add)
+    logits = unet_logits(x, n_classes, width, depth, dropout, True, skips)
     x = layers.Softmax(name="segmentation", dtype="float32")(logits)
     return keras.Model(inputs, x, name="unet")
 
