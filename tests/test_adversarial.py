@@ -585,6 +585,13 @@ def test_options_that_do_not_go_together(options, complaint):
         decide(*TRAIN, *options)
 
 
+@pytest.mark.parametrize("words", ["--adversarial luc", "--unlabelled x", "--adversarial-weight 1"])
+def test_an_opponent_is_for_training_alone(words, capsys):
+    with pytest.raises(SystemExit):
+        parse_arguments(["--evaluate", "--restore-weights", "x", *words.split()])
+    assert f"{words.split()[0]} goes with --train" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("value", ["-1", "inf", "nan", "much"])
 def test_weights_that_are_none(value, capsys):
     with pytest.raises(SystemExit):

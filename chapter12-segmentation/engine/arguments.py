@@ -116,6 +116,9 @@ def parse_arguments(arguments: list[str] | None = None) -> argparse.Namespace:
     for name in ("coordinator", "processes", "process_id"):
         if getattr(args, name) is not None and args.distribute != "multihost":
             parser.error(f"--{name.replace('_', '-')} goes with --distribute multihost")
+    for name in ("adversarial", "adversarial_weight", "unlabelled"):
+        if getattr(args, name) is not None and not args.train:
+            parser.error(f"--{name.replace('_', '-')} goes with --train")
     if args.val_labels and args.validation_split is not None:
         parser.error("--val-labels takes the place of --validation-split: give one of the two")
     if args.resume and not args.train:
