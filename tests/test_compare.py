@@ -364,6 +364,15 @@ def test_what_each_run_has_of_its_own_is_not_given(words, capsys):
     assert f"{words[0].split('=')[0]} is not to be given behind --" in capsys.readouterr().err
 
 
+def test_the_page_says_what_is_trained_otherwise():
+    row = {column: 0 for column in compare.COLUMNS} | {"seed": 0, "options": []}
+    page = compare.table([row | {"name": "fcn8s-eighth-hung"}, row | {"name": "fcn8s"}], [], [])
+    said = (
+        "`fcn8s` with `--train-labels EVERY-EIGHTH --adversarial hung --unlabelled ALL-PICTURES`."
+    )
+    assert f"`fcn8s-eighth-hung` is {said}" in page and "`fcn8s` is" not in page
+
+
 def test_results_go_into_a_folder(tmp_path, capsys):
     (tmp_path / "x").touch()
     with pytest.raises(SystemExit):

@@ -10,6 +10,7 @@ from conftest import disturbed, predict, random_batch, tiny_fcn
 from engine.records import OPTIONS, Network
 from evaluation import answer, count_batch, segment_objects
 from fast.folding import fold
+from fast.forward import forward
 from metrics import count_confusions
 from tools.views import SCALES, at_scales, flip, views
 from utils.classes import named
@@ -97,3 +98,14 @@ def test_of_several_outputs_the_first_is_looked_at():
     pictures = random_batch()[0]
     expected = flip(single).predict_on_batch(pictures)
     np.testing.assert_array_equal(flip(two).predict_on_batch(pictures), expected)
+
+
+def test_every_view_is_made_ready_once(plain):
+    """Kept too few at a time, each size would be compiled anew for every picture."""
+    plain()
+    ask, pictures = views(*network_and_model((32, 40)), "flip,scales"), random_batch((32, 40))[0]
+    forward.cache_clear()
+    for picture in pictures:
+        ask(picture[None])
+    assert forward.cache_info().misses == len(SCALES)
+    assert forward.cache_info().hits == len(SCALES) * (len(pictures) - 1)

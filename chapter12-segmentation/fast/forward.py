@@ -9,7 +9,7 @@ import numpy as np
 import fast
 
 
-@lru_cache(maxsize=2)  # a network and its view; those before were of another command
+@lru_cache(maxsize=4)  # a network at the sizes of `--tta scales`, and one that is trained
 def forward(model: keras.Model) -> Callable[[np.ndarray], object]:
     """A function from inputs (B, ...) to what `model` predicts, on the device.
 

@@ -523,6 +523,10 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     lines += ["with the weights that were best on validation."]
     spread = "± is half the range of several seeds." if len(seeds) > 1 else "One seed each."
     lines += [f"{spread} `fcn` is as wide as the preset has it."]
+    for name in dict.fromkeys(row["name"] for row in done if row["name"] in VARIANTS):
+        network, own = VARIANTS[name]
+        words = " ".join(own).format(eighth="EVERY-EIGHTH", pictures="ALL-PICTURES")
+        lines += [f"`{name}` is `{network}` with `{words}`."]
     if idle := [row["background_miou"] for row in done if "background_miou" in row]:
         lines += [f"Who says background everywhere has a dataset mIoU of {idle[0]:.3f}: a network"]
         lines += [
