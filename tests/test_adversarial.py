@@ -291,6 +291,68 @@ def test_a_batch_that_is_void_all_over(kind):
     assert played(kind, labels, keras.ops.softmax(logits), None) == [0, 0]
 
 
+def loss_of(verdicts, truth):
+    """What is lost to verdicts when the truth is "true", or "false"."""
+    chance = 1 / (1 + np.exp(-np.asarray(verdicts)))
+    return -np.log(chance if truth else 1 - chance).mean()
+
+
+def answers(number=2):
+    """Labels, and probabilities of a segmenter that is right more often than not."""
+    _, labels = random_batch(SIZE, number)
+    logits = np.random.default_rng(0).normal(0, 1, (number, *SIZE, 3)) + np.eye(3)[labels]
+    return labels, np.float32(np.exp(logits) / np.exp(logits).sum(-1, keepdims=True))
+
+
+def test_hungs_players_want_the_opposite():
+    """The opponent tells true from false at every pixel; the segmenter is to be taken for true."""
+    labels, predicted = answers()
+    model = oppose(toy(), "hung", 0.5, width=4)
+    layers = [keras.Input((*SIZE, 3)), keras.layers.Dense(1), keras.layers.Reshape(SIZE)]
+    model.opponent = keras.Sequential(layers)
+    model.opponent.set_weights([np.array([[1.0], [2], [3]]), np.array([-1.0])])
+    term, theirs = model.play(random_batch(SIZE)[0], labels, [predicted], None)
+    of_true, of_false = 1.0 * labels, predicted @ np.array([1.0, 2, 3]) - 1
+    assert float(term) == pytest.approx(loss_of(of_false, True), rel=1e-4)
+    expected = (loss_of(of_true, True) + loss_of(of_false, False)) / 2
+    assert float(theirs) == pytest.approx(expected, rel=1e-4)
+
+
+def test_lucs_players_want_the_opposite():
+    """The same of whole maps, by two logits of which the second is that of "true"."""
+    labels, predicted = answers()
+    model = oppose(toy(), "luc-basic", 0.5, width=4)
+    layers = [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(2)]
+    model.opponent = keras.Sequential([keras.Input((*SIZE, 3)), *layers])
+    model.opponent.set_weights([np.array([[0, 1.0], [0, 2], [0, 3]]), np.array([0, -1.0])])
+    term, theirs = model.play(random_batch(SIZE)[0], labels, [predicted], None)
+    of_true = labels.mean((1, 2))
+    of_false = (predicted @ np.array([1.0, 2, 3])).mean((1, 2)) - 1
+    assert float(term) == pytest.approx(loss_of(of_false, True), rel=1e-4)
+    expected = (loss_of(of_true, True) + loss_of(of_false, False)) / 2
+    assert float(theirs) == pytest.approx(expected, rel=1e-4)
+
+
+def test_soulys_players_want_the_opposite():
+    """Photographs with labels and without are true, what is made of noise is false; G lies."""
+    pictures, (labels, unlabelled) = batch("souly")
+    labels = np.where(labels == 255, 0, labels)
+    model = oppose(toy(), "souly", 0.5, width=4)
+    noise = np.random.default_rng(0).normal(0, 1, (2, *model.noise.shape)).astype("float32")
+    model.noise = lambda pictures: noise
+    made = model.opponent(noise, training=True)
+
+    def verdicts(inputs):
+        logits = keras.ops.convert_to_numpy(model(inputs, training=True)[-1])
+        return np.log(np.exp(logits).sum(-1))
+
+    outputs = model(pictures, training=True)
+    term, theirs = model.play(pictures, labels, outputs, unlabelled)
+    assert float(theirs) == pytest.approx(loss_of(verdicts(made), True), rel=1e-3)
+    expected = loss_of(verdicts(pictures), True) + loss_of(verdicts(unlabelled), True)
+    assert float(term) == pytest.approx(expected + loss_of(verdicts(made), False), rel=1e-3)
+
+
 def test_souly_is_a_softmax_of_one_class_more():
     """The log of true against false, with the logit 0 for false."""
     logits = np.random.default_rng(0).normal(0, 2, (2, 3, 4, 5)).astype("float32")
@@ -543,8 +605,10 @@ def as_before(policy, plain):
 
 @pytest.mark.usefixtures("toy")
 def test_each_opponent_has_its_weight(folder):
-    for kind, weight in ADVERSARIES.items():
+    weights = {"luc": 0.1, "luc-basic": 0.1, "luc-scaled": 0.1, "hung": 0.01, "souly": 1}
+    for kind, weight in weights.items():
         assert decide(*TRAIN, "--adversarial", kind)[2].adversarial_weight == weight
+    assert set(weights) == set(ADVERSARIES)
     found = decide(*TRAIN, "--adversarial", "luc", "--adversarial-weight", "0")[2]
     assert found.adversarial_weight == 0
     assert decide(*TRAIN)[2].adversarial_weight is None

@@ -224,6 +224,7 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
     assert 0 <= one["crf_boundary_f1"] <= 1 and one["crf_dataset_miou"] != one["dataset_miou"]
     assert {(32, 32), (128, 128)} <= set(sizes)
     assert 0 <= one["half_miou"] <= 1 >= one["double_miou"] >= 0
+    assert compare.SCALES == {"half": 0.5, "double": 2}
     assert not {"crf_dataset_miou", "double_miou", "half_miou", "pruned_miou"} & set(other)
     assert other["large_iou"] == one["large_iou"]
 

@@ -18,7 +18,15 @@ from metrics import scores
 from tools import crf as tool
 from tools.crf import refined
 from utils.classes import named
-from utils.crf import Pairwise, colours_and_places, dense_crf, lattice, normalised, plane
+from utils.crf import (
+    ITERATIONS,
+    Pairwise,
+    colours_and_places,
+    dense_crf,
+    lattice,
+    normalised,
+    plane,
+)
 from utils.errors import UserError
 
 COLOURS = np.array([[200, 180, 170], [60, 90, 140], [120, 30, 40]])
@@ -110,6 +118,40 @@ def test_mean_field_is_that_of_all_pairs(size):
     expected = naive_crf(probabilities, picture, PAIRWISE, 10).argmax(-1)
     assert (found == expected).mean() >= 0.99
     assert (probabilities.argmax(-1) == labels).mean() < 0.9 < (found == labels).mean()
+
+
+def test_with_the_widths_of_crf_the_classes_are_those_of_all_pairs():
+    picture, probabilities, _ = scene((36, 48), noise=12.0)
+    found = dense_crf(probabilities, picture)
+    expected = naive_crf(probabilities, picture, Pairwise(), ITERATIONS)
+    assert ITERATIONS == 10 and (found.argmax(-1) == expected.argmax(-1)).mean() >= 0.99
+
+
+def test_one_pixel_after_another_the_energy_falls_to_the_same_classes():
+    """Updated in turn, mean field descends in the divergence from the field's distribution."""
+    picture, probabilities, _ = scene((12, 17))
+    features = colours_and_places(picture, PAIRWISE.sa, PAIRWISE.sb)
+    places = np.stack(np.indices((12, 17)), -1).reshape(-1, 2) / PAIRWISE.sg
+    logits = np.log(probabilities.reshape(-1, 4))
+    weights = np.zeros((len(logits), len(logits)))
+    for weight, each in ((PAIRWISE.w1, features), (PAIRWISE.w2, places)):
+        kernel = over_all_pairs(each)(np.eye(len(each)))
+        roots = np.sqrt(kernel.sum(0))
+        weights += weight * kernel / np.outer(roots, roots)
+    np.fill_diagonal(weights, 0)  # a pixel is no pair
+
+    def divergence(q):  # but for a constant
+        return (q * (np.log(q + 1e-30) - logits)).sum() - (q * (weights @ q)).sum() / 2
+
+    q, told = probabilities.reshape(-1, 4).astype(float), []
+    for _ in range(6):
+        for pixel in range(len(q)):
+            said = logits[pixel] + weights[pixel] @ q
+            q[pixel] = np.exp(said - said.max()) / np.exp(said - said.max()).sum()
+            told.append(divergence(q))
+    assert (np.diff(told) < 1e-9).all() and told[0] - told[-1] > 10
+    found = dense_crf(probabilities, picture, PAIRWISE).argmax(-1).ravel()
+    assert (q.argmax(-1) == found).mean() >= 0.98
 
 
 def test_smoothness_alone_is_exact():

@@ -66,6 +66,11 @@ def test_layers_are_the_mean_field(training):
         np.testing.assert_allclose(alone, one, atol=1e-4)
 
 
+def test_the_network_has_five_iterations_in_training_and_ten_in_prediction():
+    field = build_crf_rnn((32, 32, 3), 3, width=4).get_layer("mean_field")
+    assert (field.training_iterations, field.iterations) == (5, 10)
+
+
 def test_an_iteration_by_hand():
     """Softmax, filters, a matrix for each, their sum, compatibility, subtraction: no step less."""
     pictures, logits = scenes((6, 9), number=1)

@@ -70,6 +70,32 @@ def test_the_pyramid_keeps_its_map_and_what_is_constant(size):
     np.testing.assert_allclose(np.ptp(constant, axis=(1, 2)), 0, atol=1e-6)
 
 
+def test_bins_are_the_papers_and_enlarged_between_their_centres():
+    inputs = keras.Input((24, 36, 8))
+    model = keras.Model(inputs, pyramid_pooling(inputs))
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            layer.kernel.assign(np.ones(layer.kernel.shape))
+    x = np.random.default_rng(0).uniform(0, 1, (1, 24, 36, 8)).astype("float32")
+    found = predict(model, x)[0, ..., 8:]
+    for level, n in enumerate((1, 2, 3, 6)):  # the sum of the channels of each bin, as it is
+        bins = np.float32(
+            [
+                [
+                    x[0, i : i + 24 // n, j : j + 36 // n].mean((0, 1)).sum()
+                    for j in range(0, 36, 36 // n)
+                ]
+                for i in range(0, 24, 24 // n)
+            ]
+        )
+        expected = keras.ops.image.resize(bins[None, ..., None], (24, 36), "bilinear")
+        scale = np.sqrt(1 + 1e-5)  # of a normalisation that has seen nothing
+        np.testing.assert_allclose(
+            found[..., 2 * level] * scale, np.array(expected)[0, ..., 0], rtol=1e-4
+        )
+    assert found.shape[-1] == 4 * 2
+
+
 def test_its_map_is_an_eighth_of_the_picture():
     model = hollow(lambda: build_pspnet((64, 96, 3), 3, width=4, blocks=(1, 1, 2, 2)))
     assert model.get_layer("pyramid").output.shape[1:3] == (8, 12)

@@ -23,7 +23,7 @@ from tools.memory import fixed
 from utils.classes import named
 from utils.errors import UserError
 from utils.history import read_rows
-from zoo.normalisation import normalised
+from zoo.normalisation import groups_of, normalised
 
 CLASSES = named(["background", "bottle", "can"])
 FLAT = {"chapter_miou": 0.5, "dataset_miou": 0.5, "pixel_accuracy": 0.5}
@@ -315,6 +315,28 @@ def test_frozen_normalisations_are_in_training_what_they_are_in_prediction(plain
             np.testing.assert_array_equal(old, new, err_msg=weight.path)
         elif weight.path.endswith("/kernel"):
             assert (old != new).any(), weight.path
+
+
+@pytest.mark.parametrize("name", ["pspnet-without-auxiliary", "deeplab-v3"])
+def test_frozen_the_mean_of_all_is_as_in_prediction_too(name):
+    """Whose normalisation is a layer of its own."""
+    keras.utils.set_random_seed(0)
+    model = disturbed(Network(name, (*SIZE, 3), CLASSES, tiny_settings(name), "frozen").build())
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Dropout):
+            layer.rate = 0
+    before, pictures = values_of(model), random_batch(SIZE)[0]
+    answer = np.array(model(pictures, training=True))
+    np.testing.assert_allclose(answer, predict(model, pictures), atol=1e-5)
+    for weight, old, new in zip(model.weights, before, values_of(model), strict=True):
+        np.testing.assert_array_equal(old, new, err_msg=weight.path)
+
+
+@pytest.mark.parametrize(
+    ("channels", "groups"), [(128, 32), (64, 32), (32, 16), (728, 4), (48, 8), (3, 1), (1, 1)]
+)
+def test_groups_have_two_channels_at_least(channels, groups):
+    assert groups_of(channels) == groups
 
 
 @pytest.mark.usefixtures("toy")

@@ -15,17 +15,16 @@ Parameters of the pyramid: 256 (256 + 512 + 1024 + 2048) + 4 * 256 + 4 (9 * 256 
 2 * 128 behind each of the seven; 128 C + C. 1,624,324 for 4 classes.
 """
 
-import math
 from collections.abc import Mapping
 
 import keras
 from keras import layers
 
+from zoo.normalisation import groups_of
 from zoo.parts import pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
 
 LEVELS = (5, 4, 3, 2)
-GROUPS = 32  # of channels that are normalised together
 
 
 def feature_pyramid(
@@ -50,7 +49,7 @@ def semantic_head(
     pyramid: Mapping[str, keras.KerasTensor], filters: int = 128
 ) -> keras.KerasTensor:
     """All levels of a pyramid as one map: (B, H/4, W/4, filters)."""
-    groups = math.gcd(GROUPS, filters)  # what divides the channels of a narrow network, too
+    groups = groups_of(filters)
     branches = []
     for level in LEVELS:
         x = pyramid[f"P{level}"]

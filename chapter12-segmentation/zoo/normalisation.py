@@ -30,7 +30,7 @@ def normalised(model: keras.Model, kind: str) -> keras.Model:
         model: uncompiled and functional, others may be nested in it.
         kind: "batch" for `model` as it is; "frozen" for `model`, whose batch normalisations from
             now on do in training what they do in prediction; or "group" for a copy with group
-            normalisation of 32 groups, of fewer where these would have less than two channels.
+            normalisation, see `groups_of`.
 
     Raises:
         UserError: it has no batch normalisation to freeze or to replace.
@@ -49,6 +49,11 @@ def normalised(model: keras.Model, kind: str) -> keras.Model:
     return _in_groups(model) if kind == "group" else model
 
 
+def groups_of(channels: int) -> int:
+    """Groups of so many channels: 32, or fewer, which divide them and leave two to each."""
+    return math.gcd(GROUPS, max(channels // 2, 1), channels)
+
+
 def _in_groups(model: keras.Model) -> keras.Model:
     copies: list[tuple[layers.Layer, layers.Layer]] = []
 
@@ -58,7 +63,7 @@ def _in_groups(model: keras.Model) -> keras.Model:
         if isinstance(layer, layers.BatchNormalization):
             channels = layer.moving_mean.shape[0]
             return layers.GroupNormalization(
-                math.gcd(GROUPS, max(channels // 2, 1), channels),
+                groups_of(channels),
                 **{name: getattr(layer, name) for name in ALIKE},
                 dtype=layer.dtype_policy,
             )
