@@ -441,6 +441,15 @@ def test_phases(kind, expected, capsys):
     assert set(SECOND_PHASE) == set(ADVERSARIES)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_in_a_run_of_one_epoch_the_network_hears_of_its_opponent(kind):
+    phases = Phases(kind, 1, verbose=False)
+    phases.set_model(oppose(toy(), kind, 1.0, width=4))
+    phases.model.phase.second.assign(0.0)
+    phases.on_epoch_begin(0)
+    assert float(phases.model.phase.second) == 1
+
+
 class Batches(keras.utils.PyDataset):
     """A batch an epoch, which depends on the epoch."""
 

@@ -68,6 +68,7 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
     assert all(result["parameters"] == 143 for result in results)
     assert results[0]["gmac"] == pytest.approx(32 * 48 * (27 * 4 + 4 + 12) / 1e9, rel=0.2)
     assert results[0]["seconds_a_step"] > 0 and results[0]["seconds_a_picture"] > 0
+    assert 0 <= results[0]["half_way_miou"] <= 1
     assert results[0]["minutes"] > 0 and results[0]["memory"] > 0.1 and results[0]["field"] == 3
     assert 0 <= results[0]["boundary_f1"] <= 1
     # The same data, budget and seed.
@@ -333,6 +334,16 @@ def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (when, when))
     assert compare.best_of(tmp_path).name == "x-best-iou.weights.h5"
+
+
+@pytest.mark.long
+def test_a_crf_is_timed_where_claims_ask_for_it(here, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})
+    (tmp_path / "toy").mkdir()
+    own = [*options, "--seed", "0"]
+    found = compare.time_steps("toy", own, tmp_path / "toy")
+    assert found["crf_seconds_a_photo"] > found["seconds_a_photo"] > 0
+    assert "seconds_a_photo" not in compare.time_steps("toy2", own, tmp_path / "toy")
 
 
 @pytest.mark.long

@@ -441,7 +441,8 @@ class Phases(keras.callbacks.Callback):
 
     def __init__(self, kind: str, epochs: int, verbose: bool = True):
         super().__init__()
-        self.begin, self.verbose = SECOND_PHASE[kind] * epochs, verbose
+        self.begin, self.verbose = math.ceil(SECOND_PHASE[kind] * epochs), verbose
+        self.begin = min(self.begin, epochs - 1)  # a run of one epoch has no first phase
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.phase.second.assign(float(epoch >= self.begin))
@@ -453,7 +454,7 @@ class Phases(keras.callbacks.Callback):
                 f"loss of the opponent {loss:.4f} (0.69 where it guesses, 0 where it always wins)"
             )
             if epoch < self.begin:
-                told += f"; the network hears of it from epoch {math.ceil(self.begin) + 1} on"
+                told += f"; the network hears of it from epoch {self.begin + 1} on"
             print(told)
 
 

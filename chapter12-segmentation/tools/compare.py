@@ -99,6 +99,7 @@ SCALES = {"half": 0.5, "double": 2.0}  # at which pictures are shown besides tha
 MORE = {
     "large_iou": (f"IoU of what has {LARGE:.0%} of its picture and more", "{:.3f}"),
     "small_iou": (f"IoU of what has less than {LARGE:.0%} of its picture", "{:.3f}"),
+    "half_way_miou": ("dataset mIoU on validation, after half of the epochs", "{:.3f}"),
     "rim_miou": (f"dataset mIoU of what is within {RIM:.0%} of a side", "{:.3f}"),
     "half_miou": ("dataset mIoU, pictures half as large and as in training", "{:.3f}"),
     "double_miou": ("dataset mIoU, pictures twice as large and as in training", "{:.3f}"),
@@ -106,6 +107,8 @@ MORE = {
     "pruned_gmac": ("GMAC a picture, cut off behind the third head and whole", "{:.2f}"),
     "patches_gmac": ("GMAC a picture, patch by patch and all at once", "{:.2f}"),
     "whole_kernels_gmac": ("GMAC a picture, kernels in columns and rows and whole", "{:.2f}"),
+    "seconds_a_photo": ("seconds a photograph", "{:.2f}"),
+    "crf_seconds_a_photo": ("seconds a photograph, with a CRF and without", "{:.2f}"),
     "crf_dataset_miou": ("dataset mIoU, behind a CRF and before it", "{:.3f}"),
     "crf_boundary_f1": ("boundary F1, behind a CRF and before it", "{:.3f}"),
 }
@@ -230,8 +233,8 @@ def train(name: str, options: list[str], folder: Path) -> dict:
     """Train a network by the command that everybody has, going on where it was interrupted.
 
     Returns:
-        Its "minutes", those before an interruption included, or "failed" with the last line that it
-        printed.
+        Its "minutes", those before an interruption included, and "half_way_miou"; or "failed" with
+        the last line that it printed.
     """
     command = [sys.executable, str(SCRIPT), "--train", "--model", network_of(name), *options]
     command += ["--save-dir", str(folder)]
@@ -247,7 +250,9 @@ def train(name: str, options: list[str], folder: Path) -> dict:
     if status and "has all of its" not in last:
         return {"failed": f"status {status}: {last}"}
     rows = [row for path in folder.glob("*-history.csv") for row in read_rows(path)]
-    return {"minutes": sum(row["seconds"] for row in rows) / 60}
+    half = max(len(rows) // 2, 1)
+    minutes = sum(row["seconds"] for row in rows) / 60
+    return {"minutes": minutes, "half_way_miou": rows[half - 1]["dataset_miou"]}
 
 
 def run_logged(command: list[str], path: Path) -> int:
@@ -419,16 +424,19 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
 
     Returns:
         "seconds_a_step", "seconds_a_picture", and "memory", the most that the process had, in GB.
+        Where claims ask for a CRF, "seconds_a_photo" and "crf_seconds_a_photo" of a test picture at
+        its own size.
     """
     import_keras()
     from engine.adversarial import oppose
-    from engine.session import classes_of
+    from engine.session import classes_of, open_labels
     from engine.settings import settle
     from engine.trainer import JIT, OPTIMIZERS
     from evaluation import answer as answer_of
     from evaluation import answering, segment_batch
     from fast.folding import fold
     from losses import LOSSES
+    from tools.crf import refined
 
     network, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
     network = replace(network, classes=classes_of(data))
@@ -446,7 +454,15 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     memory = peak_memory()
     ask = partial(answer_of, fold(answering(network.build())))
     answers = median_time(lambda: segment_batch(ask, batch[0][:1]))
-    return {"seconds_a_step": steps, "seconds_a_picture": answers} | memory
+    result = {"seconds_a_step": steps, "seconds_a_picture": answers} | memory
+    if name in with_crf():
+        store = open_labels(data, data.test_labels, False)
+        photo = store.picture(store.keys[0], channels=network.input_shape[2])
+        for prefix, each in {"": ask, "crf_": partial(refined, ask)}.items():
+            result[f"{prefix}seconds_a_photo"] = median_time(
+                lambda e=each: segment_batch(e, [photo])
+            )
+    return result
 
 
 def peak_memory() -> dict:

@@ -6,7 +6,9 @@ through a 1x1 convolution; so every level can predict. Alexander Kirillov et al.
 Pyramid Networks", 2019: to name every pixel, each level is brought to a quarter of the picture's
 size by as many convolutions and doublings as it takes, and all are added.
 
-The head is normalised in groups of channels of one picture, whatever else is in its batch.
+The head is normalised in groups of channels of one picture, whatever else is in its batch. It
+enlarges between the centres of pixels, as the second paper's code does, not from the corners of
+maps, where the values of a ResNet stand (`parts.EnlargeFromCorners`).
 
 Differs from the papers: no P6, of which only detection makes use.
 
