@@ -36,7 +36,7 @@ from engine.arguments import parse_arguments
 from engine.records import ADVERSARIES, Data, Network, Run
 from engine.runs import Ledger, RunFiles, describe_run, run_files
 from engine.session import Session
-from engine.settings import fill_resumed, settle
+from engine.settings import check_fixed, fill_resumed, settle
 from engine.trainer import bring_weights, train
 from engine.weights import load_weights
 from fast.adam import adam
@@ -434,10 +434,11 @@ def test_phases(kind, expected, capsys):
         phases.on_epoch_end(epoch, logs)
         assert logs == {"loss": 1.0}, "the history has no column for it"
     assert found == expected
-    told = f"hears of it from epoch {expected.index(1) + 1} on"
-    assert [told in line for line in capsys.readouterr().out.splitlines()] == [
-        not heard for heard in expected
-    ]
+    what = "vouches for what" if kind == "hung" else "the network hears of it"
+    told = f"from epoch {expected.index(1) + 1} on"
+    lines = capsys.readouterr().out.splitlines()
+    assert [told in line for line in lines] == [not heard for heard in expected]
+    assert all(what in line for line in lines if told in line)
     assert set(SECOND_PHASE) == set(ADVERSARIES)
 
 
@@ -663,6 +664,12 @@ def test_an_opponent_is_for_training_alone(words, capsys):
     with pytest.raises(SystemExit):
         parse_arguments(["--evaluate", "--restore-weights", "x", *words.split()])
     assert f"{words.split()[0]} goes with --train" in capsys.readouterr().err
+
+
+def test_a_run_without_unlabelled_pictures_goes_on_without(tmp_path):
+    with pytest.raises(UserError, match="without --unlabelled; leave it out"):
+        check_fixed({"unlabelled": tmp_path}, {"unlabelled": None})
+    check_fixed({}, {"unlabelled": None})
 
 
 @pytest.mark.parametrize("value", ["-1", "inf", "nan", "much"])

@@ -22,6 +22,7 @@ from tools.summary import stages
 from utils.classes import named
 from utils.errors import UserError
 from utils.label_maps.store import open_labels
+from utils.locks import alone
 from zoo.gcn import large_kernel
 
 
@@ -221,13 +222,15 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
     sizes, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda self, size: sizes.append(size) or at(self, size))
     options += ["--height", "64", "--width", "64"]  # half of it is the least that a network takes
-    one, other = compare.compare([("toy", 0), ("toy2", 0)], options, tmp_path)
+    one, other = compare.compare([("toy", 0), ("toy2", 0)], options, tmp_path / "one")
     assert 0 <= one["crf_boundary_f1"] <= 1 and one["crf_dataset_miou"] != one["dataset_miou"]
     assert {(32, 32), (128, 128)} <= set(sizes)
     assert 0 <= one["half_miou"] <= 1 >= one["double_miou"] >= 0
     assert compare.SCALES == {"half": 0.5, "double": 2}
     assert not {"crf_dataset_miou", "double_miou", "half_miou", "pruned_miou"} & set(other)
     assert other["large_iou"] == one["large_iou"]
+    small = [*options, "--height", "62"]
+    assert "half_miou" not in compare.compare([("toy", 0)], small, tmp_path / "small")[0]
 
 
 def test_classes_are_apart_by_their_share_of_the_picture():
@@ -278,11 +281,23 @@ def test_every_eighth_picture_has_labels_and_the_others_have_none(options, tmp_p
     few.path.write_bytes(b"")
     compare.options_of("fcn8s-eighth", 1, options, out)  # what is there is not written again
     assert not few.path.read_bytes()
+    # But when the labels are others, or the folder was moved.
+    labels = [make_labels(n + 1, (40, 56)) for n in range(17)]
+    write_store(data, pictures, labels)
+    compare.options_of("fcn8s-eighth", 1, options, out)
+    np.testing.assert_array_equal(open_labels(path, data)["8.png"], labels[8])
+    moved = tmp_path / "deep" / "out"
+    moved.parent.mkdir()
+    out.rename(moved)
+    compare.options_of("fcn8s-eighth", 1, options, moved)
+    few = open_labels(moved / "runs/eighth.npy", data)
+    few.check_shapes(few.keys)
 
 
 def test_an_option_counts_as_it_is_said_last():
     words = "--height 96 --no-grow --epochs 8 --epochs=3 --height 48".split()
     assert compare.merged(words) == ["--height", "48", "--no-grow", "--epochs=3"]
+    assert compare.merged("--no-grow --seed 1 --grow".split()) == ["--grow", "--seed", "1"]
     args = compare.parse(["fcn", "--", "--epochs", "2"])
     assert args.options.count("--epochs") == 1 and "2" in args.options
 
@@ -385,11 +400,86 @@ def test_the_page_says_what_is_trained_otherwise():
     assert f"`fcn8s-eighth-hung` is {said}" in page and "`fcn8s` is" not in page
 
 
-def test_results_go_into_a_folder(tmp_path, capsys):
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_results_go_into_a_folder(below, tmp_path, capsys):
     (tmp_path / "x").touch()
     with pytest.raises(SystemExit):
-        compare.parse(["toy", "--out", str(tmp_path / "x")])
-    assert "is a file; name a folder" in capsys.readouterr().err
+        compare.parse(["toy", "--out", str(tmp_path / "x" / below)])
+    assert f"{tmp_path / 'x'} is a file; name a folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["--epoch", "1"], "unrecognized arguments: --epoch"),
+        (["--list-models"], "options of a training alone"),
+        (["--epochs", "none"], "--epochs"),
+    ],
+)
+def test_options_that_are_none_are_told_before_anything_is_made(words, complaint, capsys):
+    with pytest.raises(SystemExit):
+        compare.parse(["toy", "--", *words])
+    assert complaint in capsys.readouterr().err
+
+
+def test_a_name_beside_all_is_looked_up_too(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "argv", ["compare.py", "all", "nosuch", "--out", str(tmp_path)])
+    monkeypatch.setattr(compare, "compare", lambda *_: pytest.fail("begun"))
+    with pytest.raises(UserError, match="nosuch"):
+        compare.main()
+
+
+WHOLE = dict.fromkeys(compare.MEASURED, 0.5) | {"name": "toy", "seed": 0, "options": []}
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [
+        ([], "damaged.*delete it"),
+        (3, "damaged.*delete it"),
+        ({"a": 1}, "something is missing.*delete it"),
+        ({k: v for k, v in WHOLE.items() if k != "gmac"}, "something is missing.*delete it"),
+        (WHOLE | {"boundary_f1": float("nan")}, "no number.*delete it"),
+        (WHOLE | {"name": "fcn8s"}, "is of fcn8s, seed 0; delete .*/toy, or give it back"),
+        (WHOLE | {"seed": 2}, "is of toy, seed 2"),
+    ],
+)
+def test_results_of_others_are_none(content, complaint, tmp_path):
+    (tmp_path / "toy").mkdir()
+    path = tmp_path / "toy/result.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(UserError, match=complaint):
+        compare.read_result(tmp_path / "toy")
+    path.write_text(json.dumps(WHOLE | {"field": float("inf")}))
+    assert compare.read_result(tmp_path / "toy")["seed"] == 0
+
+
+def test_two_comparisons_are_not_at_one_run(here, options, tmp_path):
+    with alone(tmp_path / "runs/toy/.lock", "first"):
+        with pytest.raises(UserError, match="another comparison is at .*toy.*--out"):
+            compare.compare([("toy", 0)], options, tmp_path)
+
+
+def complain(*_):
+    raise UserError("no memory; take less.")
+
+
+def test_what_cannot_be_measured_has_failed():
+    """And others are not held up by it."""
+    assert compare.apart(complain, "toy", [], None) == {"failed": "no memory; take less."}
+
+
+def test_failed_with_other_options_it_begins_anew(here, options, tmp_path, monkeypatch):
+    monkeypatch.setattr(compare, "draw_all", lambda *_: None)
+    monkeypatch.setattr(compare, "train", lambda *_: {"failed": "unrecognized arguments"})
+    [result] = compare.compare([("toy", 0)], [*options, "--epochs", "7"], tmp_path)
+    assert result["failed"]
+    [result] = compare.compare([("toy", 0)], options, tmp_path)
+    assert result["options"] == options
+    # But what was learnt with them is not taken for that of these.
+    (tmp_path / "runs/toy/x-last.weights.h5").touch()
+    with pytest.raises(UserError, match="a run with other options"):
+        compare.compare([("toy", 0)], [*options, "--epochs", "7"], tmp_path)
 
 
 def test_the_command_line():

@@ -230,7 +230,7 @@ def _corners(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if math.prod(spans[:d]) >= 2**62:
         raise UserError(
             f"colours and places of {d} dimensions differ by too much for the widths of the CRF; "
-            "give pictures of 3 channels or 1, or larger widths."
+            "give pictures of fewer channels."
         )
     strides = np.array(strides, np.int64)
     steps = np.empty(raised.shape, np.int64)

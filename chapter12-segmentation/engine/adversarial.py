@@ -443,6 +443,9 @@ class Phases(keras.callbacks.Callback):
         super().__init__()
         self.begin, self.verbose = math.ceil(SECOND_PHASE[kind] * epochs), verbose
         self.begin = min(self.begin, epochs - 1)  # a run of one epoch has no first phase
+        self.next = "the network hears of it"
+        if kind == "hung":
+            self.next = "it vouches for what the network says of pictures without labels"
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.phase.second.assign(float(epoch >= self.begin))
@@ -454,7 +457,7 @@ class Phases(keras.callbacks.Callback):
                 f"loss of the opponent {loss:.4f} (0.69 where it guesses, 0 where it always wins)"
             )
             if epoch < self.begin:
-                told += f"; the network hears of it from epoch {self.begin + 1} on"
+                told += f"; {self.next} from epoch {self.begin + 1} on"
             print(told)
 
 

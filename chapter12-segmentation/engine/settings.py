@@ -361,7 +361,14 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
             )
     for name in ("data_path", "unlabelled"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")
-        if then and name in said and portable(said[name].resolve()) != then:
+        if name not in said or name not in remembered:
+            continue
+        if not then:
+            raise UserError(
+                f"--resume goes on as the run began, without {option}; leave it out, or start a "
+                "new run."
+            )
+        if portable(said[name].resolve()) != then:
             raise UserError(
                 f"--resume goes on with the data of the run, {option} {brief(then)}, not "
                 f"{said[name]}; give that folder, or start a new run."

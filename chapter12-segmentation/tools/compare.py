@@ -37,6 +37,7 @@ if __name__ == "__main__":  # in place of this folder
 import numpy as np  # noqa: E402
 
 from engine.arguments import parse_arguments  # noqa: E402
+from engine.records import LEAST_SIDE  # noqa: E402
 from engine.startup import import_keras  # noqa: E402
 from tools.claims import MIOU, VARIANTS, at_scales, named, verdicts, with_crf  # noqa: E402
 from utils.classes import VOID  # noqa: E402
@@ -52,8 +53,16 @@ from utils.drawing import (  # noqa: E402
 )
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
-from utils.files import read_json, replace_whole  # noqa: E402
+from utils.files import (  # noqa: E402
+    at_home,
+    data_folder,
+    fingerprint,
+    read_json,
+    relative,
+    replace_whole,
+)
 from utils.history import read_rows  # noqa: E402
+from utils.locks import alone  # noqa: E402
 from utils.option_types import whole_number  # noqa: E402
 from utils.picture_files import opened  # noqa: E402
 from utils.pictures import resize_labels, resize_picture  # noqa: E402
@@ -68,6 +77,8 @@ BUDGET = (
 )
 NARROW = 4  # --narrow of those that no preset makes narrower
 OURS = ("--model", "--narrow", "--seed", "--save-dir", "--resume")  # options that vary
+# What else the script can be asked to do.
+TASKS = {"--evaluate", "--segment", "--summary", "--list-models", "--help", "--help-all", "-h"}
 SEEDS = 3  # of the networks that a claim hangs on; the others have one
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
@@ -92,6 +103,7 @@ COLUMNS = {  # of the table: heading and format
     "pixel_accuracy": ("pixel accuracy", "{:.1%}"),
 }
 SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
+MEASURED = ("year", "paper_parameters", "parameters", "gmac", "field", *SCORES)  # of every run
 LARGE = 0.1  # share of the picture from which a class in it is large
 RIM = 0.05  # of a picture's height and width: what is near its sides
 SCALES = {"half": 0.5, "double": 2.0}  # at which pictures are shown besides that of training
@@ -126,29 +138,18 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
         A dictionary a run: name, seed and the columns of the table, or "failed" with the reason.
 
     Raises:
-        UserError: the folder has results of other options.
+        UserError: the folder has results of other options, or files that are none; or another
+            comparison is at a run.
     """
     results = []
     for name, seed in runs:
         folder = folder_of(out, name, seed)
-        folder.mkdir(parents=True, exist_ok=True)
-        result = read_result(folder)
-        if result and result["options"] != options:
-            raise UserError(
-                f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
-                "give the same behind --, or another --out."
-            )
-        own = options_of(name, seed, options, out)
-        result.pop("failed", None)  # is tried again
-        if "dataset_miou" not in result:
-            print(f"{folder.name}:", flush=True)
-            result = {"name": name, "seed": seed, "options": options} | result
-            result |= train(name, own, folder) if "minutes" not in result else {}
-            if "failed" not in result:
-                result |= apart(measure, name, own, folder)
-            write_result(folder, result)
-            draw_all(options, out)
-        results.append(result)
+        complaint = (
+            f"another comparison is at {folder} at this moment; wait for its end, or take another "
+            "--out."
+        )
+        with alone(folder / ".lock", complaint):
+            results.append(run_one(name, seed, options, out))
     for result in results:
         name, seed = result["name"], result["seed"]
         if "failed" not in result and "seconds_a_step" not in result and not seed:
@@ -157,6 +158,31 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
             write_result(folder, result)
     draw_all(options, out)
     return results
+
+
+def run_one(name: str, seed: int, options: list[str], out: Path) -> dict:
+    """Train and measure a network, as far as that was not done; see `compare`."""
+    folder = folder_of(out, name, seed)
+    result = read_result(folder)
+    if "failed" in result and not list(folder.glob("*.h5")):
+        result = {}  # and what it was given may be why
+    if result and result["options"] != options:
+        raise UserError(
+            f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
+            "give the same behind --, or another --out."
+        )
+    own = options_of(name, seed, options, out)
+    result.pop("failed", None)  # is tried again
+    if "dataset_miou" in result:
+        return result
+    print(f"{folder.name}:", flush=True)
+    result = {"name": name, "seed": seed, "options": options} | result
+    result |= train(name, own, folder) if "minutes" not in result else {}
+    if "failed" not in result:
+        result |= apart(measure, name, own, folder)
+    write_result(folder, result)
+    draw_all(options, out)
+    return result
 
 
 def results_in(out: Path, options: list[str]) -> list[dict]:
@@ -198,7 +224,7 @@ def options_of(name: str, seed: int, options: list[str], out: Path) -> list[str]
 def paths(options: list[str], out: Path) -> dict[str, Path]:
     """The folder of the training pictures, "pictures", and the labels of every eighth, "eighth".
 
-    Those are written into the folder of runs if need be.
+    Those are written into the folder of runs, and again when the labels or their place are others.
     """
     from engine.session import open_labels
     from engine.settings import settle
@@ -207,20 +233,42 @@ def paths(options: list[str], out: Path) -> dict[str, Path]:
     _, data, _ = settle(training_arguments("fcn", [*options, "--verbose", "0"], out))
     store = open_labels(data, data.train_labels, False)
     eighth = out / "runs" / "eighth.npy"
-    if not index_path(eighth).exists():  # which is written last
-        eighth.parent.mkdir(parents=True, exist_ok=True)
+    labels = data_folder(data.data_path) / data.train_labels
+    origin = {"eighth_of": fingerprint(labels), "in": relative(store.folder, eighth.parent)}
+    try:
+        known = read_json(index_path(eighth))["made_from"]
+    except (OSError, ValueError, TypeError, KeyError):
+        known = None
+    if known != origin:
         some = ((key, store[key]) for key in store.keys[::8])
-        write_labels(eighth, store.folder, store.classes, some, reading=store.reading)
+        write_labels(eighth, store.folder, store.classes, some, origin, store.reading)
     return {"eighth": eighth, "pictures": store.folder}
 
 
 def read_result(folder: Path) -> dict:
-    """What was found out about a network; empty when nothing was."""
+    """What was found out about a network; empty when nothing was.
+
+    Raises:
+        UserError: the file is damaged, or of another run.
+    """
     path = folder / "result.json"
+    if not path.exists():
+        return {}
     try:
-        return read_json(path) if path.exists() else {}
-    except ValueError as error:
+        result = read_json(path)
+        columns = MEASURED if "dataset_miou" in result else ()
+        if not {"name", "seed", "options", *columns} <= result.keys():
+            raise ValueError("something is missing")
+        if any(math.isnan(result[column]) for column in columns):
+            raise ValueError("something is no number")
+    except (OSError, ValueError, TypeError, AttributeError) as error:
         raise UserError(f"{path} is damaged ({error}); delete it and start again.") from error
+    if folder_of(Path(), result["name"], result["seed"]).name != folder.name:
+        raise UserError(
+            f"{path} is of {result['name']}, seed {result['seed']}; delete {folder}, or give it "
+            "back its name."
+        )
+    return result
 
 
 def write_result(folder: Path, result: dict) -> None:
@@ -262,11 +310,17 @@ def run_logged(command: list[str], path: Path) -> int:
 
 
 def apart(function: Callable[..., dict], name: str, options: list[str], folder: Path) -> dict:
-    """Call `measure` or `time_steps` in a process of its own, which leaves no memory behind."""
+    """Call `measure` or `time_steps` in a process of its own, which leaves no memory behind.
+
+    Returns:
+        What it found, or "failed" with the reason.
+    """
     spawn = multiprocessing.get_context("spawn")
     try:
         with ProcessPoolExecutor(1, mp_context=spawn) as process:
             return process.submit(function, name, options, folder).result()
+    except UserError as error:
+        return {"failed": str(error)}
     except BrokenProcessPool:
         return {"failed": "killed while it was measured, as when memory runs out"}
 
@@ -305,8 +359,11 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     counts = matrices.sum((0, 2))  # pixels of each class
     result["background_miou"] = float(counts[0] / counts.sum() / len(counts))
     if name in at_scales():
-        for word, scale in SCALES.items():
-            other = network.at(tuple(round(side * scale) for side in network.size)).build()
+        sizes = {w: tuple(round(side * s) for side in network.size) for w, s in SCALES.items()}
+        for word, size in sizes.items():
+            if min(size) < LEAST_SIDE:
+                continue
+            other = network.at(size).build()
             other.set_weights(model.get_weights())
             look = partial(answer, fold(answering(other)))
             result[f"{word}_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
@@ -445,7 +502,10 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     if run.adversarial != "none":
         width = run.opponent_width
         model = oppose(model, run.adversarial, run.adversarial_weight, run.seed, width)
-    batch = [np.zeros(shape, np.uint8), np.zeros(shape[:3], np.uint8)]
+    labels = np.zeros(shape[:3], np.uint8)
+    batch = [np.zeros(shape, np.uint8), labels]
+    if data.unlabelled:
+        batch[1] = labels, np.zeros(shape, np.uint8)
     if run.loss == "border":  # comes with weights of the pixels
         batch.append(np.ones(shape[:3], np.float32))
     optimizer = OPTIMIZERS[run.optimizer](run.learning_rate)
@@ -664,7 +724,7 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=f"Options of the training stand behind --; before them come {BUDGET}.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="networks, or all")
-    parser.add_argument("--out", type=Path, default=Path("compare"), help="folder of results")
+    parser.add_argument("--out", type=at_home, default=Path("compare"), help="folder of results")
     parser.add_argument(
         "--seeds",
         type=whole_number(1),
@@ -678,8 +738,12 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     for option in OURS:
         if any(word.split("=")[0] == option for word in args.options):
             parser.error(f"{option} is not to be given behind --: each run has its own")
-    if args.out.exists() and not args.out.is_dir():
-        parser.error(f"--out {args.out} is a file; name a folder")
+    if TASKS & set(args.options):
+        parser.error("behind -- come options of a training alone")
+    for path in (args.out, *args.out.parents):
+        if path.exists() and not path.is_dir():
+            parser.error(f"--out {args.out}: {path} is a file; name a folder")
+    training_arguments("fcn", args.options, args.out)  # ends here where they are none
     return args
 
 
@@ -688,7 +752,7 @@ def merged(words: list[str]) -> list[str]:
     options: dict[str, list[str]] = {}
     for word in words:
         if word.startswith("--"):
-            name = word.split("=")[0]
+            name = word.split("=")[0].replace("--no-", "--")
             options[name] = []
         options[name].append(word)
     return [word for words in options.values() for word in words]
@@ -702,9 +766,10 @@ def main() -> None:
     import_keras()
     import zoo
 
+    for name in args.names:
+        if name != "all":
+            zoo.find(network_of(name))  # before hours of training
     names = every_name() if "all" in args.names else list(dict.fromkeys(args.names))
-    for name in names:
-        zoo.find(network_of(name))  # before hours of training
     runs = [(name, 0) for name in names]
     claimed = [name for name in names if name in named()]
     runs += [(name, seed) for seed in range(1, args.seeds) for name in claimed]
