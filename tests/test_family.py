@@ -35,12 +35,19 @@ def one_of_each_file():
 
 
 def unlike():
-    """The networks that differ when they are tiny: not by how many blocks a backbone has."""
+    """The networks that differ when they are tiny: not by how many blocks a backbone has.
+
+    Of those that differ by a number, as of skips, the ones with the least and with the most.
+    """
     built = {}
     for name, entry in zoo.MODELS.items():
         settings = zoo.defaults(name) | tiny_settings(name)
-        built.setdefault((entry.builder, *sorted(settings.items())), name)
-    return list(built.values())
+        numbers = tuple(sorted((k, v) for k, v in settings.items() if type(v) is int))
+        others = sorted((k, v) for k, v in settings.items() if type(v) is not int)
+        built.setdefault((entry.builder, *others), {}).setdefault(numbers, name)
+    return [
+        alike[key] for alike in built.values() for key in dict.fromkeys((min(alike), max(alike)))
+    ]
 
 
 def one_of_each_builder():
