@@ -53,8 +53,10 @@ def expected(data):
 
 
 def start(data: Path, out: str, *more) -> subprocess.Popen:
-    """A small training of 3 epochs."""
-    options = "--train --model unet-l1 --narrow 8 --preset quick --no-grow --height 32 --width 32"
+    """A small training of 3 epochs, of a network with batch normalisation: over all devices."""
+    options = (
+        "--train --model segnet-basic --narrow 8 --preset quick --no-grow --height 32 --width 32"
+    )
     options += " --epochs 3 --pictures-per-epoch 8 --batch-size 4 --optimizer sgd --seed 3"
     options += " --validation-split 0.2 --data-path"
     command = [sys.executable, SCRIPT, *options.split(), data, "--save-dir", data.parent / out]
@@ -109,7 +111,7 @@ def test_a_process_that_is_killed_ends_the_others_and_it_goes_on(data, expected)
     """Of two processes the one that writes, and on with one, whose numbers are those of two."""
     lost, out = 0, "cut"
     runs = start_both(data, out)
-    last, end = data.parent / out / "unet-l1-toys-last.weights.h5", time.monotonic() + LIMIT
+    last, end = data.parent / out / "segnet-basic-toys-last.weights.h5", time.monotonic() + LIMIT
     while not last.exists() and time.monotonic() < end:
         time.sleep(0.01)
     runs[lost].send_signal(signal.SIGKILL)
