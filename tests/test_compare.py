@@ -464,6 +464,7 @@ def complain(*_):
     raise UserError("no memory; take less.")
 
 
+@pytest.mark.long
 def test_what_cannot_be_measured_has_failed():
     """And others are not held up by it."""
     assert compare.apart(complain, "toy", [], None) == {"failed": "no memory; take less."}
