@@ -5,7 +5,7 @@ import pytest
 import zoo
 from tools import claims
 from tools.claims import CLAIMS, Claim, found, verdicts
-from tools.compare import COLUMNS, MORE
+from tools.comparison import COLUMNS, MORE
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.method}: {claim.text}")

@@ -17,7 +17,7 @@ from PIL import Image
 import zoo
 from engine.records import Network
 from engine.settings import settle
-from tools import compare
+from tools import compare, comparison, measurements
 from tools.summary import stages
 from utils.classes import named
 from utils.errors import UserError
@@ -80,7 +80,7 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
     assert float(rows[0]["pixel_accuracy"]) == results[0]["pixel_accuracy"]
     assert "| toy2 | 2026 | 148 | 143 |" in (out / "compare.md").read_text()
     said = np.asarray(Image.open(out / "runs/toy/samples.png"))  # two test pictures
-    assert said.shape == (compare.SAMPLE[0], 2 * compare.SAMPLE[1]) and said.max() < 3
+    assert said.shape == (measurements.SAMPLE[0], 2 * measurements.SAMPLE[1]) and said.max() < 3
     for name in ("compare.png", "compare-samples.png"):
         assert np.ptp(np.asarray(Image.open(out / name).convert("L"))) > 100
 
@@ -193,20 +193,20 @@ def test_what_was_not_trained_is_named_and_tried_again(here, options, tmp_path, 
 
 def row(name, score, seed=0):
     named = {"name": name, "dataset_miou": score, "seed": seed}
-    return dict.fromkeys(compare.COLUMNS, 1) | named
+    return dict.fromkeys(comparison.COLUMNS, 1) | named
 
 
 def test_the_most_accurate_comes_first():
-    lines = compare.table([row("a", 0.2), row("b", 0.9), row("c", 0.5)], [], []).split("\n")
+    lines = comparison.table([row("a", 0.2), row("b", 0.9), row("c", 0.5)], [], []).split("\n")
     assert [line.split()[1] for line in lines if line.startswith("| ")][1:4] == ["b", "c", "a"]
 
 
 def test_seeds_become_a_mean_and_half_their_range():
     rows = [row("a", 0.2), row("b", 0.6), row("a", 0.3, seed=1)]
-    first, second = compare.means(rows)
+    first, second = comparison.means(rows)
     assert (first["dataset_miou"], first["spread"]["dataset_miou"]) == pytest.approx((0.25, 0.05))
     assert (second["seeds"], second["dataset_miou"]) == (1, 0.6)
-    table = compare.table(rows, [], [])
+    table = comparison.table(rows, [], [])
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
 
 
@@ -216,8 +216,8 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
         return keras.ops.roll(answer(pictures, size), 2, -1)
 
     monkeypatch.setattr("tools.crf.refined", refined)
-    monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})
-    monkeypatch.setattr(compare, "at_scales", lambda: {"toy"})
+    monkeypatch.setattr(measurements, "with_crf", lambda: {"toy"})
+    monkeypatch.setattr(measurements, "at_scales", lambda: {"toy"})
     monkeypatch.setattr(compare, "time_steps", lambda *_: {"seconds_a_step": 1})
     sizes, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda self, size: sizes.append(size) or at(self, size))
@@ -226,7 +226,7 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
     assert 0 <= one["crf_boundary_f1"] <= 1 and one["crf_dataset_miou"] != one["dataset_miou"]
     assert {(32, 32), (128, 128)} <= set(sizes)
     assert 0 <= one["half_miou"] <= 1 >= one["double_miou"] >= 0
-    assert compare.SCALES == {"half": 0.5, "double": 2}
+    assert measurements.SCALES == {"half": 0.5, "double": 2}
     assert not {"crf_dataset_miou", "double_miou", "half_miou", "pruned_miou"} & set(other)
     assert other["large_iou"] == one["large_iou"]
     small = [*options, "--height", "62"]
@@ -235,17 +235,20 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
 
 def test_classes_are_apart_by_their_share_of_the_picture():
     # Of 100 pixels 20 are of class 1, half of them right, and 5 of class 2, all of them right.
-    found = compare.by_size(np.array([[[75, 0, 0], [10, 10, 0], [0, 0, 5]]]))
+    found = measurements.by_size(np.array([[[75, 0, 0], [10, 10, 0], [0, 0, 5]]]))
     assert found == {"large_iou": 0.5, "small_iou": 1.0}
-    assert compare.by_size(np.array([[[75, 0], [0, 25]]])) == {"large_iou": 1.0}
+    assert measurements.by_size(np.array([[[75, 0], [0, 25]]])) == {"large_iou": 1.0}
 
 
 def test_a_unetplusplus_is_cut_off_behind_its_third_head():
     model = zoo.build("unetplusplus", (32, 48, 3), 3, {"width": 4})
-    cut = compare.cut_off(model)
+    cut = measurements.cut_off(model)
     assert cut.output is model.get_layer("head3").output
     assert cut.count_params() < model.count_params() / 3
-    assert compare.cut_off(cut) is None and compare.cut_off(build_toy((32, 48, 3), 3)) is None
+    assert (
+        measurements.cut_off(cut) is None
+        and measurements.cut_off(build_toy((32, 48, 3), 3)) is None
+    )
 
 
 @pytest.mark.long
@@ -262,7 +265,7 @@ def test_what_no_preset_narrows_is_narrow():
     luc = ["--narrow", "4", "--x", "--seed", "0", "--adversarial", "luc"]
     assert compare.options_of("fcn8s-luc", 0, ["--x"], None) == luc
     network, _, _ = settle(compare.training_arguments("fcn", compare.BUDGET.split(), "."))
-    assert network.settings["filters"] == 256 // compare.NARROW
+    assert network.settings["filters"] == 256 // comparison.NARROW
 
 
 def test_every_eighth_picture_has_labels_and_the_others_have_none(options, tmp_path):
@@ -308,14 +311,14 @@ def test_what_whole_kernels_cost():
     scores = large_kernel(maps, 3, 15, "gcn5_kernel")
     model = keras.Model(maps, keras.layers.Conv2D(3, 1, name="pre_activation")(scores))
     whole = 2 * 3 * 15 * 15 * 4 * 3 + 2 * 3 * 3 * 3
-    assert compare.cost_of_whole_kernels(model) == pytest.approx(whole / 1e9)
+    assert measurements.cost_of_whole_kernels(model) == pytest.approx(whole / 1e9)
     assert sum(row["gmac"] for row in stages(model)) < 0.3 * whole / 1e9
 
 
 def test_what_patch_by_patch_costs():
     """As the docstring of zoo/sliding_window.py has it, at 480x640 and full width."""
     network = Network("sliding-window", (480, 640, 3), named(list("abcd")), {})
-    assert compare.cost_by_patches(network) == pytest.approx(41_308, rel=1e-3)
+    assert measurements.cost_by_patches(network) == pytest.approx(41_308, rel=1e-3)
 
 
 @pytest.mark.long
@@ -348,12 +351,12 @@ def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
     for name, when in (("x-run1-best-iou.weights.h5", 1), ("x-best-iou.weights.h5", 2)):
         (tmp_path / name).touch()
         os.utime(tmp_path / name, (when, when))
-    assert compare.best_of(tmp_path).name == "x-best-iou.weights.h5"
+    assert measurements.best_of(tmp_path).name == "x-best-iou.weights.h5"
 
 
 @pytest.mark.long
 def test_a_crf_is_timed_where_claims_ask_for_it(here, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(compare, "with_crf", lambda: {"toy"})
+    monkeypatch.setattr(measurements, "with_crf", lambda: {"toy"})
     (tmp_path / "toy").mkdir()
     own = [*options, "--seed", "0"]
     found = compare.time_steps("toy", own, tmp_path / "toy")
@@ -392,8 +395,8 @@ def test_what_each_run_has_of_its_own_is_not_given(words, capsys):
 
 
 def test_the_page_says_what_is_trained_otherwise():
-    row = {column: 0 for column in compare.COLUMNS} | {"seed": 0, "options": []}
-    page = compare.table([row | {"name": "fcn8s-eighth-hung"}, row | {"name": "fcn8s"}], [], [])
+    row = {column: 0 for column in comparison.COLUMNS} | {"seed": 0, "options": []}
+    page = comparison.table([row | {"name": "fcn8s-eighth-hung"}, row | {"name": "fcn8s"}], [], [])
     said = (
         "`fcn8s` with `--train-labels EVERY-EIGHTH --adversarial hung --unlabelled ALL-PICTURES`."
     )
@@ -429,7 +432,7 @@ def test_a_name_beside_all_is_looked_up_too(monkeypatch, tmp_path):
         compare.main()
 
 
-WHOLE = dict.fromkeys(compare.MEASURED, 0.5) | {"name": "toy", "seed": 0, "options": []}
+WHOLE = dict.fromkeys(comparison.MEASURED, 0.5) | {"name": "toy", "seed": 0, "options": []}
 
 
 @pytest.mark.parametrize(
@@ -449,9 +452,9 @@ def test_results_of_others_are_none(content, complaint, tmp_path):
     path = tmp_path / "toy/result.json"
     path.write_text(json.dumps(content))
     with pytest.raises(UserError, match=complaint):
-        compare.read_result(tmp_path / "toy")
+        comparison.read_result(tmp_path / "toy")
     path.write_text(json.dumps(WHOLE | {"field": float("inf")}))
-    assert compare.read_result(tmp_path / "toy")["seed"] == 0
+    assert comparison.read_result(tmp_path / "toy")["seed"] == 0
 
 
 def test_two_comparisons_are_not_at_one_run(here, options, tmp_path):
@@ -494,11 +497,11 @@ def test_the_command_line():
 @pytest.mark.parametrize("number", [1, 2, 28, 60])
 def test_names_stand_apart_near_their_scores(number):
     scores = sorted(np.random.default_rng(number).beta(8, 2, number))
-    heights = np.array(compare.spread_out(scores))
-    gap = 1 / max(number, compare.MOST_NAMES)
+    heights = np.array(comparison.spread_out(scores))
+    gap = 1 / max(number, comparison.MOST_NAMES)
     assert (np.diff(heights) > gap * 0.999).all() and heights[-1] <= 1 and heights[0] > -gap
     # Who is far from all others stands where its score is.
-    assert compare.spread_out([0.1, 0.3, 0.5])[1] == pytest.approx(0.5)
+    assert comparison.spread_out([0.1, 0.3, 0.5])[1] == pytest.approx(0.5)
 
 
 def test_of_the_rim_the_inside_is_not_counted():
@@ -506,6 +509,6 @@ def test_of_the_rim_the_inside_is_not_counted():
     predicted[10:30, 20:40] = 1  # wrong inside
     predicted[0, :5] = 1  # and five pixels at the side
     truth[1, 0] = 255
-    counts = compare.count_in_rim(truth, predicted, 2)
+    counts = measurements.count_in_rim(truth, predicted, 2)
     rim = 40 * 60 - 36 * 54  # 2 rows, 3 columns of each side
     assert counts.tolist() == [[rim - 5 - 1, 5], [0, 0]]

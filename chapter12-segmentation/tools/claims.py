@@ -1,4 +1,4 @@
-"""What overviews say of the networks, and what the measurements of `tools.compare` say of it.
+"""What overviews say of the networks, and whether what was measured agrees.
 
 Each claim names two networks of the comparison and what is to differ between them. Two networks
 differ where the means over their three seeds lie further apart than the seeds of either of them do.
