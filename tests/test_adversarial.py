@@ -434,7 +434,7 @@ def test_phases(kind, expected, capsys):
         phases.on_epoch_end(epoch, logs)
         assert logs == {"loss": 1.0}, "the history has no column for it"
     assert found == expected
-    what = "vouches for what" if kind == "hung" else "the network hears of it"
+    what = "vouches for answers" if kind == "hung" else "the network hears of it"
     told = f"from epoch {expected.index(1) + 1} on"
     lines = capsys.readouterr().out.splitlines()
     assert [told in line for line in lines] == [not heard for heard in expected]

@@ -53,20 +53,26 @@ def over_all_pairs(features):
     return lambda values: values @ kernel
 
 
-def naive_crf(probabilities, picture, pairwise, iterations):
-    """Mean field step by step, with the compatibility of each pair of classes written out."""
-    *size, classes = probabilities.shape
+def pair_weights(picture, pairwise):
+    """What each pair of pixels weighs, (N, N), by both kernels."""
     features = colours_and_places(picture, pairwise.sa, pairwise.sb)
-    places = np.stack(np.indices(size), -1).reshape(-1, 2) / pairwise.sg
-    energy = -np.log(probabilities.reshape(-1, classes).T)
-    potts, kernels = 1 - np.eye(classes), []
+    places = np.stack(np.indices(picture.shape[:2]), -1).reshape(-1, 2) / pairwise.sg
+    kernels = []
     for weight, each in ((pairwise.w1, features), (pairwise.w2, places)):
         kernel = over_all_pairs(each)(np.eye(len(each)))
         roots = np.sqrt(kernel.sum(0))
         kernels.append(weight * kernel / np.outer(roots, roots))
+    return sum(kernels)
+
+
+def naive_crf(probabilities, picture, pairwise, iterations):
+    """Mean field step by step, with the compatibility of each pair of classes written out."""
+    classes = probabilities.shape[-1]
+    energy = -np.log(probabilities.reshape(-1, classes).T)
+    potts, weights = 1 - np.eye(classes), pair_weights(picture, pairwise)
     q = np.exp(-energy) / np.exp(-energy).sum(0)
     for _ in range(iterations):
-        q = np.exp(-energy - sum(potts @ q @ kernel for kernel in kernels))
+        q = np.exp(-energy - potts @ q @ weights)
         q /= q.sum(0)
     return q.T.reshape(probabilities.shape)
 
@@ -130,14 +136,8 @@ def test_with_the_widths_of_crf_the_classes_are_those_of_all_pairs():
 def test_one_pixel_after_another_the_energy_falls_to_the_same_classes():
     """Updated in turn, mean field descends in the divergence from the field's distribution."""
     picture, probabilities, _ = scene((12, 17))
-    features = colours_and_places(picture, PAIRWISE.sa, PAIRWISE.sb)
-    places = np.stack(np.indices((12, 17)), -1).reshape(-1, 2) / PAIRWISE.sg
     logits = np.log(probabilities.reshape(-1, 4))
-    weights = np.zeros((len(logits), len(logits)))
-    for weight, each in ((PAIRWISE.w1, features), (PAIRWISE.w2, places)):
-        kernel = over_all_pairs(each)(np.eye(len(each)))
-        roots = np.sqrt(kernel.sum(0))
-        weights += weight * kernel / np.outer(roots, roots)
+    weights = pair_weights(picture, PAIRWISE)
     np.fill_diagonal(weights, 0)  # a pixel is no pair
 
     def divergence(q):  # but for a constant

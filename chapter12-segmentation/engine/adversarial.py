@@ -445,7 +445,7 @@ class Phases(keras.callbacks.Callback):
         self.begin = min(self.begin, epochs - 1)  # a run of one epoch has no first phase
         self.next = "the network hears of it"
         if kind == "hung":
-            self.next = "it vouches for what the network says of pictures without labels"
+            self.next = "it vouches for answers to pictures without labels, if there are any,"
 
     def on_epoch_begin(self, epoch, logs=None):
         self.model.phase.second.assign(float(epoch >= self.begin))

@@ -109,10 +109,10 @@ def run_one(name: str, seed: int, options: list[str], out: Path) -> dict:
             f"{folder} holds a run with other options ({shlex.join(result['options'])}); "
             "give the same behind --, or another --out."
         )
-    own = options_of(name, seed, options, out)
     result.pop("failed", None)  # is tried again
     if "dataset_miou" in result:
         return result
+    own = options_of(name, seed, options, out)
     print(f"{folder.name}:", flush=True)
     result = {"name": name, "seed": seed, "options": options} | result
     result |= train(name, own, folder) if "minutes" not in result else {}
