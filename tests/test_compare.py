@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -16,8 +17,10 @@ from PIL import Image
 
 import zoo
 from engine.records import Network
+from engine.session import classes_of
 from engine.settings import settle
 from tools import compare, comparison, measurements
+from tools.measurements import training_arguments
 from tools.summary import stages
 from utils.classes import named
 from utils.errors import UserError
@@ -210,14 +213,22 @@ def test_seeds_become_a_mean_and_half_their_range():
     assert "0.250 ±0.050" in table and "| 0.600 |" in table
 
 
+def claims_ask_of(monkeypatch, name):
+    """Of a network for all columns but the gradient, for which it would need a backbone."""
+
+    def asked(*columns):
+        return set() if "gradient_share" in columns else {name}
+
+    monkeypatch.setattr(measurements, "asked", asked)
+
+
 @pytest.mark.long
 def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monkeypatch):
     def refined(answer, pictures, size=None):  # one class for another
         return keras.ops.roll(answer(pictures, size), 2, -1)
 
     monkeypatch.setattr("tools.crf.refined", refined)
-    monkeypatch.setattr(measurements, "with_crf", lambda: {"toy"})
-    monkeypatch.setattr(measurements, "at_scales", lambda: {"toy"})
+    claims_ask_of(monkeypatch, "toy")
     monkeypatch.setattr(compare, "time_steps", lambda *_: {"seconds_a_step": 1})
     sizes, at = [], Network.at
     monkeypatch.setattr(Network, "at", lambda self, size: sizes.append(size) or at(self, size))
@@ -236,8 +247,22 @@ def test_what_claims_ask_is_measured_where_they_do(here, options, tmp_path, monk
 def test_classes_are_apart_by_their_share_of_the_picture():
     # Of 100 pixels 20 are of class 1, half of them right, and 5 of class 2, all of them right.
     found = measurements.by_size(np.array([[[75, 0, 0], [10, 10, 0], [0, 0, 5]]]))
-    assert found == {"large_iou": 0.5, "small_iou": 1.0}
+    assert found == {"large_iou": 0.5, "small_iou": 1.0, "small_share": 2.0}
     assert measurements.by_size(np.array([[[75, 0], [0, 25]]])) == {"large_iou": 1.0}
+
+
+@pytest.mark.long
+def test_without_short_cuts_less_gradient_arrives_at_the_backbone(options, tmp_path):
+    def share(name, seed):
+        own = [*options, "--narrow", "16", "--seed", seed]
+        settled = settle(training_arguments(name, own, tmp_path))
+        network = replace(settled[0], classes=classes_of(settled[1]))
+        return measurements.gradient_share(network, *settled[1:])
+
+    whole = share("refinenet-resnet50", "0")
+    assert whole == pytest.approx(share("refinenet-resnet50", "0"), rel=1e-3)
+    assert 2 * share("refinenet-resnet50-without-shortcuts", "0") < whole < 1
+    assert whole != pytest.approx(share("refinenet-resnet50", "1"), rel=1e-3)
 
 
 def test_a_unetplusplus_is_cut_off_behind_its_third_head():
@@ -356,7 +381,7 @@ def test_a_run_that_was_killed_early_has_older_weights_beside_it(tmp_path):
 
 @pytest.mark.long
 def test_a_crf_is_timed_where_claims_ask_for_it(here, options, tmp_path, monkeypatch):
-    monkeypatch.setattr(measurements, "with_crf", lambda: {"toy"})
+    claims_ask_of(monkeypatch, "toy")
     (tmp_path / "toy").mkdir()
     own = [*options, "--seed", "0"]
     found = compare.time_steps("toy", own, tmp_path / "toy")
@@ -392,6 +417,13 @@ def test_what_each_run_has_of_its_own_is_not_given(words, capsys):
     with pytest.raises(SystemExit):
         compare.parse(["toy", "--", *words])
     assert f"{words[0].split('=')[0]} is not to be given behind --" in capsys.readouterr().err
+
+
+def test_the_page_says_where_holes_are_wider_than_the_maps():
+    told = comparison.holes(compare.BUDGET.split())
+    assert "12×16 places at 1/8 and of 6×8 at 1/16" in told[0]
+    large = [*compare.BUDGET.split(), "--height", "320", "--width", "320"]
+    assert comparison.holes(large) == [] == comparison.holes([])
 
 
 def test_the_page_says_what_is_trained_otherwise():

@@ -26,6 +26,7 @@ from utils.files import read_json, replace_whole
 from utils.picture_files import opened
 from utils.pictures import resize_labels, resize_picture
 
+MOST_RATE = 36  # of the convolutions with holes, DeepLab v3's at 1/8
 NARROW = 4  # --narrow of those that no preset makes narrower
 LABEL = 330  # pixels: the column of names
 MOST_NAMES = 28  # beside a figure of the usual height
@@ -51,18 +52,26 @@ MEASURED = ("year", "paper_parameters", "parameters", "gmac", "field", *SCORES) 
 MORE = {
     "large_iou": (f"IoU of what has {LARGE:.0%} of its picture and more", "{:.3f}"),
     "small_iou": (f"IoU of what has less than {LARGE:.0%} of its picture", "{:.3f}"),
+    "small_share": (
+        f"IoU of what has less than {LARGE:.0%} of its picture over that of what has more",
+        "{:.2f}",
+    ),
+    "gradient_share": (
+        "gradient of the backbone's last kernel over that of the classifier's, before training",
+        "{:.1e}",
+    ),
     "half_way_miou": ("dataset mIoU on validation, after half of the epochs", "{:.3f}"),
     "rim_miou": (f"dataset mIoU of what is within {RIM:.0%} of a side", "{:.3f}"),
-    "half_miou": ("dataset mIoU, pictures half as large and as in training", "{:.3f}"),
-    "double_miou": ("dataset mIoU, pictures twice as large and as in training", "{:.3f}"),
-    "pruned_miou": ("dataset mIoU, cut off behind the third head and whole", "{:.3f}"),
-    "pruned_gmac": ("GMAC a picture, cut off behind the third head and whole", "{:.2f}"),
-    "patches_gmac": ("GMAC a picture, patch by patch and all at once", "{:.2f}"),
-    "whole_kernels_gmac": ("GMAC a picture, kernels in columns and rows and whole", "{:.2f}"),
+    "half_miou": ("dataset mIoU of pictures half as large", "{:.3f}"),
+    "double_miou": ("dataset mIoU of pictures twice as large", "{:.3f}"),
+    "pruned_miou": ("dataset mIoU, cut off behind the third head", "{:.3f}"),
+    "pruned_gmac": ("GMAC a picture, cut off behind the third head", "{:.2f}"),
+    "patches_gmac": ("GMAC a picture, patch by patch", "{:.2f}"),
+    "whole_kernels_gmac": ("GMAC a picture with whole kernels", "{:.2f}"),
     "seconds_a_photo": ("seconds a photograph", "{:.2f}"),
-    "crf_seconds_a_photo": ("seconds a photograph, with a CRF and without", "{:.2f}"),
-    "crf_dataset_miou": ("dataset mIoU, behind a CRF and before it", "{:.3f}"),
-    "crf_boundary_f1": ("boundary F1, behind a CRF and before it", "{:.3f}"),
+    "crf_seconds_a_photo": ("seconds a photograph with a CRF", "{:.2f}"),
+    "crf_dataset_miou": ("dataset mIoU behind a CRF", "{:.3f}"),
+    "crf_boundary_f1": ("boundary F1 behind a CRF", "{:.3f}"),
 }
 
 
@@ -190,9 +199,31 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
         lines.append(f"\nNot trained yet: {', '.join(missing)}.")
     if done:
         lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
-        lines += [verdicts(done, COLUMNS | MORE), "## What they say of the same pictures", ""]
+        lines += [
+            verdicts(done, COLUMNS | MORE),
+            *holes(options),
+            "## What they say of the same pictures",
+            "",
+        ]
         lines += ["![The answers of each](compare-samples.png)"]
     return "\n".join([*lines, ""])
+
+
+def holes(options: list[str]) -> list[str]:
+    """What to know of atrous convolutions where the maps of a comparison are small."""
+    size = training_arguments("fcn", options, Path())
+    if not size.height or not size.width or min(size.height, size.width) > 8 * MOST_RATE:
+        return []
+    eighth, sixteenth = (f"{size.height // of}×{size.width // of}" for of in (8, 16))
+    return [
+        f"Pictures of {size.height}×{size.width} have maps of {eighth} places at 1/8 and of "
+        f"{sixteenth} at 1/16. Of a convolution",
+        "whose rate is no less than a side of its map, only the middle of that side's three taps",
+        "meets the map. The rates of DeepLab v2 are 6, 12, 18 and 24 at 1/8, those of v3 6, 12 and",
+        "18 at 1/16 and twice as many at 1/8: what is said of them here is said of maps that are",
+        "smaller than these networks were made for.",
+        "",
+    ]
 
 
 def draw_cost(done: list[dict], path: Path) -> None:

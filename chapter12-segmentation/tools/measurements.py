@@ -13,9 +13,21 @@ import numpy as np
 from engine.arguments import parse_arguments
 from engine.records import LEAST_SIDE
 from engine.startup import import_keras
-from tools.claims import MIOU, VARIANTS, at_scales, with_crf
+from tools.claims import (
+    CRF_EDGES,
+    CRF_MIOU,
+    CRF_PHOTO,
+    DOUBLE,
+    GRADIENT,
+    HALF,
+    MIOU,
+    PHOTO,
+    VARIANTS,
+    asked,
+)
 from utils.classes import VOID
 from utils.drawing import write_index_png
+from utils.pictures import resize_labels, resize_picture
 
 SAMPLES = 3  # test pictures that are shown
 SAMPLE = (168, 224)  # (H, W) of them on the page
@@ -56,21 +68,22 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
     from tools.crf import refined
     from tools.summary import stages
 
-    _, data, _ = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
+    _, data, run = settle(training_arguments(name, [*options, "--verbose", "0"], folder))
     best = best_of(folder)
     network = read_network(best)
     model = network.build()
     load_weights(model, best)
     ask, channels = partial(answer, fold(answering(model))), network.input_shape[2]
     store = open_labels(data, data.test_labels, False)
-    answers = {"": ask} | ({"crf_": partial(refined, ask)} if name in with_crf() else {})
+    crf = asked(CRF_MIOU, CRF_EDGES)
+    answers = {"": ask} | ({"crf_": partial(refined, ask)} if name in crf else {})
     result = {}
     for prefix, each in answers.items():
         matrices, found = score(each, store, data.workers, channels)
         result |= {prefix + column: value for column, value in found.items()}
     counts = matrices.sum((0, 2))  # pixels of each class
     result["background_miou"] = float(counts[0] / counts.sum() / len(counts))
-    if name in at_scales():
+    if name in asked(HALF, DOUBLE):
         sizes = {w: tuple(round(side * s) for side in network.size) for w, s in SCALES.items()}
         for word, size in sizes.items():
             if min(size) < LEAST_SIDE:
@@ -79,6 +92,8 @@ def measure(name: str, options: list[str], folder: Path) -> dict:
             other.set_weights(model.get_weights())
             look = partial(answer, fold(answering(other)))
             result[f"{word}_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
+    if name in asked(GRADIENT):
+        result["gradient_share"] = gradient_share(network, data, run)
     if cut := cut_off(model):
         look = partial(answer, fold(cut))
         result["pruned_miou"] = scores(evaluate(look, store, data.workers, channels))[MIOU]
@@ -129,7 +144,10 @@ def by_size(matrices: np.ndarray) -> dict[str, float]:
 
     _, shares, ious = object_regions(matrices)
     parts = {"large_iou": ious[shares >= LARGE], "small_iou": ious[shares < LARGE]}
-    return {column: float(each.mean()) for column, each in parts.items() if each.size}
+    found = {column: float(each.mean()) for column, each in parts.items() if each.size}
+    if found.get("large_iou") and "small_iou" in found:
+        found["small_share"] = found["small_iou"] / found["large_iou"]
+    return found
 
 
 def count_in_rim(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
@@ -149,6 +167,38 @@ def count_in_rim(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np
     rim[tuple(inner)] = VOID
     counts = count_confusions(rim[None], predicted[None], n_classes)[0]
     return ops.convert_to_numpy(counts).astype(np.int64)
+
+
+def gradient_share(network, data, run) -> float:
+    """How much of the gradient arrives at the end of the backbone, before anything is learnt.
+
+    Root mean squares: that of the backbone's last kernel, over that of the classifier's, of the
+    loss of a batch of training pictures with new weights.
+
+    Args:
+        network, data, run: the records of a training; the network has a model for its backbone.
+    """
+    import keras
+
+    from engine.session import open_labels
+    from losses import LOSSES
+
+    store = open_labels(data, data.train_labels, False)
+    keys, channels = store.keys[: data.batch_size], network.input_shape[2]
+    pictures = [resize_picture(store.picture(key, channels=channels), network.size) for key in keys]
+    labels = [resize_labels(store[key], network.size) for key in keys]
+    keras.utils.set_random_seed(run.seed)
+    model = network.build()
+    backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
+    *_, end = (kernel for kernel in backbone.trainable_variables if len(kernel.shape) == 4)
+    kernels = [end, model.get_layer("pre_activation").kernel]
+    before = [keras.ops.convert_to_numpy(kernel) for kernel in kernels]
+    # A step of length 1 along the gradient, on every backend.
+    model.compile(keras.optimizers.SGD(1.0), LOSSES[run.loss](None), run_eagerly=True)
+    model.train_on_batch(np.stack(pictures), np.stack(labels))
+    steps = (keras.ops.convert_to_numpy(k) - was for k, was in zip(kernels, before, strict=True))
+    one, other = (float(np.sqrt(np.mean(np.square(step)))) for step in steps)
+    return one / other
 
 
 def cut_off(model):
@@ -235,7 +285,7 @@ def time_steps(name: str, options: list[str], folder: Path) -> dict:
     ask = partial(answer_of, fold(answering(network.build())))
     answers = median_time(lambda: segment_batch(ask, batch[0][:1]))
     result = {"seconds_a_step": steps, "seconds_a_picture": answers} | memory
-    if name in with_crf():
+    if name in asked(PHOTO, CRF_PHOTO):
         store = open_labels(data, data.test_labels, False)
         photo = store.picture(store.keys[0], channels=network.input_shape[2])
         for prefix, each in {"": ask, "crf_": partial(refined, ask)}.items():
