@@ -208,7 +208,9 @@ def work(args):
     if run.train:
         devices = spread(run.distribute, data.batch_size)
         step = data.batch_size, run.optimizer, run.precision, run.accumulate
-        check_memory(network, *step, devices)
+        # Of several machines all are to have the same.
+        asked = bool(args.batch_size or run.resume) or run.distribute == "multihost"
+        data = replace(data, batch_size=check_memory(network, *step, devices, asked))
         files = run_files(network, data, run)
         with files.locked() if is_first() else nullcontext():
             train_fcn(network, data, run)

@@ -236,12 +236,14 @@ def start(command: list[str]) -> Task:
 
 
 def _our_network(size: tuple):
-    """The network as `settings.settle` and `fcn-12.3.1.py` make it."""
+    """The network as `settings.settle` and `fcn-12.3.1.py` make it, in memory that is kept."""
     import keras
 
+    from fast.allocation import keep_memory
     from fast.devices import fast_precision
     from zoo.chapter import build_chapter
 
+    keep_memory()
     precision = fast_precision()
     mixed = "" if precision == "float32" else "mixed_"
     keras.config.set_dtype_policy(mixed + precision)

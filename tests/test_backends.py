@@ -179,6 +179,18 @@ def test_training_says_it_first_and_once(tmp_path, monkeypatch, capsys, toy, gpu
     assert lines[-1].startswith("preset ") and lines[-1].split()[-1] in backends.NAMES.values()
 
 
+def test_who_uses_a_network_is_told_too(tmp_path, monkeypatch, capsys):
+    from engine.arguments import parse_arguments
+
+    monkeypatch.setattr(settings, "gpu_name", lambda: None)
+    monkeypatch.setattr(settings, "has_nvidia", lambda: True)
+    settings.settle(parse_arguments(["--segment", str(tmp_path)]))
+    told = capsys.readouterr().out.splitlines()
+    assert len(told) == 1 and "does not see this machine's NVIDIA GPU" in told[0]
+    settings.settle(parse_arguments(["--segment", str(tmp_path), "--verbose", "0"]))
+    assert not capsys.readouterr().out
+
+
 def test_without_tensorflow_the_program_takes_jax(tmp_path):
     """In a process of its own whose modules are as if TensorFlow had been left out."""
     code = """

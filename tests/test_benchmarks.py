@@ -116,6 +116,14 @@ def our_contestants(tmp_path, monkeypatch):
     return network, store, pictures, labels
 
 
+def test_our_network_keeps_memory_as_the_program_does(monkeypatch):
+    kept = []
+    monkeypatch.setattr("fast.allocation.keep_memory", lambda: kept.append(True))
+    monkeypatch.setattr("zoo.chapter.build_chapter", lambda size: size)
+    monkeypatch.setattr("fast.devices.fast_precision", lambda: "float32")
+    assert contestants._our_network((32, 48)) == (32, 48, 3) and kept == [True]
+
+
 def test_our_evaluation_scores_the_first_pictures(our_contestants):
     network, store, pictures, labels = our_contestants
     task = contestants.evaluate_ours((32, 48), 3, str(contestants.TRAIN))

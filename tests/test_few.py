@@ -53,11 +53,17 @@ def test_who_says_what_to_begin_with_has_that(folder, options):
     assert bool(run.start_from) == ("--start-from" in options)
 
 
-def test_many_pictures_and_gpus_are_trained_otherwise(folder, monkeypatch):
+def test_many_pictures_are_trained_otherwise(folder, monkeypatch):
     monkeypatch.setattr(settings, "pictures_of_training", lambda values: FEW)
     assert settled(folder)[2].preset == "quick"
     monkeypatch.setattr(settings, "gpu_name", lambda: "Some GPU")
     assert settled(folder)[2].preset == "full"
+
+
+def test_few_pictures_are_few_on_a_gpu_too(folder, monkeypatch):
+    monkeypatch.setattr(settings, "gpu_name", lambda: "Some GPU")
+    _, _, run = settled(folder)
+    assert run.preset == "few" and run.start_from == SHIPPED
 
 
 def test_other_networks_have_no_such_weights(folder, monkeypatch):

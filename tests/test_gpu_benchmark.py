@@ -84,6 +84,29 @@ def match(probe, missing=None, alone=False, **rounds):
     return {"probe": probe, "rounds": rounds, "missing": missing or {}, "alone": alone}
 
 
+def test_the_preset_has_the_epochs_that_there_is_time_for():
+    assert gpu.epochs_in(890 - gpu.SCORING) == 100 and gpu.epochs_in(0) == gpu.LEAST_EPOCHS
+    assert gpu.epochs_in(gpu.COMPILING + 30 * gpu.EPOCH) == 30
+
+
+@pytest.mark.parametrize(
+    ("words", "epochs"),
+    [([], ["30"]), (["--", "--epochs", "7"], ["7"]), (["--preset", "book"], [])],
+)
+def test_the_training_is_as_long_as_asked_or_as_there_is_time(
+    job, words, epochs, monkeypatch, tmp_path
+):
+    run = []
+    monkeypatch.setattr(gpu, "run_program", lambda c, *_: run.append(c) or ([], 0, 1.0))
+    seconds = gpu.SCORING + gpu.COMPILING + 30 * gpu.EPOCH + 1
+    job.args = gpu.parse_arguments(["--out", str(tmp_path), "--only", "train", *words])
+    job.budget = gpu.Budget(seconds, ["train"], job.budget._now)
+    gpu.train_preset(job)
+    [command] = [list(map(str, command)) for command in run]
+    asked = [command[place + 1] for place, word in enumerate(command) if word == "--epochs"]
+    assert asked == epochs
+
+
 def test_ratios_are_taken_round_by_round():
     ours, eager = [[1.0, 1.0], [2.0, 2.0], [4.0, 4.0]], [[5.0, 5.0], [6.0, 6.0], [16.0, 16.0]]
     found = gpu.ratios_of([match("train-4", ours=ours, eager=eager)], "train-4", "eager")

@@ -132,10 +132,19 @@ def test_a_transposed_convolution_of_one_place_equals_that_of_keras(kernel_size)
 @pytest.mark.parametrize("gpu", [None, "a GPU"])
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])
 def test_transposed_convolution_equals_that_of_keras(size, gpu, monkeypatch):
-    """Outputs, the gradients of kernel, bias and input, in float32, within 1e-4."""
-    monkeypatch.setattr(layers, "gpu_name", lambda: gpu)
+    """Outputs, the gradients of kernel, bias and input, in float32, within 1e-4.
+
+    With a GPU by the phases that JAX takes there, on every backend.
+    """
+    if gpu:
+        monkeypatch.setattr(layers, "gpu_name", lambda: gpu)
+        monkeypatch.setattr(layers.fast, "on_jax", lambda: True)
+        monkeypatch.setattr(layers.fast, "on_tensorflow", lambda: False)
+    phases, double = [], layers.double
+    monkeypatch.setattr(layers, "double", lambda *of: phases.append(of) or double(*of))
     ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
     assert_trains_as(ours, stock, size, kernel_size=3, strides=2, padding="same")
+    assert bool(phases) == bool(gpu)
 
 
 @pytest.mark.parametrize("size", [(4, 6), (5, 3), (1, 1)])

@@ -226,7 +226,7 @@ def test_the_compiler_takes_about_as_much():
 @pytest.mark.parametrize(
     ("pictures", "cure"), [(5, None), (3, "--batch-size 3"), (0, "smaller --height and --width")]
 )
-def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, monkeypatch):
+def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, monkeypatch, capsys):
     """Of a GPU that has room for so many pictures and a half, 5 are asked for."""
     network = Network("toy", (32, 32, 3), None, {})
     model = network.build()
@@ -237,9 +237,15 @@ def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, mon
         return
     with pytest.raises(UserError, match=cure):
         memory.check_memory(network, 5, "adam", "float32")
-    if pictures:
-        memory.check_memory(network, pictures, "adam", "float32")
-        memory.check_memory(network, 8 * pictures, "adam", "float32", devices=8)
+    if not pictures:
+        with pytest.raises(UserError, match=cure):
+            memory.check_memory(network, 5, "adam", "float32", asked=False)
+        return
+    assert memory.check_memory(network, pictures, "adam", "float32") == pictures
+    memory.check_memory(network, 8 * pictures, "adam", "float32", devices=8)
+    # Where nobody asked for the batch, the cure is taken by itself.
+    assert memory.check_memory(network, 5, "adam", "float32", asked=False) == pictures
+    assert capsys.readouterr().out.endswith(f": batch {pictures}\n")
 
 
 def test_without_a_gpu_nothing_is_refused(monkeypatch):

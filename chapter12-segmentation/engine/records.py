@@ -488,7 +488,7 @@ class Run:
     preset: str = option(
         "book: as the book, 480x640, 100 epochs; quick: minutes on a laptop; few: the same for 20 "
         f"to {FEW} photographs, from the weights that ship; full: minutes on a GPU, the best "
-        f"network; auto: full with a GPU, else few below {FEW} pictures, else quick",
+        f"network; auto: few below {FEW} pictures, else full with a GPU, else quick",
         choices=("auto", *PRESET_NAMES),
         fixed=True,
         brief="quick, few (pictures): minutes on a laptop; full: on a GPU; book; or auto",

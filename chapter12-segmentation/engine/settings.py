@@ -109,11 +109,12 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     data = Data(**{f.name: values[f.name] for f in fields(Data)})
     run = Run(**{f.name: values[f.name] for f in fields(Run)})
 
-    if (run.train or run.summary) and run.verbose:
+    if run.verbose:
         backend, nvidia = keras.backend.backend(), gpu is None and has_nvidia()
         advice = advise(backend, gpu is not None, nvidia, find_packages(), named_backend())
         if advice:
             print(advice)
+    if (run.train or run.summary) and run.verbose:
         size = "{}x{}".format(*run.size)
         print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}, {NAMES[backend]}")
     fast.turn(not run.plain)
@@ -233,7 +234,7 @@ def choose_preset(values: dict, gpu: str | None) -> str:
         ours = values["train"] or not (values.get("evaluate") or values.get("segment"))
         values["preset"] = "book" if not ours else "full" if gpu else "quick"
         reason = f"there is a GPU, {gpu}" if gpu else "no GPU is visible"
-        if values["preset"] == "quick" and may_begin(values):
+        if values["preset"] != "book" and may_begin(values):
             count = pictures_of_training(values)
             if count < FEW:
                 values["preset"] = "few"

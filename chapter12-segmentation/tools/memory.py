@@ -213,7 +213,8 @@ def check_memory(
     precision: str,
     accumulate: int = 1,
     devices: int = 1,
-) -> None:
+    asked: bool = True,
+) -> int:
     """Refuse a training whose steps do not fit into the GPU, before hours of it have passed.
 
     Where the backend does not tell how much memory it may take, nothing is refused.
@@ -223,25 +224,33 @@ def check_memory(
         batch: pictures a step.
         optimizer, precision, accumulate: see `fixed` and `picture`.
         devices: among which a batch is divided.
+        asked: whether somebody wants this batch; else the largest that fits does as well.
+
+    Returns:
+        The pictures of a step: `batch`, or the most that fit where it was not asked for.
 
     Raises:
         UserError: it does not fit.
     """
     limit = gpu_memory()
     if limit is None:
-        return
+        return batch
     model = network.build()
     common, each = fixed(model, optimizer, accumulate), picture(model, precision)
     own = -(-batch // devices)
     if common + own * each <= limit:
-        return
+        return batch
     fits = max(0, limit - common) // each * devices
-    cure = f"give --batch-size {fits}" if fits else "give a smaller --height and --width"
-    raise UserError(
-        f"a training step of {own} pictures of {network.size[0]}x{network.size[1]} takes about "
-        f"{(common + own * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it; "
-        f"{cure}."
+    size = "{}x{}".format(*network.size)
+    told = (
+        f"a training step of {own} pictures of {size} takes about "
+        f"{(common + own * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it"
     )
+    if fits and not asked:
+        print(f"{told}: batch {fits}")
+        return fits
+    cure = f"give --batch-size {fits}" if fits else "give a smaller --height and --width"
+    raise UserError(f"{told}; {cure}.")
 
 
 def print_memory(
