@@ -144,6 +144,18 @@ def random_batch(size=(32, 48), number=2, n_classes=3, seed=0):
     return pictures, random.integers(0, n_classes, (number, *size), np.uint8)
 
 
+def forget_soon(model):
+    """Have the statistics of prediction be those of the last few steps."""
+    import keras
+
+    from fast.folding import networks
+
+    for network in networks(model):
+        for layer in network.layers:
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.5
+
+
 def learnt_by_heart(model, rate, steps):
     """The share of right pixels behind `steps` of SGD on four pictures of 32x48 with a block each.
 
@@ -151,7 +163,6 @@ def learnt_by_heart(model, rate, steps):
     """
     import keras
 
-    from fast.folding import networks
     from losses import PixelCrossEntropy
 
     pictures, _ = random_batch((32, 48), number=4)
@@ -162,10 +173,7 @@ def learnt_by_heart(model, rate, steps):
         pictures[number][labels[number] == 2] = (30, 30, 200)
     # Adam's graph would take longer than all of the steps; TensorFlow traces sooner than XLA.
     jit = keras.backend.backend() == "jax"
-    for network in networks(model):
-        for layer in network.layers:
-            if isinstance(layer, keras.layers.BatchNormalization):
-                layer.momentum = 0.5
+    forget_soon(model)
     model.compile(keras.optimizers.SGD(rate, momentum=0.9), PixelCrossEntropy(), jit_compile=jit)
     model.optimizer.build(model.trainable_variables)  # else TensorFlow traces twice
     for _ in range(steps):

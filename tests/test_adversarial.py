@@ -16,9 +16,11 @@ from conftest import (
     random_batch,
     run_script,
     tiny_fcn,
+    tiny_settings,
 )
 from PIL import Image
 
+import zoo
 from callbacks import AccuracyCallback
 from data_generator import DataGenerator
 from engine.adversarial import (
@@ -93,6 +95,17 @@ def assert_equal(one, other):
 
 def changed(before, after):
     return [bool(np.abs(a - b).max() > 0) for a, b in zip(before, after, strict=True)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", ["crf-rnn", "pspnet", "unet"])
+def test_networks_of_the_zoo_have_an_opponent(name):
+    """With a gradient of their own, a second head, or maps that shrink."""
+    model = oppose(zoo.build(name, (*SIZE, 3), 3, tiny_settings(name)), "souly", 0.1, width=4)
+    before = model.opponent.get_weights(), weights_of(model)
+    stepped(model, batch("souly"))
+    for old, new in zip(before, (model.opponent.get_weights(), weights_of(model)), strict=True):
+        assert any(changed(old, new))
 
 
 # --- who learns from what -------------------------------------------------------------------------

@@ -66,6 +66,16 @@ def test_layers_are_the_mean_field(training):
         np.testing.assert_allclose(alone, one, atol=1e-4)
 
 
+@pytest.mark.long
+def test_a_graph_takes_any_number_of_pictures():
+    pictures, logits = scenes((12, 17), number=5)
+    layer = MeanField(iterations=2)
+    first, second = keras.Input((12, 17, 3)), keras.Input((12, 17, 3))
+    model = keras.Model([first, second], layer([first, second]))
+    found = model.predict([logits, pictures], batch_size=2, verbose=0)  # the last is alone
+    np.testing.assert_allclose(found, refine(layer, logits, pictures), atol=1e-4)
+
+
 def test_the_network_has_five_iterations_in_training_and_ten_in_prediction():
     field = build_crf_rnn((32, 32, 3), 3, width=4).get_layer("mean_field")
     assert (field.training_iterations, field.iterations) == (5, 10)

@@ -152,6 +152,77 @@ def test_fcn_resnet50_of_torchvision_is_no_fcn32s(torch):
     assert maps.shape[2:] == (4, 4) and ours.get_layer("resnet50").output["P5"].shape[1:3] == (1, 1)
 
 
+@pytest.mark.parametrize("aux", [False, True])
+def test_deeplab_v3_of_torchvision(torch, aux):
+    """It has one more 3x3 behind the pyramid, and "aux" is a head that the paper lacks."""
+    options = {"num_classes": 21, "aux_loss": aux, "weights_backbone": None}
+    theirs = shapes(torch, "deeplabv3_resnet50", **options)
+    more = 9 * 256 * 256 + 2 * 256
+    if aux:
+        more += 9 * 1024 * 256 + 2 * 256 + (256 * 21 + 21)
+    ours = hollow(lambda: zoo.build("deeplab-v3-os8", (64, 64, 3), 21, {}))
+    assert size(theirs) == size(ours) + more
+    rates = {module.dilation[0] for module in theirs.classifier[0].modules() if at_a_rate(module)}
+    found = {
+        layer.dilation_rate[0] for layer in ours.layers if "aspp" in layer.name and at_a_rate(layer)
+    }
+    assert rates == found == {12, 24, 36}  # which the paper has at 1/8, as here
+
+
+def at_a_rate(layer):
+    rate = getattr(layer, "dilation", None) or getattr(layer, "dilation_rate", None)
+    return isinstance(rate, tuple) and max(rate) > 1
+
+
+def smp(torch, name):
+    """A network of segmentation_models_pytorch on a ResNet-50, of 21 classes, without values."""
+    models = pytest.importorskip("segmentation_models_pytorch")
+    with torch.device("meta"):
+        return getattr(models, name)("resnet50", encoder_weights=None, classes=21)
+
+
+def test_deeplab_v3plus_of_segmentation_models_pytorch(torch):
+    """A separable convolution behind the pyramid and one in the decoder, the paper none and two, as
+    large in sum; and none of theirs is normalised behind its first half."""
+    ours = hollow(lambda: zoo.build("deeplab-v3plus", (64, 64, 3), 21, {"separable": True}))
+    halves = 3 * 2 * 2048 + 2 * (256 + 48) + 2 * 256
+    assert size(ours) == size(smp(torch, "DeepLabV3Plus")) + halves
+
+
+def test_fpn_of_segmentation_models_pytorch(torch):
+    """Its pyramid has no 3x3 behind the sums."""
+    ours = hollow(lambda: zoo.build("fpn", (64, 64, 3), 21, {}))
+    assert size(ours) == size(smp(torch, "FPN")) + 4 * (9 * 256 * 256 + 256)
+
+
+def test_pspnet_of_segmentation_models_pytorch(torch):
+    """It pools 512 channels, of the stage at 1/8; the paper 2048, of a dilated ResNet."""
+    theirs = smp(torch, "PSPNet")
+    bins = [
+        module.in_channels
+        for module in theirs.decoder.psp.modules()
+        if hasattr(module, "in_channels")
+    ]
+    assert set(bins) == {512}
+    ours = hollow(lambda: zoo.build("pspnet-without-auxiliary", (64, 64, 3), 21, {}))
+    convolutions = [ours.get_layer(f"bins{n}_conv").kernel.shape[2] for n in (1, 2, 3, 6)]
+    assert set(convolutions) == {2048}
+
+
+def test_deeplab_v3plus_of_keras_hub():
+    """Its decoder is one 1x1 for two 3x3, and its classifier has no bias."""
+    hub = pytest.importorskip("keras_hub").models
+    kind = [64], [7], [64, 128, 256, 512], list(RESNET50), [1, 2, 2, 2], "bottleneck_block"
+    whole = hub.DeepLabV3Backbone(
+        hub.ResNetBackbone(*kind, image_shape=(64, 64, 3)), "P5", 8, [6, 12, 18], "P2", 48
+    )
+    theirs = hub.DeepLabV3ImageSegmenter(backbone=whole, num_classes=21)
+    ours = hollow(lambda: zoo.build("deeplab-v3plus", (64, 64, 3), 21, {}))
+    two = 9 * (256 + 48) * 256 + 9 * 256 * 256 + 2 * 2 * 256
+    one = (256 + 48) * 256 + 2 * 256
+    assert size(ours) == size(theirs) + two - one + 21
+
+
 @pytest.mark.parametrize("nested", [False, True])
 def test_decoders_of_segmentation_models_pytorch(torch, nested):
     """Wired alike, as U-Net and as UNet++. On the way up from 2b channels to b theirs resizes; ours

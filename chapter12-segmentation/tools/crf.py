@@ -8,6 +8,7 @@ Picture, answer and refined answer beside each other, and where the two differ.
 import argparse
 import math
 import sys
+import time
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -120,9 +121,12 @@ def main() -> None:
     load_weights(model, weights)
     picture = read_picture(args.picture, scale=reading.scale, turn=reading.turn, channels=channels)
     ask = partial(answer, fold(answering(model)))
-    before, after = (segment_batch(each, [picture])[0] for each in (ask, partial(refined, ask)))
+    [before] = segment_batch(ask, [picture])
+    start = time.perf_counter()
+    [after] = segment_batch(partial(refined, ask), [picture])
+    seconds = time.perf_counter() - start
     draw_crf(args.out, picture, before, after, network.classes)
-    print(args.out)
+    print(f"{args.out}; the answer and the CRF took {seconds:.1f} s")
 
 
 if __name__ == "__main__":
