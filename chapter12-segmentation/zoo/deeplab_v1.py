@@ -14,7 +14,8 @@ Differs from the paper: scores are enlarged for the loss too, where the authors'
 eighth label; the learning rate of the last layer is that of all. The authors' CRF is no part of the
 network, nor are the three sizes at which v2 looks at a picture. Their MSc is described without the
 way in which the sizes are brought together; here its first convolution has the stride. Their code
-averages 3x3 behind the last pool, of which the papers say nothing.
+averages 3x3 behind the last pool, of which the papers say nothing. Scores are enlarged from the
+corners of maps, as there.
 
 Parameters of v1, with C classes: 14,714,688 of VGG16; fc6 3 * 3 * 512 * 1024 + 1024; fc7 1024 *
 1024 + 1024; scores 1024 C + C. With 7x7 or 4x4 and 4096 likewise. Multi-scale: 9 * 963 * 128 + 128

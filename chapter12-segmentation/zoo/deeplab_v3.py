@@ -19,7 +19,7 @@ the pyramid takes away what is the same everywhere: it is of use from two pictur
 
 Differs from the paper: the ResNet's strides are in its first convolutions, not at the end of its
 stages; normalisation has Keras' momentum of 0.99, not 0.9997; what a picture is padded with, up to
-15 rows and columns, is pooled too.
+15 rows and columns, is pooled too. Scores are enlarged from the corners of maps, as the authors do.
 
 Parameters that are trained, for C classes on ResNet-50: 23,508,032; the pyramid 15,535,104 = 2
 (2048 * 256 + 512) + 3 (9 * 2048 * 256 + 512) + 1280 * 256 + 512; scores 256 C + C. Moving

@@ -9,7 +9,8 @@ scores were made or added, a small residual unit refines their boundaries: nine 
 "Global" is nearly true: on the paper's 16x16 map the centre sees 15 rows of 16, a corner 8. For
 every place to see every other, the kernel would need 31.
 
-Differs from the paper: scores are enlarged by bilinear resizing, with nothing learnt, where it has
+Differs from the paper: scores are enlarged by bilinear resizing from the corners of maps, with
+nothing learnt, where it has
 transposed convolutions: of 4x4 these would be five times 16CC parameters.
 
 Parameters for C classes: a kernel of side k on n channels 2 (kn C + C + k CC + C), about 2/k of the

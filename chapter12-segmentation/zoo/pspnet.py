@@ -5,6 +5,10 @@ Hengshuang Zhao et al., "Pyramid Scene Parsing Network", 2017. Idea: a map is av
 for on water. A second head, on the stage before the last, is told what is right in training only;
 its loss counts 0.4.
 
+The bins are those of SPPNet (Kaiming He et al., 2014), which puts what they say into one vector, as
+long for a picture of any size, for a classifier; here it goes back to the places of the map. The
+atrous pyramid of DeepLab has its name from there too, with rates in the place of bins.
+
 Differs from the paper: the ResNet begins with one 7x7 convolution, not with three of 3x3; bins are
 enlarged between their centres, not between the corners of the map; "same" convolutions keep
 pictures of any size.

@@ -10,6 +10,8 @@ units at the end of every block, where the figure has two and one, with two more
 classifier. Its too are the 3x3 of the classifier, the dropout before it (not that on the maps at
 1/16 and 1/32), and which convolutions have a bias.
 
+Maps are enlarged from their corners.
+
 Differs from the paper: resizing has its own gradient, where the authors' code lets single values
 through.
 
