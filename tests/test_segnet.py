@@ -9,6 +9,7 @@ from fast.adam import adam
 from fast.folding import fold
 from losses import PixelCrossEntropy
 from tools.summary import trace
+from zoo import segnet
 from zoo.pooling import MaxPoolingWithIndices, MaxUnpooling
 from zoo.segnet import build_segnet, build_segnet_basic
 
@@ -90,6 +91,18 @@ def test_every_size_comes_back_without_padding(build, settings, size):
     assert probabilities.shape == (2, *size, 3) and probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(-1), 1, atol=1e-5)
     assert model.get_layer("pad").output.shape[1:3] == size
+
+
+def test_what_stands_for_the_indices():
+    """Bilinear resizing, or each value four times; an odd side has one less."""
+    x = np.random.default_rng(0).normal(size=(1, 3, 4, 2)).astype("float32")
+    pictures = keras.Input((5, 8, 3))
+    found = keras.ops.convert_to_numpy(segnet.unpool(x, None, 1, pictures, nearest=True))
+    resized = keras.ops.image.resize(x, (5, 8), interpolation="bilinear")
+    np.testing.assert_allclose(segnet.unpool(x, None, 1, pictures), resized, atol=1e-6)
+    assert found.shape == (1, 5, 8, 2) and not np.allclose(found, resized)
+    np.testing.assert_array_equal(found[:, :, ::2], found[:, :, 1::2])
+    assert {tuple(row) for row in found[0, 0].tolist()} == {tuple(row) for row in x[0, 0].tolist()}
 
 
 def test_sizes_that_caffe_must_be_told():

@@ -81,6 +81,7 @@ CLAIMS = (
     Claim("FCN", "2s gains nothing beyond 8s", "fcn2s", "fcn8s", MIOU, "="),
     Claim("SegNet", "few parameters", "segnet", "fcn8s", "parameters", "<"),
     Claim("SegNet", "indices keep detail", "segnet", "segnet-without-indices", EDGES),
+    Claim("SegNet", "more than repeated values", "segnet", "segnet-nearest", EDGES),
     Claim("DeconvNet", "finer detail than FCN", "deconvnet", "fcn8s", EDGES),
     Claim("DeconvNet", "better on small things than FCN", "deconvnet", "fcn8s", SMALL),
     Claim("U-Net", "concatenated maps give finer edges", SAME, "unet-same-without-skips", EDGES),

@@ -115,6 +115,9 @@ MODELS: dict[str, Entry] = {
     "deconvnet": Entry(build_deconvnet, NOH, 2015, 251_837_956),
     "segnet": Entry(build_segnet, SEGNET, 2017, 29_461_188),
     "segnet-without-indices": Entry(build_segnet, SEGNET, 2017, 29_461_188, {"indices": False}),
+    "segnet-nearest": Entry(
+        build_segnet, SEGNET, 2017, 29_461_188, {"indices": False, "nearest": True}
+    ),
     "segnet-basic": Entry(build_segnet_basic, SEGNET, 2017, 1_416_900),
     "sliding-window": Entry(
         build_sliding_window, CIRESAN, 2012, 221_228, check=check_sliding_window

@@ -51,17 +51,21 @@ def build_vgg16_with_indices(
 
 
 def unpool(
-    x: keras.KerasTensor, places: keras.KerasTensor | None, stage: int, inputs: keras.KerasTensor
+    x: keras.KerasTensor,
+    places: keras.KerasTensor | None,
+    stage: int,
+    inputs: keras.KerasTensor,
+    nearest: bool = False,
 ) -> keras.KerasTensor:
     """Undo the pool of a stage, counted from 1, of pictures `inputs`: (B, h, w, C) -> twice that.
 
     Twice, less the row and the column that an odd side does not have. Where nothing is known of the
-    places, the map is enlarged bilinearly.
+    places, the map is enlarged bilinearly, or each value is repeated.
     """
     height, width = (-(-side // 2 ** (stage - 1)) for side in inputs.shape[1:3])
     if places is None:
-        enlarge = layers.Resizing(height, width, name=f"decoder{stage}_enlarge")
-        return enlarge(x)
+        way, name = "nearest" if nearest else "bilinear", f"decoder{stage}_enlarge"
+        return layers.Resizing(height, width, interpolation=way, name=name)(x)
     return MaxUnpooling(height, width, name=f"decoder{stage}_unpool")(x, places)
 
 
@@ -83,6 +87,7 @@ def decode(
     every: list[keras.KerasTensor | None],
     filters: list[list[int]],
     inputs: keras.KerasTensor,
+    nearest: bool = False,
 ) -> keras.KerasTensor:
     """The decoder of SegNet and of DeconvNet: (B, H/32, W/32, 512) -> (B, H, W, 64).
 
@@ -91,9 +96,10 @@ def decode(
         every: places of the maxima of each pool, from the finest; see `unpool`.
         filters: of the convolutions behind each unpooling, from the finest.
         inputs: the pictures, (B, H, W, channels).
+        nearest: see `unpool`.
     """
     for stage in range(len(filters), 0, -1):
-        x = unpool(x, every[stage - 1], stage, inputs)
+        x = unpool(x, every[stage - 1], stage, inputs, nearest)
         for number, each in enumerate(filters[stage - 1], 1):
             x = conv_bn_relu(x, each, f"decoder{stage}_{number}", bias=True)
     return x
@@ -106,6 +112,7 @@ def build_segnet(
     width: int = 64,
     blocks: tuple[int, ...] = CONVOLUTIONS,
     indices: bool = True,
+    nearest: bool = False,
 ) -> keras.Model:
     """SegNet, uncompiled.
 
@@ -115,6 +122,7 @@ def build_segnet(
         width: filters of the first stage.
         blocks: convolutions of each stage of the encoder, and of the decoder.
         indices: False is no SegNet, but what it is compared with: bilinear enlarging.
+        nearest: without indices, each value is repeated instead.
 
     Returns:
         Model "segnet" from raw pictures (B, H, W, channels), 0 to 255 of any type, to probabilities
@@ -124,7 +132,7 @@ def build_segnet(
     x, *every = build_vgg16_with_indices(x.shape[1:], width=width, blocks=blocks)(x)
     filters = mirrored(width, blocks)
     filters[0].pop()  # the classifier is the last
-    x = decode(x, every if indices else [None] * len(every), filters, inputs)
+    x = decode(x, every if indices else [None] * len(every), filters, inputs, nearest)
     x = layers.Conv2D(n_classes, 3, padding="same", name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="segnet")
 
