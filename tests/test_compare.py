@@ -419,6 +419,14 @@ def test_what_each_run_has_of_its_own_is_not_given(words, capsys):
     assert f"{words[0].split('=')[0]} is not to be given behind --" in capsys.readouterr().err
 
 
+def test_the_page_says_no_more_than_there_is():
+    alone = comparison.table([row("segnet-basic", 0.2)], [], compare.BUDGET.split())
+    assert "## What is said" not in alone and "places at 1/8" not in alone
+    two = [row("deeplab-v2-vgg16", 0.2), row("deeplab-v1", 0.2)]
+    both = comparison.table(two, [], compare.BUDGET.split())
+    assert "| DeepLab v2 | ASPP catches" in both and "12×16 places at 1/8" in both
+
+
 def test_the_page_says_where_holes_are_wider_than_the_maps():
     told = comparison.holes(compare.BUDGET.split())
     assert "12×16 places at 1/8 and of 6×8 at 1/16" in told[0]

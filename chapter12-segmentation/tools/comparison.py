@@ -30,6 +30,7 @@ MOST_RATE = 36  # of the convolutions with holes, DeepLab v3's at 1/8
 NARROW = 4  # --narrow of those that no preset makes narrower
 LABEL = 330  # pixels: the column of names
 MOST_NAMES = 28  # beside a figure of the usual height
+HEAD = 2  # lines of a table before its first row
 ROWS = 20  # networks below one another; more go beside them
 COLUMNS = {  # of the table: heading and format
     "name": ("network", "{}"),
@@ -198,13 +199,12 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     if missing := [name for name in every_name() if name not in known]:
         lines.append(f"\nNot trained yet: {', '.join(missing)}.")
     if done:
-        lines += ["", "![mIoU against arithmetic](compare.png)", "", "## What is said of them", ""]
-        lines += [
-            verdicts(done, COLUMNS | MORE),
-            *holes(options),
-            "## What they say of the same pictures",
-            "",
-        ]
+        lines += ["", "![mIoU against arithmetic](compare.png)", ""]
+        if (said := verdicts(done, COLUMNS | MORE)).count("\n") > HEAD:
+            lines += ["## What is said of them", "", said]
+        if any(name.startswith("deeplab") for name in known):
+            lines += holes(options)
+        lines += ["## What they say of the same pictures", ""]
         lines += ["![The answers of each](compare-samples.png)"]
     return "\n".join([*lines, ""])
 
