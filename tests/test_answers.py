@@ -454,12 +454,29 @@ def test_the_scale_of_windows(tmp_path):
         windows_of("auto", (192, 256), tmp_path / "x.weights.h5")
 
 
-def test_videos_are_segmented(photographs, tmp_path, capsys):
+def frames_together(monkeypatch):
+    """How many frames of a video are answered together, a number a batch."""
+    from tools import clips
+
+    numbers, found = [], clips.class_and_confidence
+
+    def counted(probabilities):
+        numbers.append(len(probabilities))
+        return found(probabilities)
+
+    monkeypatch.setattr(clips, "class_and_confidence", counted)
+    return numbers
+
+
+@pytest.mark.parametrize(("gpu", "together"), [(None, [1] * 6), ("a GPU", [4, 2])])
+def test_videos_are_segmented(photographs, tmp_path, capsys, monkeypatch, gpu, together):
     pytest.importorskip("av")
     from utils.video import read_video, write_video
 
+    monkeypatch.setattr("evaluation.gpu_name", lambda: gpu)
+    batches = frames_together(monkeypatch)
     with write_video(photographs / "b" / "clip.mp4", SIZE, 10) as video:
-        for number in range(4):
+        for number in range(6):
             video.write(picture(5 * number))
     (photographs / "broken.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
@@ -467,12 +484,13 @@ def test_videos_are_segmented(photographs, tmp_path, capsys):
         go(photographs, out, write=("mask", "overlay", "areas", "polygons"))
     assert "clip.mp4 is a video: without polygons" in capsys.readouterr().err
     frames = [frame for _, frame in read_video(out / "b" / "clip.mp4-overlay.mp4")]
-    assert len(frames) == 4 and frames[0].shape == (*SIZE, 3)
-    for number in range(4):
+    assert batches == together
+    assert len(frames) == 6 and frames[0].shape == (*SIZE, 3)
+    for number in range(6):
         mask = np.array(Image.open(out / "b" / "clip.mp4-mask" / f"{number + 1:06}.png"))
         assert (mask == truth(5 * number)).mean() > 0.95  # the codec blurs edges
     names = {row["picture"] for row in areas(out)}
-    assert {f"b/clip.mp4#{number}" for number in range(1, 5)} < names
+    assert {f"b/clip.mp4#{number}" for number in range(1, 7)} < names
     assert "clip" not in (out / "via_project.json").read_text()
 
 
@@ -497,11 +515,14 @@ def test_a_webcam_is_segmented_until_ctrl_c(tmp_path, monkeypatch, capsys):
                 return frame
             raise KeyboardInterrupt
 
+    monkeypatch.setattr("evaluation.gpu_name", lambda: "a GPU")
+    batches = frames_together(monkeypatch)
     monkeypatch.setattr("tools.clips.read_webcam", lambda number: Webcam())
     monkeypatch.chdir(tmp_path)
     go("0", tmp_path / "out", write=("overlay", "areas"))
     assert len(list(read_video(tmp_path / "out" / "webcam0-overlay.mp4"))) == 2
     assert {row["picture"] for row in areas(tmp_path / "out")} == {"webcam0#1", "webcam0#2"}
+    assert batches == [1, 1]  # each as it comes
 
 
 def test_two_at_once_are_refused(photographs, tmp_path):

@@ -1,12 +1,12 @@
 """Answers to the frames of videos and of a webcam."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 import numpy as np
 
-from evaluation import Answer
+from evaluation import Answer, in_batches
 from tools.answer_files import Wanted, about, class_and_confidence, results_of
 from tools.sources import OF_VIDEOS, Source, is_webcam, of_input, printable
 from utils.areas import rows_of
@@ -15,6 +15,20 @@ from utils.drawing import overlay, write_index_png
 from utils.objects import without_specks
 from utils.progress import progress
 from utils.video import read_video, read_webcam, write_video
+
+
+def batches_of(frames: Iterable[tuple]) -> Iterator[list[tuple]]:
+    """Frames with their times, as many together as can be answered so."""
+    return (batch for batch, _ in in_batches(frames, lambda entry: entry[1].shape[:2]))
+
+
+def answers(ask: Answer, batches: Iterable[list[tuple]]) -> Iterator[tuple]:
+    """Time, frame, class ids and confidence, (h, w) both, of every frame."""
+    for batch in batches:
+        probabilities = ask([frame for _, frame in batch], batch[0][1].shape[:2])  # (B, h, w, C)
+        maps, sure = class_and_confidence(probabilities)
+        for (moment, frame), *of_frame in zip(batch, maps, sure, strict=True):
+            yield moment, frame, *of_frame
 
 
 def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source) -> dict:
@@ -47,10 +61,10 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
         if "overlay" in paths:
             writer = stack.enter_context(write_video(paths["overlay"], video.shape, video.rate))
         bar = progress(frames(), video.count or 0, source.name)
+        # Those of a webcam are wanted at once, not when there are several.
+        batches = ([each] for each in bar) if webcam else batches_of(bar)
         try:
-            for number, (moment, frame) in enumerate(bar, 1):
-                probabilities = ask([frame], frame.shape[:2])  # (1, h, w, C)
-                labels, sure = (each[0] for each in class_and_confidence(probabilities))
+            for number, (moment, frame, labels, sure) in enumerate(answers(ask, batches), 1):
                 labels = without_specks(labels, wanted.least) if wanted.least else labels
                 if writer:
                     writer.write(overlay(frame, labels, classes), moment)
