@@ -98,8 +98,10 @@ CLAIMS = (
     Claim(
         "DeepLab v1", "a wide field with few parameters", "deeplab-v1", WHOLE_FC6, "parameters", "<"
     ),
-    Claim("DeepLab v1", "and as accurate as with all of them", "deeplab-v1", WHOLE_FC6, MIOU, "="),
-    Claim("DeepLab v1", "small things most of all are lost", "deeplab-v1", SAME, SMALL_SHARE, "<"),
+    Claim(
+        "DeepLab v1", "as accurate as with 7x7 and 4096 filters", "deeplab-v1", WHOLE_FC6, MIOU, "="
+    ),
+    Claim("DeepLab v1", "loses small things most of all", "deeplab-v1", SAME, SMALL_SHARE, "<"),
     Claim("DeepLab v2", "ASPP catches more scales", "deeplab-v2-vgg16", "deeplab-v1", MIOU),
     Claim("DeepLab v2", "ASPP sees large objects", "deeplab-v2-vgg16", "deeplab-v1", LARGE),
     # At 1/8, as its map of the comparison's small pictures has 6x8 places at 1/16.
@@ -108,8 +110,8 @@ CLAIMS = (
     Claim("DeepLab v3", "multi-grid helps", V3, "deeplab-v3-os8-without-grid", MIOU),
     Claim("DeepLab v3+", "the decoder recovers detail", "deeplab-v3plus", "deeplab-v3", EDGES),
     Claim("DeepLab v3+", "a separable Xception costs less", XCEPTION, PLUS101, COST, "<"),
-    Claim("DeepLab v3+", "and is faster", XCEPTION, PLUS101, ANSWER, "<"),
-    Claim("DeepLab v3+", "and more accurate", XCEPTION, PLUS101, MIOU),
+    Claim("DeepLab v3+", "a separable Xception is faster", XCEPTION, PLUS101, ANSWER, "<"),
+    Claim("DeepLab v3+", "a separable Xception is more accurate", XCEPTION, PLUS101, MIOU),
     Claim(
         "RefineNet",
         "chained pooling sees large regions",
@@ -124,7 +126,13 @@ CLAIMS = (
         f"{REFINE}-without-shortcuts",
         GRADIENT,
     ),
-    Claim("RefineNet", "and make it more accurate", REFINE, f"{REFINE}-without-shortcuts", MIOU),
+    Claim(
+        "RefineNet",
+        "residual paths make it more accurate",
+        REFINE,
+        f"{REFINE}-without-shortcuts",
+        MIOU,
+    ),
     Claim("PSPNet", "pyramid pooling gathers context", "pspnet", "pspnet-without-pooling", MIOU),
     Claim("PSPNet", "the pyramid costs little more", "pspnet", "pspnet-without-pooling", COST, "="),
     Claim("PSPNet", "loses detail", "pspnet", SAME, EDGES, "<"),
@@ -219,7 +227,7 @@ def verdicts(results: Iterable[Mapping], headings: Mapping[str, tuple[str, str]]
             ]
             told = [f"{headings[by][0]}: " if by != claim.by else "" for _, by in sides]
             both = [words + of for words, of in zip(told, shown, strict=True)]
-            measured = f"{headings[claim.by][0]}: {(', ', '; ')[any(told)].join(both)}"
+            measured = f"{headings[claim.by][0]}: {('; ' if any(told) else ', ').join(both)}"
             finding = decide(claim, *values)
             word = "hardly a difference" if finding == "=" and claim.by in EXACT else WORDS[finding]
             verdict = "holds" if finding == claim.expected else f"does not hold: {word}"
