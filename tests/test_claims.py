@@ -1,11 +1,14 @@
 """What overviews say, held against results."""
 
+from pathlib import Path
+
 import pytest
 
 import zoo
 from tools import claims
 from tools.claims import CLAIMS, Claim, found, verdicts
 from tools.comparison import COLUMNS, MORE
+from tools.untrained_claims import UNTRAINED
 
 
 @pytest.mark.parametrize("claim", CLAIMS, ids=lambda claim: f"{claim.method}: {claim.text}")
@@ -15,6 +18,22 @@ def test_claims_can_be_decided(claim):
         assert by in COLUMNS | MORE
     assert (claim.one, claim.by) != (claim.other, claim.other_by or claim.by)
     assert claim.expected in claims.WORDS
+
+
+def test_what_no_training_decides_is_tested():
+    for *said, file, test in UNTRAINED:
+        assert all(said) and bool(file) == bool(test)
+        source = (Path(__file__).parent / f"{file}.py").read_text() if file else f"def {test}("
+        assert f"def {test}(" in source, test
+
+
+def test_what_has_hardly_learnt_is_told(monkeypatch):
+    """0.4 and less are not a quarter of the way from 0.2 to 1.0; means over seeds."""
+    rows = rows_of(a=[1.0, 1.0, 1.0], b=[0.39, 0.37, 0.43], c=[0.41, 0.41, 0.39])
+    rows = [row | {"background_miou": 0.2} for row in rows]
+    assert claims.hardly_learnt(rows) == ["b"] and claims.hardly_learnt([]) == []
+    assert lines_of(monkeypatch, rows).endswith("| holds (b: hardly learnt) |")
+    assert lines_of(monkeypatch, rows[:3] + rows[6:]).endswith("| is open |")
 
 
 def test_a_difference_within_the_spread_is_none():

@@ -425,13 +425,17 @@ def test_the_page_says_no_more_than_there_is():
     two = [row("deeplab-v2-vgg16", 0.2), row("deeplab-v1", 0.2)]
     both = comparison.table(two, [], compare.BUDGET.split())
     assert "| DeepLab v2 | ASPP catches" in both and "12×16 places at 1/8" in both
+    assert "| FCN | takes pictures of any size | holds | `test_any_size`" in both
 
 
-def test_the_page_says_where_holes_are_wider_than_the_maps():
-    told = comparison.holes(compare.BUDGET.split())
-    assert "12×16 places at 1/8 and of 6×8 at 1/16" in told[0]
+def test_the_page_says_where_fields_and_holes_are_wider_than_the_maps():
+    rows = [row("deeplab-v1", 0.2) | {"field": 427}, row("unet", 0.3) | {"field": 100}]
+    told = " ".join(comparison.limits(rows, compare.BUDGET.split()))
+    assert "96×128 measure 160 pixels" in told and "The fields of 1 of the" in told
+    assert "12×16 places at 1/8 and 6×8 at 1/16" in told
+    assert "places" not in " ".join(comparison.limits(rows[1:], compare.BUDGET.split()))
     large = [*compare.BUDGET.split(), "--height", "320", "--width", "320"]
-    assert comparison.holes(large) == [] == comparison.holes([])
+    assert comparison.limits(rows, large) == [] == comparison.limits(rows, [])
 
 
 def test_the_page_says_what_is_trained_otherwise():

@@ -72,6 +72,7 @@ COUNTS = {
     "deeplab-v1-msc": (21_711_445, 1664 + 1, 0, VGG16 + FC + 9 * 963 * 128 + 5 * (128**2 + 256)),
     "deeplab-v2": (44_048_532, 4 * (9 * 2048 + 1), S101, R101),
     "deeplab-v2-vgg16": (37_877_652, 4 * (1024 + 1), 0, VGG16 + 4 * FC),
+    "deeplab-v2-vgg16-s": (37_877_652, 4 * (1024 + 1), 0, VGG16 + 4 * FC),
     "deeplab-v3": (39_048_533, 256 + 1, S50 + 6 * 512, R50 + PYRAMID),
     "deeplab-v3-os8": (39_048_533, 256 + 1, S50 + 6 * 512, R50 + PYRAMID),
     "deeplab-v3-resnet101": (58_040_661, 256 + 1, S101 + 6 * 512, R101 + PYRAMID),
@@ -172,10 +173,15 @@ def test_field_of_view(kernel, rate, field):
     assert application_for(reach).file(reach)[0].endswith("notop.h5") == (kernel != 7)
 
 
-def test_fields_of_the_pyramid():
-    model = hollow(lambda: build_deeplab_v2_vgg16((64, 96, 3), 3, head=8, width=4))
+@pytest.mark.parametrize(
+    ("name", "rates"),
+    [("deeplab-v2-vgg16", (6, 12, 18, 24)), ("deeplab-v2-vgg16-s", (2, 4, 8, 12))],
+)
+def test_fields_of_the_pyramid(name, rates):
+    """ASPP-L and ASPP-S, whose largest rate is that of LargeFOV."""
+    model = hollow(lambda: zoo.build(name, (64, 96, 3), 3, {"head": 8, "width": 4}))
     reach = {call.layer.name: call.reach for call in trace(model)[0]}
-    for number, rate in enumerate((6, 12, 18, 24), 1):
+    for number, rate in enumerate(rates, 1):
         assert reach[f"aspp{number}_fc6_conv"].field == 227 + 2 * 8 * rate
 
 

@@ -37,13 +37,13 @@ def one_of_each_file():
 def unlike():
     """The networks that differ when they are tiny: not by how many blocks a backbone has.
 
-    Of those that differ by a number, as of skips, the ones with the least and with the most.
+    Of those that differ by numbers, as of skips, the ones with the least and with the most.
     """
     built = {}
     for name, entry in zoo.MODELS.items():
         settings = zoo.defaults(name) | tiny_settings(name)
-        numbers = tuple(sorted((k, v) for k, v in settings.items() if type(v) is int))
-        others = sorted((k, v) for k, v in settings.items() if type(v) is not int)
+        numbers = tuple(sorted((k, v) for k, v in settings.items() if type(v) in (int, tuple)))
+        others = sorted((k, v) for k, v in settings.items() if type(v) not in (int, tuple))
         built.setdefault((entry.builder, *others), {}).setdefault(numbers, name)
     return [
         alike[key] for alike in built.values() for key in dict.fromkeys((min(alike), max(alike)))

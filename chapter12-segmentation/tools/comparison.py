@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.claims import VARIANTS, verdicts
+from tools.claims import LITTLE, VARIANTS, verdicts
 from tools.measurements import LARGE, RIM, SAMPLE, sample_keys, training_arguments
+from tools.untrained_claims import untrained
 from utils.drawing import (
     MARGIN,
     Text,
@@ -176,11 +177,13 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
         words = " ".join(own).format(eighth="EVERY-EIGHTH", pictures="ALL-PICTURES")
         lines += [f"`{name}` is `{network}` with `{words}`."]
     if idle := [row["background_miou"] for row in done if "background_miou" in row]:
-        lines += [f"Who says background everywhere has a dataset mIoU of {idle[0]:.3f}: a network"]
         lines += [
-            "near that has learnt next to nothing in this budget, and what is said of it says"
+            f"Who says background everywhere has a dataset mIoU of {idle[0]:.3f}: what is less"
         ]
-        lines += ["how fast it learns, no more."]
+        lines += [
+            f"than {LITTLE:.0%} of the way from there to the best network has hardly learnt in"
+        ]
+        lines += ["this budget, and what is said of it says how fast it learns, no more."]
     lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
     lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
     for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
@@ -201,29 +204,36 @@ def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     if done:
         lines += ["", "![mIoU against arithmetic](compare.png)", ""]
         if (said := verdicts(done, COLUMNS | MORE)).count("\n") > HEAD:
-            lines += ["## What is said of them", "", said]
-        if any(name.startswith("deeplab") for name in known):
-            lines += holes(options)
+            lines += ["## What is said of them", "", said, *limits(done, options)]
+            lines += ["What is said too, and no training decides:", "", untrained()]
         lines += ["## What they say of the same pictures", ""]
         lines += ["![The answers of each](compare-samples.png)"]
     return "\n".join([*lines, ""])
 
 
-def holes(options: list[str]) -> list[str]:
-    """What to know of atrous convolutions where the maps of a comparison are small."""
+def limits(done: list[dict], options: list[str]) -> list[str]:
+    """What a comparison of small pictures cannot show."""
     size = training_arguments("fcn", options, Path())
-    if not size.height or not size.width or min(size.height, size.width) > 8 * MOST_RATE:
+    if not size.height or not size.width:
         return []
-    eighth, sixteenth = (f"{size.height // of}×{size.width // of}" for of in (8, 16))
-    return [
-        f"Pictures of {size.height}×{size.width} have maps of {eighth} places at 1/8 and of "
-        f"{sixteenth} at 1/16. Of a convolution",
-        "whose rate is no less than a side of its map, only the middle of that side's three taps",
-        "meets the map. The rates of DeepLab v2 are 6, 12, 18 and 24 at 1/8, those of v3 6, 12 and",
-        "18 at 1/16 and twice as many at 1/8: what is said of them here is said of maps that are",
-        "smaller than these networks were made for.",
-        "",
-    ]
+    lines, across = [], math.hypot(size.height, size.width)
+    if wide := {row["name"] for row in done if across < row["field"]}:
+        lines += [
+            f"Pictures of {size.height}×{size.width} measure {across:.0f} pixels from corner to "
+            f"corner. The fields of {len(wide)}",
+            "of the networks are wider: what a still wider one is worth cannot be seen here.",
+        ]
+    holes = any(row["name"].startswith("deeplab") for row in done)
+    if holes and min(size.height, size.width) <= 8 * MOST_RATE:
+        eighth, sixteenth = (f"{size.height // of}×{size.width // of}" for of in (8, 16))
+        lines += [
+            f"Their maps have {eighth} places at 1/8 and {sixteenth} at 1/16. Of a convolution",
+            "whose rate is no less than a side of its map, only the middle of that side's three",
+            "taps meets the map. The rates of DeepLab v2 are 6, 12, 18 and 24 at 1/8, or, `-s`,",
+            "2, 4, 8 and 12; those of v3 are 6, 12 and 18 at 1/16 and twice as many at 1/8: what",
+            "is said of them is said of maps that are smaller than these networks were made for.",
+        ]
+    return [*lines, ""] if lines else []
 
 
 def draw_cost(done: list[dict], path: Path) -> None:

@@ -15,7 +15,12 @@ from utils.errors import UserError
 from zoo.chapter import build_chapter, chapter_files, check_chapter
 from zoo.crf_rnn import build_crf_rnn
 from zoo.deconvnet import build_deconvnet
-from zoo.deeplab_v1 import build_deeplab_v1, build_deeplab_v2, build_deeplab_v2_vgg16
+from zoo.deeplab_v1 import (
+    SMALL_RATES,
+    build_deeplab_v1,
+    build_deeplab_v2,
+    build_deeplab_v2_vgg16,
+)
 from zoo.deeplab_v3 import build_deeplab_v3, build_deeplab_v3_cascade
 from zoo.deeplab_v3plus import build_deeplab_v3plus, build_deeplab_v3plus_xception
 from zoo.fcn import build_fcn_resnet, build_fcn_vgg16, check_fcn
@@ -202,6 +207,9 @@ MODELS: dict[str, Entry] = {
     "deeplab-v1-msc": Entry(build_deeplab_v1, CHEN_2015, 2015, 21_683_140, {"multi_scale": True}),
     "deeplab-v2": Entry(build_deeplab_v2, CHEN_DEEPLAB, 2017, 42_900_432),
     "deeplab-v2-vgg16": Entry(build_deeplab_v2_vgg16, CHEN_DEEPLAB, 2017, 37_807_952),
+    "deeplab-v2-vgg16-s": Entry(
+        build_deeplab_v2_vgg16, CHEN_DEEPLAB, 2017, 37_807_952, {"rates": SMALL_RATES}
+    ),
     "deeplab-v3": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356),
     "deeplab-v3-os8": Entry(build_deeplab_v3, CHEN_V3, 2017, 39_100_356, {"output_stride": 8}),
     "deeplab-v3-os8-without-pooling": Entry(

@@ -8,7 +8,8 @@ dilated). They see what they saw, on a map of 1/8. Version 2 scores at four rate
 of another size, and adds the scores (atrous spatial pyramid pooling), on VGG16 or ResNet-101.
 
 "deeplab-v1" is LargeFOV: a first layer of 3x3 at rate 12 sees the 419 pixels of one of 7x7 at
-rate 4, "deeplab-v1-7x7". "deeplab-v1-msc" scores the picture and four pools as well.
+rate 4, "deeplab-v1-7x7". "deeplab-v1-msc" scores the picture and four pools as well. The rates of
+"deeplab-v2" are those of ASPP-L; "deeplab-v2-vgg16-s" is ASPP-S, with smaller ones.
 
 Differs from the paper: scores are enlarged for the loss too, where the authors' code takes every
 eighth label; the learning rate of the last layer is that of all. The authors' CRF is no part of the
@@ -32,7 +33,7 @@ from zoo.resnet_v1 import RESNET101, build_resnet_v1
 from zoo.vgg import CONVOLUTIONS
 
 OUTPUT_STRIDE = 8
-RATES = (6, 12, 18, 24)  # ASPP-L; ASPP-S has 2, 4, 8, 12
+RATES, SMALL_RATES = (6, 12, 18, 24), (2, 4, 8, 12)  # ASPP-L and ASPP-S
 
 
 def build_atrous_vgg16(
