@@ -39,7 +39,7 @@ from engine.records import ADVERSARIES, Data, Network, Run
 from engine.runs import Ledger, RunFiles, describe_run, run_files
 from engine.session import Session
 from engine.settings import check_fixed, fill_resumed, settle
-from engine.trainer import bring_weights, train
+from engine.trainer import JIT, bring_weights, train
 from engine.weights import load_weights
 from fast.adam import adam
 from fast.feed import feed
@@ -128,6 +128,20 @@ def test_each_player_learns_from_its_own_loss_alone(kind):
     trained = [weight.trainable for weight in with_it.opponent.weights]
     moved = changed(first, with_it.opponent.get_weights())
     assert all(move for move, may in zip(moved, trained, strict=True) if may)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("kind", PAPERS)
+def test_compiled_both_players_learn_as_they_do_step_by_step(kind):
+    """As a training compiles them, with their weight; told by what they lose after two steps."""
+    told = []
+    for options in ({"run_eagerly": True}, {"jit_compile": JIT}):
+        model = oppose(toy(), kind, 1.0, width=4)
+        model.compile(adam(1e-2), PixelCrossEntropy(), **options)
+        logs = [model.train_on_batch(*batch(kind), return_dict=True) for _ in range(3)]
+        told.append([(each["loss"], each["opponent_loss"]) for each in logs])
+    np.testing.assert_allclose(*told, rtol=1e-4)
+    assert (np.abs(np.diff(told[1], axis=0)) > 3e-4).all()
 
 
 @pytest.mark.parametrize("kind", PAPERS)

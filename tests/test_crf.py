@@ -87,10 +87,11 @@ def test_places_are_filtered_exactly():
 @pytest.mark.parametrize("size", [(12, 17), (40, 28)])
 @pytest.mark.parametrize("symmetric", [True, False])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_the_lattice_is_nearly_the_sum_over_all_pairs(size, symmetric, channels):
+@pytest.mark.parametrize("widths", [(50, 13), (Pairwise().sa, Pairwise().sb)])
+def test_the_lattice_is_nearly_the_sum_over_all_pairs(size, symmetric, channels, widths):
     """The largest error is that of a pixel alone in its colour; most are below 0.02."""
     picture, probabilities, _ = scene(size)
-    features = colours_and_places(picture[..., :channels], 50, 13)
+    features = colours_and_places(picture[..., :channels], *widths)
     values, number = probabilities.reshape(-1, 4).T, len(features)
     found = normalised(lattice(features), number, symmetric)(values)
     expected = normalised(over_all_pairs(features), number, symmetric)(values)

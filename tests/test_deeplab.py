@@ -20,7 +20,7 @@ from zoo.deeplab_v1 import (
 from zoo.deeplab_v3 import ImageNormalization, aspp, build_deeplab_v3, build_deeplab_v3_cascade
 from zoo.deeplab_v3plus import build_deeplab_v3plus, build_deeplab_v3plus_xception
 from zoo.pretrained import application_for
-from zoo.resnet_v1 import RESNET50
+from zoo.resnet_v1 import RESNET50, RESNET101
 from zoo.vgg import build_vgg16
 
 VGG = {"width": 4, "blocks": (1, 1, 1, 1, 1)}
@@ -105,6 +105,19 @@ def test_parameters_by_hand(name):
 def test_parameters_that_are_trained(build, with_21, in_all):
     model = hollow(lambda: build((65, 70, 3), 21))
     assert (trained(model), model.count_params()) == (with_21, in_all)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("build", "settings", "with_21"),
+    [
+        (build_deeplab_v2, {"rates": (12,)}, 42_887_253),
+        (build_deeplab_v3_cascade, {"blocks": RESNET101}, 82_706_517),
+        (build_deeplab_v3plus, {"blocks": RESNET101, "separable": True}, 45_688_261),
+    ],
+)
+def test_parameters_on_resnet101(build, settings, with_21):
+    assert trained(hollow(lambda: build((64, 64, 3), 21, **settings))) == with_21
 
 
 def test_parameters_of_a_separable_decoder_on_a_resnet():

@@ -68,6 +68,12 @@ def test_parameters(classes, size, blocks):
     assert model.count_params() == trained + STATISTICS[blocks]
 
 
+@pytest.mark.long
+def test_parameters_on_resnet152():
+    model = hollow(lambda: build_gcn((64, 96, 3), 21, blocks=(3, 8, 36, 3)))
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 60_688_084
+
+
 @pytest.mark.parametrize("kernel", [3, 7, 11, 15])
 def test_a_large_kernel_has_two_kths_of_the_parameters_of_a_full_one(kernel):
     ours = count(lambda: module(kernel, (2, 2), 2048, 21))

@@ -10,6 +10,7 @@ import pytest
 from conftest import assert_same, disturbed, hollow, predict, random_batch, tiny_fcn
 from keras import layers
 
+import zoo
 from engine.arguments import parse_arguments
 from engine.pretrained import find_pretrained, start_pretrained
 from engine.records import IMAGENET, Data, Network, Run
@@ -218,6 +219,26 @@ def test_every_layer_of_full_width_has_its_weights(original, build):
         else:
             assert [each.shape for each in values] == [weight.shape for weight in layer.weights]
     assert fresh == ["pre_activation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "original"),
+    [
+        ("crf-rnn", "VGG16"),
+        ("deeplab-v2-vgg16", "VGG16"),
+        ("deeplab-v3plus", "ResNet50"),
+        ("pspnet", "ResNet50"),
+        ("gcn", "ResNet50"),
+        ("fpn", "ResNet50"),
+        ("refinenet", "ResNet101"),
+        ("deeplab-v2", "ResNet101"),
+    ],
+)
+def test_what_stands_on_their_backbones(name, original):
+    """Of the networks of the zoo besides FCN; their layers have the names, whatever their width."""
+    model = hollow(lambda: zoo.build(name, (64, 96, 3), 3, {"width": 4}))
+    layers = [*model.layers, *nested(model)]
+    assert application_for([layer.name for layer in layers]).name == original
 
 
 def nested(model):

@@ -69,6 +69,12 @@ def test_parameters(classes, size, blocks):
 
 
 @pytest.mark.long
+def test_parameters_on_resnet152():
+    model = hollow(lambda: build_refinenet((64, 96, 3), 21, blocks=(3, 8, 36, 3)))
+    assert sum(int(np.prod(weight.shape)) for weight in model.trainable_weights) == 133_696_085
+
+
+@pytest.mark.long
 @pytest.mark.parametrize("name", ROWS)
 def test_summary_knows_every_layer(name):
     model = hollow(lambda: zoo.build(name, (64, 96, 3), 4, {}))

@@ -40,7 +40,7 @@ COLUMNS = {  # of the table: heading and format
     "parameters": ("parameters as trained", "{:,}"),
     "gmac": ("GMAC a picture", "{:.2f}"),
     "field": ("field in pixels", "{:.0f}"),
-    "memory": ("GB in training", "{:.1f}"),
+    "memory": ("GB of the process in training", "{:.1f}"),
     "seconds_a_step": ("seconds a step", "{:.2f}"),
     "seconds_a_picture": ("seconds an answer", "{:.3f}"),
     "chapter_miou": ("chapter mIoU", "{:.3f}"),
