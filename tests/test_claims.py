@@ -121,6 +121,11 @@ def test_what_seeds_do_not_change_needs_one(monkeypatch):
     rows.append({"name": "a", "gmac": 0.08})  # another seed says nothing new
     assert verdicts(rows, COLUMNS).split("\n")[2].endswith("a 0.08, b 0.06 | holds |")
     assert claims.named([claim]) == []
+    claim = Claim("A", "is slow", "a", "b", claims.ANSWER)  # as long, on another day
+    monkeypatch.setattr(claims, "CLAIMS", [claim])
+    for slow, said in ((0.016, "does not hold: hardly a difference"), (0.02, "holds")):
+        rows = [{"name": name, claims.ANSWER: t} for name, t in (("a", slow), ("b", 0.01))]
+        assert verdicts(rows, COLUMNS).split("\n")[2].endswith(f"| {said} |")
 
 
 @pytest.mark.parametrize(
