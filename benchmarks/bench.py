@@ -38,7 +38,7 @@ NEEDS = {
 BUSY = 0.5  # load above which other programs take part of the machine
 # Of a processor, what decides how fast it is in float32 and bfloat16.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
-PACKAGES = ("tensorflow", "keras", "numpy", "torch", "opencv-python-headless")
+PACKAGES = ("tensorflow", "jax", "keras", "numpy", "torch", "opencv-python-headless")
 
 
 @dataclass(frozen=True)
@@ -161,8 +161,13 @@ def prepare(scratch: Path, chosen: list[str], tiny: bool) -> None:
         (scratch / "segmentation_train.json").write_text(json.dumps(project))
 
 
-def measure(row: Row, rounds: int, gpu: str | None) -> dict[str, dict]:
-    """Let the contestants of a row take turns; see `runner.alternate` for what comes of it."""
+def measure(row: Row, rounds: int, run: dict) -> dict[str, dict]:
+    """Let the contestants of a row take turns; see `runner.alternate` for what comes of it.
+
+    Args:
+        row, rounds: what is measured, and how often.
+        run: see `describe_run`.
+    """
     commands, needs = {}, {}
     for name, (function, options) in row.contestants.items():
         program = str(HERE / "contestants.py")
@@ -170,25 +175,26 @@ def measure(row: Row, rounds: int, gpu: str | None) -> dict[str, dict]:
         if function in NEEDS:
             needs[name] = NEEDS[function]
     turn = {"uncounted": row.uncounted, "counted": row.counted}
-    return alternate(commands, rounds, needs, row.together, same_device(gpu), **turn)
+    return alternate(commands, rounds, needs, row.together, same_terms(run), **turn)
 
 
-def same_device(gpu: str | None) -> dict[str, str]:
-    """Variables that put every contestant where Keras runs: on the GPU, or on the CPU.
+def same_terms(run: dict) -> dict[str, str]:
+    """Variables that give every contestant the device that Keras has, and what is fast on it.
 
     Most are alive side by side, so none may take the whole memory of a GPU.
     """
-    if gpu is None:
-        return {"BENCHMARK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-    return {
+    terms = {"KERAS_BACKEND": run["backend"], "BENCHMARK_PRECISION": run["precision"]}
+    if run["gpu"] is None:
+        return terms | {"BENCHMARK_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    return terms | {
         "BENCHMARK_DEVICE": "cuda",
         "TF_FORCE_GPU_ALLOW_GROWTH": "true",
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
     }
 
 
-def find_device() -> tuple[str | None, str]:
-    """The GPU that Keras sees, or None, and the precision that it takes by itself.
+def find_device() -> dict[str, str | None]:
+    """The backend that is taken here, the GPU that it sees, or None, and its fast precision.
 
     In a process of its own: a backend that looks for a GPU keeps it.
     """
@@ -196,24 +202,23 @@ def find_device() -> tuple[str | None, str]:
         "import sys, json; sys.path[:0] = sys.argv[1:]\n"
         "from engine.startup import import_keras; import_keras()\n"
         "from fast.devices import fast_precision, gpu_name\n"
-        "print(json.dumps([gpu_name(), fast_precision()]))"
+        "import keras\n"
+        "found = [keras.backend.backend(), gpu_name(), fast_precision()]\n"
+        "print(json.dumps(dict(zip(['backend', 'gpu', 'precision'], found))))"
     )
     folders = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
     command = [sys.executable, "-c", code, *folders]
     answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    gpu, precision = json.loads(answer.splitlines()[-1])
-    return gpu, precision
+    return json.loads(answer.splitlines()[-1])
 
 
 def describe_run() -> dict:
-    """Machine, precision, versions, commit, date, and how busy the machine is without us."""
-    load = os.getloadavg()[0]
-    gpu, precision = find_device()
+    """Machine, backend, precision, versions, commit, date, how busy the machine is without us."""
+    load, device = os.getloadavg()[0], find_device()
     results = [f"benchmarks/{name}" for name in ("results.*", "cost.*")]  # of an earlier run
     return {
-        "machine": describe_machine(gpu),
-        "gpu": gpu,
-        "precision": precision,
+        "machine": describe_machine(device["gpu"]),
+        **device,
         "versions": versions(PACKAGES),
         "commit": commit(leaving_out=results) or "unknown",
         "date": datetime.date.today().isoformat(),
@@ -266,7 +271,7 @@ def main() -> None:
         for name in args.rows:
             row = rows[name]
             rounds = 1 if args.tiny else math.ceil(row.rounds / (2 if args.quick else 1))
-            contestants = measure(row, rounds, run["gpu"])
+            contestants = measure(row, rounds, run)
             print(*table_lines(row.lines, contestants), sep="\n", flush=True)
             if not args.tiny:
                 turn = {"uncounted": row.uncounted, "counted": row.counted}

@@ -17,7 +17,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.bench import describe_run, memory_mb, same_device, warn_if_busy
+from benchmarks.bench import describe_run, memory_mb, same_terms, warn_if_busy
 from benchmarks.runner import alternate
 from utils.files import PROJECT, replace_whole
 from utils.label_maps.fresh import ensure_labels
@@ -47,11 +47,11 @@ NUMBERS = ("x", "seconds", "lowest", "highest", "peak_mb")
 COLUMNS = ("action", "grows", *NUMBERS, "commit", "machine")
 
 
-def measure(action: str, options: dict, rounds: int, gpu: str | None) -> dict:
+def measure(action: str, options: dict, rounds: int, run: dict) -> dict:
     """Turns of our contestant alone; see `runner.alternate` for what comes of it."""
     program = str(HERE / "contestants.py")
     command = [sys.executable, program, f"{action}_ours", json.dumps(options)]
-    return alternate({"ours": command}, rounds, {}, environment=same_device(gpu))["ours"]
+    return alternate({"ours": command}, rounds, {}, environment=same_terms(run))["ours"]
 
 
 def read_points(path: Path) -> list[dict]:
@@ -129,7 +129,7 @@ def main() -> None:
             if too_large(done, x, MOST_MEMORY * memory_mb()):
                 print(f"{action}, {grows} {x:g}: left out, it would need too much memory")
                 continue
-            result = measure(action, options, 1 if x == COUNTS[-1] else args.rounds, run["gpu"])
+            result = measure(action, options, 1 if x == COUNTS[-1] else args.rounds, run)
             if result.get("missing", "").startswith("killed"):  # and larger ones would be too
                 print(f"{action} at {grows} {x:g}: {result['missing']}")
                 break

@@ -13,9 +13,9 @@ of what the other took by what ours took in the same round; the rounds of each r
 end, and one round has no spread. A round of training steps or predictions counts several, after
 some that are not counted, since who has waited for the others is cold; seconds are for one.
 *Plain* is stock Keras in float32, or the chapter's way; ours is in the precision that
-`--precision auto` takes, named at the end; PyTorch is in bfloat16 (which processors without it
-emulate), channels last: the better by its median of *eager*, as it comes, and *compiled* by
-`torch.compile`, in its default mode and for the one size. Compiling is not counted.
+`--precision auto` takes, named at the end, and PyTorch in the same, channels last: the better by
+its median of *eager*, as it comes, and *compiled* by `torch.compile`, in its default mode and for
+the one size. Compiling is not counted.
 {earlier}
 | what | ours | plain | ratio | PyTorch | ratio | goal |
 |---|---:|---:|---:|---:|---:|---|

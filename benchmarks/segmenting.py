@@ -20,7 +20,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
 
-from benchmarks.bench import describe_run, same_device, warn_if_busy  # noqa: E402
+from benchmarks.bench import describe_run, same_terms, warn_if_busy  # noqa: E402
 from benchmarks.runner import Task, alternate, serve  # noqa: E402
 from utils.files import replace_whole  # noqa: E402
 
@@ -165,14 +165,14 @@ def command(name: str, **options) -> list[str]:
     return [sys.executable, __file__, "--contestant", name, json.dumps(options)]
 
 
-def measure_speed(folder: Path, rounds: int, gpu: str | None) -> list[str]:
+def measure_speed(folder: Path, rounds: int, run: dict) -> list[str]:
     """Turns of all rows and of `predict`; lines of the table."""
     commands = {"predict": command("predict", number=NUMBER)}
     for what, (name, end, write, tile) in ROWS.items():
         number = NUMBER if end == ".mp4" else len(list((folder / name).glob(f"*{end}")))
         options = {"folder": str(folder / name), "end": end, "write": write, "tile": tile}
         commands[what] = command("segmented", **options, number=number)
-    results = alternate(commands, rounds, {}, together=False, environment=same_device(gpu))
+    results = alternate(commands, rounds, {}, together=False, environment=same_terms(run))
     lines = []
     base = results["predict"]["seconds"]
     for what, result in results.items():
@@ -187,7 +187,7 @@ def measure_speed(folder: Path, rounds: int, gpu: str | None) -> list[str]:
     return lines
 
 
-def measure_memory(folder: Path, sizes: tuple, gpu: str | None) -> list[tuple]:
+def measure_memory(folder: Path, sizes: tuple, run: dict) -> list[tuple]:
     """Megapixels, and GB of a process that shows such a TIFF whole, and in windows."""
     points = []
     for megapixels in sizes:
@@ -197,8 +197,8 @@ def measure_memory(folder: Path, sizes: tuple, gpu: str | None) -> list[tuple]:
         options = {"folder": str(place), "end": ".tif", "write": "mask", "number": 1}
         found = []
         for tile in ("none", "auto"):
-            run = {"it": command("segmented", **options, tile=tile)}
-            result = alternate(run, 1, {}, environment=same_device(gpu))["it"]
+            one = {"it": command("segmented", **options, tile=tile)}
+            result = alternate(one, 1, {}, environment=same_terms(run))["it"]
             found.append(result.get("peak_mb", float("nan")) / 1000)
         points.append((megapixels, *found))
         print(*points[-1], flush=True)
@@ -241,9 +241,9 @@ def main() -> None:
         folder = Path(work)
         make_inputs(folder)
         rounds = 1 if args.tiny else args.rounds
-        lines = measure_speed(folder, rounds, run["gpu"])
+        lines = measure_speed(folder, rounds, run)
         print(*lines, sep="\n", flush=True)
-        points = measure_memory(folder, SIZES[:1] if args.tiny else SIZES, run["gpu"])
+        points = measure_memory(folder, SIZES[:1] if args.tiny else SIZES, run)
     if args.tiny:
         return
     memory = "\n".join(f"| {size} | {whole:.2f} | {tiles:.2f} |" for size, whole, tiles in points)

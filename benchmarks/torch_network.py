@@ -1,4 +1,4 @@
-"""The same network in PyTorch, as its users write it: channels last, bfloat16 by autocast.
+"""The same network in PyTorch, as its users write it: channels last, half precision by autocast.
 
 Layers bear the names of the Keras layers, by which `copy_weights` finds them. Between the
 frameworks lies a pixel: at a stride of 2, Keras' "same" padding adds a row and a column below and
@@ -15,8 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-# No Keras here: it would count as PyTorch's memory. `bench.same_device` says where the others run.
+# No Keras here: it would count as PyTorch's memory. `bench.same_terms` says where the others run,
+# and in which precision, which where it is emulated is slower than float32.
 DEVICE = os.environ.get("BENCHMARK_DEVICE") or ("cuda" if torch.cuda.is_available() else "cpu")
+PRECISION = getattr(torch, os.environ.get("BENCHMARK_PRECISION", "bfloat16"))
 L2 = 1e-4  # that of `resnet.py`, the chapter's
 
 
@@ -142,8 +144,14 @@ def adam(network: Network) -> torch.optim.Adam:
     return torch.optim.Adam(groups, lr=1e-3, eps=1e-7, fused=DEVICE == "cuda")
 
 
+def in_precision() -> torch.autocast:
+    """A context in which convolutions are computed in `PRECISION`."""
+    half = PRECISION is not torch.float32
+    return torch.autocast(DEVICE, PRECISION if half else None, enabled=half)
+
+
 def train_step(network: nn.Module, optimizer, pictures, labels) -> float:
-    """One step in bfloat16; returns the loss.
+    """One step in `PRECISION`; returns the loss.
 
     Args:
         network: a `Network`, or what `torch.compile` made of it.
@@ -152,7 +160,7 @@ def train_step(network: nn.Module, optimizer, pictures, labels) -> float:
         labels: (B, H, W) uint8 class ids, likewise.
     """
     network.train()
-    with torch.autocast(DEVICE, torch.bfloat16):
+    with in_precision():
         logits = network(as_input(pictures))
         labels = torch.as_tensor(labels).to(DEVICE, non_blocking=True).long()
         loss = functional.cross_entropy(logits, labels)
@@ -163,9 +171,9 @@ def train_step(network: nn.Module, optimizer, pictures, labels) -> float:
 
 
 def class_ids(network: nn.Module, pictures: np.ndarray | torch.Tensor) -> np.ndarray:
-    """The class of every pixel, computed in bfloat16: (B, H, W, 3) uint8 -> (B, H, W) uint8."""
+    """The class of every pixel, in `PRECISION`: (B, H, W, 3) uint8 -> (B, H, W) uint8."""
     network.eval()
-    with torch.inference_mode(), torch.autocast(DEVICE, torch.bfloat16):
+    with torch.inference_mode(), in_precision():
         return network(as_input(pictures)).argmax(1).to(torch.uint8).cpu().numpy()
 
 

@@ -141,8 +141,8 @@ def least_sure(weights: Path | None, folder: Path, names: list[str]) -> list[str
     network = load(weights) if weights else load()
     doubts = {}
     for path in files_of(folder / "train", names):
-        _, confidence = class_and_confidence(network.probabilities(path)[None])
-        doubts[path.stem] = 1 - confidence.mean(dtype=np.float64)
+        _, confidence = class_and_confidence(network.probabilities(path)[None], ())
+        doubts[path.stem] = 1 - confidence.item()
     return sorted(names, key=lambda name: -doubts[name])
 
 

@@ -6,7 +6,6 @@ from functools import lru_cache, partial
 import keras
 import numpy as np
 
-import augmentation_strong
 from augmentation import CLOSE_UPS, augment, needed_size
 from augmentation_file import read_pipeline
 from utils.errors import UserError
@@ -201,6 +200,8 @@ def augmentation_of(name: str) -> tuple[Callable, Callable | None] | None:
         share = CLOSE_UPS[name]
         return partial(augment, close_ups=share), partial(needed_size, close_ups=share)
     if name == "strong":
+        import augmentation_strong  # with scikit-image, which else nothing needs here
+
         return augmentation_strong.augment_strongly, augmentation_strong.needed_size
     return read_pipeline(name), None
 

@@ -1,5 +1,6 @@
 """The answer of a network to a picture, and its scores on a data set: section 12.5."""
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby, islice
 
@@ -27,7 +28,8 @@ from utils.pictures import grey, resize_picture
 
 Answer = Callable[..., object]  # (pictures, size=None) -> probabilities, see `answer`
 AT_ONCE = 4  # pictures that a GPU is given together
-BAND = 2**20  # pixels whose classes are found at once: TensorFlow takes 50 bytes for each
+LARGE = 2**24  # pixels of these: 1.4 GB of probabilities of 21 classes
+BAND = 2**20  # pixels whose classes a CPU finds at once: TensorFlow takes 50 bytes for each
 
 
 def count_batch(model: keras.Model, pictures: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -169,7 +171,7 @@ def class_ids(probabilities):
 
 
 def by_rows(function: Callable, maps) -> np.ndarray:
-    """What a function makes of maps, on the host; of large ones, of so many rows after another.
+    """What a function makes of maps, on the host; on a CPU, of so many rows after another.
 
     Args:
         function: from (B, n, w, C) to (B, n, w), each pixel by itself.
@@ -179,7 +181,7 @@ def by_rows(function: Callable, maps) -> np.ndarray:
         (B, h, w).
     """
     batch, height, width, _ = maps.shape
-    rows = max(1, BAND // (batch * width))
+    rows = height if gpu_name() else max(1, BAND // (batch * width))
     first = ops.convert_to_numpy(function(maps[:, :rows]))
     if rows >= height:
         return first
@@ -242,10 +244,12 @@ def in_batches(
         size_of: the size (h, w) of the answer to an entry.
 
     Yields:
-        Lists of entries, up to `AT_ONCE` with a GPU, else one, each list with its size.
+        Lists of entries, each with its size: with a GPU up to `AT_ONCE` that are not too large
+        together, else one.
     """
-    most = AT_ONCE if gpu_name() else 1
+    gpu = gpu_name()
     for size, alike in groupby(entries, size_of):
+        most = min(AT_ONCE, max(1, LARGE // math.prod(size))) if gpu else 1
         while batch := list(islice(alike, most)):
             yield batch, size
 

@@ -14,7 +14,7 @@ from conftest import PROJECT, run_script
 from keras import ops
 from PIL import Image
 
-from tools.answer_files import Wanted, mark
+from tools.answer_files import Wanted, class_and_confidence, mark
 from tools.answers import segment
 from tools.large import windows_of
 from tools.sources import EACH, JOURNAL, LOCK, OF_ALL, Source, find_sources
@@ -100,6 +100,33 @@ def test_everything_is_written_and_can_be_read_again(photographs, tmp_path, caps
         assert sorted(store.keys) == sorted(names)
         for number, name in enumerate(names):
             assert (store[name] == truth(5 * number)).mean() > 0.995, kind
+
+
+def test_with_a_gpu_neighbours_of_one_size_are_asked_together(photographs, tmp_path, monkeypatch):
+    asked = []
+
+    def counts(pictures, size=None):
+        asked.append(len(pictures))
+        return ask(pictures, size)
+
+    for gpu, expected in ((None, [1, 1, 1]), ("a GPU", [3])):
+        monkeypatch.setattr("evaluation.gpu_name", lambda gpu=gpu: gpu)
+        go(photographs, tmp_path / str(gpu), write=("mask", "areas"), ask=counts)
+        assert asked == expected
+        asked.clear()
+    one, other = (sorted((tmp_path / str(gpu)).rglob("*-mask.png")) for gpu in (None, "a GPU"))
+    assert len(one) == 3
+    assert [path.read_bytes() for path in one] == [path.read_bytes() for path in other]
+    assert areas(tmp_path / "None") == areas(tmp_path / "a GPU")
+
+
+def test_of_masks_alone_one_number_a_picture_tells_how_sure_the_network_is(tmp_path, monkeypatch):
+    probabilities = ask([picture(), picture(5)])
+    maps, sure = class_and_confidence(probabilities, ("mask", "areas"))
+    same, means = class_and_confidence(probabilities, ("mask", "overlay"))
+    assert sure.shape == maps.shape == (2, *SIZE) and means.shape == (2, 1, 1)
+    np.testing.assert_array_equal(maps, same)
+    np.testing.assert_allclose(means, sure.mean((1, 2), keepdims=True), rtol=1e-6)
 
 
 def test_coco_holds_holes(tmp_path):
@@ -460,9 +487,9 @@ def frames_together(monkeypatch):
 
     numbers, found = [], clips.class_and_confidence
 
-    def counted(probabilities):
+    def counted(probabilities, write):
         numbers.append(len(probabilities))
-        return found(probabilities)
+        return found(probabilities, write)
 
     monkeypatch.setattr(clips, "class_and_confidence", counted)
     return numbers

@@ -11,7 +11,7 @@ import pytest
 from conftest import predict, random_batch, tiny_fcn, write_store
 
 from benchmarks import chapter_labels, contestants, plain, runner
-from benchmarks.bench import NEEDS, find_device, make_rows, same_device
+from benchmarks.bench import NEEDS, find_device, make_rows, same_terms
 from benchmarks.report import Line, table_lines, write_page
 from benchmarks.runner import alternate
 from fast.devices import fast_precision, gpu_name
@@ -154,7 +154,8 @@ def test_our_other_contestants_run(our_contestants):
 @pytest.mark.long
 def test_the_device_is_that_of_this_process():
     """It is asked in a process of its own."""
-    assert find_device() == (gpu_name(), fast_precision())
+    device = {"backend": keras.backend.backend(), "gpu": gpu_name()}
+    assert find_device() == device | {"precision": fast_precision()}
 
 
 def test_torch_outputs_are_ours(ours, torch):
@@ -355,9 +356,22 @@ def test_contestants_see_the_variables_that_put_all_on_one_device():
         "serve(lambda: Task(lambda: None, facts={'hidden': hidden}))"
     )
     command = {"A": [sys.executable, "-c", code]}
-    results = alternate(command, 1, {}, environment=same_device(None))
+    run = {"backend": "jax", "gpu": None, "precision": "float32"}
+    results = alternate(command, 1, {}, environment=same_terms(run))
     assert results["A"]["facts"] == {"hidden": True}
-    assert "CUDA_VISIBLE_DEVICES" not in same_device("a GPU")
+    terms = same_terms(run | {"gpu": "a GPU"})
+    assert terms["KERAS_BACKEND"] == "jax" and terms["BENCHMARK_PRECISION"] == "float32"
+    assert terms["BENCHMARK_DEVICE"] == "cuda" and "CUDA_VISIBLE_DEVICES" not in terms
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_pytorch_computes_in_the_precision_of_the_others(torch, precision, monkeypatch):
+    from benchmarks import torch_network
+
+    monkeypatch.setattr(torch_network, "PRECISION", getattr(torch, precision))
+    with torch_network.in_precision():
+        product = torch.ones(2, 2) @ torch.ones(2, 2)
+    assert product.dtype is getattr(torch, precision)
 
 
 def test_pytorchs_process_does_not_hold_tensorflow(torch):

@@ -142,6 +142,26 @@ def test_neighbours_of_one_size_are_answered_together(gpu, expected, monkeypatch
     assert all(entry[1] == size for batch, size in batches for entry in batch)
 
 
+def test_what_is_large_together_is_answered_one_by_one(monkeypatch):
+    monkeypatch.setattr(evaluation, "gpu_name", lambda: "a GPU")
+    for size, expected in (((2048, 2048), [4, 1]), ((2048, 4096), [2, 2, 1]), ((6000, 4000), 5)):
+        batches = in_batches(enumerate([size] * 5), lambda entry: entry[1])
+        found = [len(batch) for batch, _ in batches]
+        assert found == (expected if isinstance(expected, list) else [1] * expected)
+
+
+@pytest.mark.parametrize("gpu", [None, "a GPU"])
+def test_class_ids_alone_leave_the_device(gpu, monkeypatch):
+    """As bytes; of a GPU all at once."""
+    brought, bring = [], keras.ops.convert_to_numpy
+    monkeypatch.setattr(evaluation, "BAND", 24 * 32)
+    monkeypatch.setattr(evaluation, "gpu_name", lambda: gpu)
+    monkeypatch.setattr(evaluation.ops, "convert_to_numpy", lambda x: brought.append(x) or bring(x))
+    segment_batch(partial(answer, network()), [noise((24, 32), seed) for seed in range(3)])
+    assert {keras.backend.standardize_dtype(each.dtype) for each in brought} == {"uint8"}
+    assert len(brought) == (1 if gpu else 3)
+
+
 def test_together_or_one_by_one():
     pictures = [noise((24, 32), seed) for seed in range(3)]
     ask = partial(answer, network())

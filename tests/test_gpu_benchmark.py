@@ -34,6 +34,8 @@ def test_operations_are_two_for_a_product_and_three_passes_for_a_step():
         ("NVIDIA L40S", 362.0),
         ("NVIDIA GeForce RTX 4090", 165.2),
         ("NVIDIA L40", None),  # neither L4 nor L40S
+        ("NVIDIA GeForce RTX 4090 D", None),
+        ("NVIDIA GeForce RTX 4090 Laptop GPU", None),
         ("cpu", None),
     ],
 )
@@ -84,9 +86,16 @@ def match(probe, missing=None, alone=False, **rounds):
     return {"probe": probe, "rounds": rounds, "missing": missing or {}, "alone": alone}
 
 
-def test_the_preset_has_the_epochs_that_there_is_time_for():
-    assert gpu.epochs_in(890 - gpu.SCORING) == 100 and gpu.epochs_in(0) == gpu.LEAST_EPOCHS
-    assert gpu.epochs_in(gpu.COMPILING + 30 * gpu.EPOCH) == 30
+@pytest.mark.parametrize("seconds", [30, 90, 130, 176, 265, 300, 540, 830, 2000])
+def test_the_preset_ends_in_the_time_that_there_is(seconds):
+    words = gpu.as_long_as(seconds)
+    epochs = int(words[-1])
+    planned = 3 * gpu.COMPILING + gpu.EPOCH * epochs
+    if words[0] == "--no-grow":
+        planned = gpu.COMPILING + gpu.LARGEST * epochs
+    assert planned <= max(seconds, gpu.COMPILING + gpu.LARGEST)
+    assert 1 <= epochs <= 100
+    assert epochs > {30: 0, 90: 1, 176: 8, 540: 40, 830: 70, 2000: 99}.get(seconds, 1)
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_the_training_is_as_long_as_asked_or_as_there_is_time(
 ):
     run = []
     monkeypatch.setattr(gpu, "run_program", lambda c, *_: run.append(c) or ([], 0, 1.0))
-    seconds = gpu.SCORING + gpu.COMPILING + 30 * gpu.EPOCH + 1
+    seconds = gpu.SCORING + 3 * gpu.COMPILING + 30 * gpu.EPOCH + 1
     job.args = gpu.parse_arguments(["--out", str(tmp_path), "--only", "train", *words])
     job.budget = gpu.Budget(seconds, ["train"], job.budget._now)
     gpu.train_preset(job)
@@ -460,6 +469,24 @@ def test_our_class_ids_are_those_of_the_probabilities():
     assert ids.dtype == np.uint8 and len(np.unique(ids)) > 1
     expected = predict(network, pictures).argmax(-1)
     assert (ids != expected).mean() < 1e-3  # folding rounds otherwise
+
+
+@pytest.mark.usefixtures("policy", "plain")  # as before it afterwards
+def test_each_number_of_pictures_is_predicted_by_itself(monkeypatch):
+    """Not filled up to as many as were predicted before."""
+    pytest.importorskip("jax")
+    seen = []
+
+    def class_ids(network):
+        numbers = []
+        seen.append(numbers)
+        return lambda pictures: numbers.append(len(pictures))
+
+    monkeypatch.setattr(gpu_contestants, "class_ids", class_ids)
+    ours = gpu_contestants.keras_on_jax(**gpu.TINY)
+    for number in (4, 1):
+        ours.prepare("predict", number)(2)
+    assert seen == [[4, 4], [1, 1]]
 
 
 def test_the_results_are_json(job):

@@ -130,6 +130,16 @@ def test_four_epochs_and_three_resumed_equal_seven(build, tmp_path, monkeypatch)
         assert one["chapter_miou"] == pytest.approx(other["chapter_miou"], abs=1e-5)
 
 
+def test_without_matplotlib_a_training_ends_as_well(tmp_path, monkeypatch, capsys):
+    def draw(*_):
+        raise ImportError("No module named 'matplotlib'")
+
+    run(tmp_path, 1)
+    monkeypatch.setattr("engine.trainer.draw_curves", draw)
+    finish(open_ledger(tmp_path))
+    assert "-history.csv; no curves (No module named 'matplotlib')" in capsys.readouterr().out
+
+
 def test_a_run_leaves_weights_configuration_history_and_curves(tmp_path):
     _, files = run(tmp_path, 2)
     finish(open_ledger(tmp_path))

@@ -32,6 +32,7 @@ NUMBERS = {"polygon": ("all_points_x", "all_points_y"), "rings": ("rings",)}
 MOST_PIXELS = 2 * 89_478_485  # of a picture that Pillow reads: twice its MAX_IMAGE_PIXELS
 FARTHEST = 2**18  # pixels, of a corner
 OUTLINES = {"polygons": "polygons", "labelme": "polygons", "coco": "rings"}
+OF_PARTS = {"areas", *OUTLINES}  # with the confidence of each
 
 
 @dataclass(frozen=True)
@@ -63,14 +64,24 @@ def results_of(source: Source, wanted: Wanted) -> list[Path]:
     return [inside(wanted.folder, source.name + ends[k]) for k in wanted.write if k in ends]
 
 
-def class_and_confidence(probabilities: object) -> tuple[np.ndarray, np.ndarray]:
-    """The class of every pixel, (B, h, w) uint8, and its probability, (B, h, w) float32.
+def class_and_confidence(
+    probabilities: object, write: Iterable[str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """The class of every pixel, and its probability; only these leave the device.
 
     Args:
         probabilities: (B, h, w, C), on the device.
+        write: what is written, see `Wanted`.
+
+    Returns:
+        (B, h, w) uint8, and float32: (B, h, w) where what is written tells of parts of a picture,
+        see `OF_PARTS`, else the mean of each picture, (B, 1, 1).
     """
     labels = by_rows(class_ids, probabilities)
-    return labels, by_rows(lambda part: ops.max(part, axis=-1), probabilities)
+    if not OF_PARTS.isdisjoint(write):
+        return labels, by_rows(lambda part: ops.max(part, axis=-1), probabilities)
+    means = ops.mean(ops.max(probabilities, axis=-1), axis=(1, 2), keepdims=True)
+    return labels, ops.convert_to_numpy(means)
 
 
 def write_answer(

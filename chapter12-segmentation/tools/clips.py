@@ -22,11 +22,11 @@ def batches_of(frames: Iterable[tuple]) -> Iterator[list[tuple]]:
     return (batch for batch, _ in in_batches(frames, lambda entry: entry[1].shape[:2]))
 
 
-def answers(ask: Answer, batches: Iterable[list[tuple]]) -> Iterator[tuple]:
-    """Time, frame, class ids and confidence, (h, w) both, of every frame."""
+def answers(ask: Answer, batches: Iterable[list[tuple]], write: Iterable[str]) -> Iterator[tuple]:
+    """Time, frame, class ids (h, w) and confidence of every frame."""
     for batch in batches:
         probabilities = ask([frame for _, frame in batch], batch[0][1].shape[:2])  # (B, h, w, C)
-        maps, sure = class_and_confidence(probabilities)
+        maps, sure = class_and_confidence(probabilities, write)
         for (moment, frame), *of_frame in zip(batch, maps, sure, strict=True):
             yield moment, frame, *of_frame
 
@@ -63,8 +63,9 @@ def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source)
         bar = progress(frames(), video.count or 0, source.name)
         # Those of a webcam are wanted at once, not when there are several.
         batches = ([each] for each in bar) if webcam else batches_of(bar)
+        answered = answers(ask, batches, wanted.write)
         try:
-            for number, (moment, frame, labels, sure) in enumerate(answers(ask, batches), 1):
+            for number, (moment, frame, labels, sure) in enumerate(answered, 1):
                 labels = without_specks(labels, wanted.least) if wanted.least else labels
                 if writer:
                     writer.write(overlay(frame, labels, classes), moment)

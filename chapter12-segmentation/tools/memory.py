@@ -9,8 +9,8 @@ behind it is never stored. The peak is near the beginning of the backward pass, 
 held has been made.
 
 Not counted are the pictures themselves, the loss, and what cuDNN borrows for a convolution while
-it runs. In gigabytes, beside what XLA says itself (`memory_analysis` of the step, JAX 0.10.2) when
-it compiles the chapter's network for an H100 that is not there, so without cuDNN's loans:
+it runs. In GB, 10^9 bytes, beside what XLA says itself (`memory_analysis` of the step, JAX 0.10.2)
+when it compiles the chapter's network for an H100 that is not there, so without cuDNN's loans:
 
     size, pictures, head, optimiser, precision     here    XLA
     480x640, 4, 256, Adam, bfloat16                8.34   8.29
@@ -244,7 +244,7 @@ def check_memory(
     size = "{}x{}".format(*network.size)
     told = (
         f"a training step of {own} pictures of {size} takes about "
-        f"{(common + own * each) / 2**30:.1f} GB, and the GPU has {limit / 2**30:.1f} GB for it"
+        f"{(common + own * each) / 2**30:.1f} GiB, and the GPU has {limit / 2**30:.1f} GiB for it"
     )
     if fits and not asked:
         print(f"{told}: batch {fits}")
@@ -273,12 +273,13 @@ def print_memory(
     models = [network.at(size).build() for size in sizes]
     common = fixed(models[0], optimizer, accumulate)
     print(
-        f"Training with {optimizer} in {precision} takes about {common / 2**30:.2f} GB and so much "
-        f"for each picture; the largest batch in the {SHARE:.0%} of a GPU's memory that JAX takes:"
+        f"Training with {optimizer} in {precision} takes about {common / 2**30:.2f} GiB and so "
+        f"much for each picture; the largest batch in the {SHARE:.0%} of a GPU's memory that JAX "
+        "takes:"
     )
-    print(f"{'size':16}{'a picture':>13}" + "".join(f"{card:>5} GB" for card in CARDS))
+    print(f"{'size':16}{'a picture':>13}" + "".join(f"{card:>6} GiB" for card in CARDS))
     for (height, width), model in zip(sizes, models, strict=True):
         each = picture(model, precision)
         batches = [max(0, int(SHARE * card * 2**30 - common)) // each for card in CARDS]
-        shown = "".join(f"{batch or '-':>8}" for batch in batches)
-        print(f"{f'{height}x{width}':16}{each / 2**30:>10.2f} GB{shown}")
+        shown = "".join(f"{batch or '-':>10}" for batch in batches)
+        print(f"{f'{height}x{width}':16}{each / 2**30:>9.2f} GiB{shown}")
