@@ -34,7 +34,7 @@ DRINKS = PROJECT / "data" / "drinks"
 ALL, TWO = ("ours", "plain", "torch", "compiled"), ("ours", "plain")
 NEEDS = {
     f"{action}_{name}": "torch" for action in ("train", "predict") for name in ("torch", "compiled")
-} | {"masks_plain": "cv2"}
+} | {"masks_plain": "cv2", "train_jax": "jax"}
 BUSY = 0.5  # load above which other programs take part of the machine
 # Of a processor, what decides how fast it is in float32 and bfloat16.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -103,6 +103,19 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
         "train-480-1": train(large, 1, plain=4, rounds=3, steps=(2, 4)),
         "train-480-4": train(large, 4, plain=4, rounds=2, steps=(1, 2)),  # none has waited
         "train-128-4": train(small, 4, plain=3.5, rounds=5, steps=(2, 5)),
+        "train-jax": Row(
+            versus("train", ("ours", "jax"), size=small, batch=4),
+            [
+                Line(
+                    f"our step {small[0]}×{small[1]}, batch 4, on JAX; beside it on TensorFlow",
+                    columns={"ours": "jax", "plain": "ours"},
+                    goals={"plain": 0.5},
+                )
+            ],
+            rounds=5,
+            uncounted=2,
+            counted=5,
+        ),
         "predict": Row(
             versus("predict", ALL, size=large) | matmul,
             [Line(f"prediction, {large[0]}×{large[1]}", goals={"plain": 6, "torch": 2})],

@@ -42,6 +42,12 @@ def train_ours(size: tuple, batch: int) -> Task:
     return Task(lambda: network.train_on_batch(pictures, labels), facts={"gmac": gmac})
 
 
+def train_jax(size: tuple, batch: int) -> Task:
+    """Our step on JAX, also where TensorFlow is the backend of the others."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    return train_ours(size, batch)
+
+
 def train_plain(size: tuple, batch: int) -> Task:
     """The chapter's step in float32."""
     from skimage.util import img_as_float32

@@ -1,6 +1,7 @@
 """The benchmarks compare equals: same numbers from every contestant; turns and tables are right."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -536,6 +537,19 @@ def test_the_results_that_ship_can_be_written(tmp_path):
     assert write_page(lines, results) == page and set(results) <= set(lines)
 
 
+def test_the_step_on_jax_is_held_against_that_on_tensorflow(monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(
+        contestants, "train_ours", lambda *size: seen.append(os.environ["KERAS_BACKEND"])
+    )
+    monkeypatch.setenv("KERAS_BACKEND", "tensorflow")
+    contestants.train_jax((128, 160), 4)
+    assert seen == ["jax"]
+    took = {"ours": {"seconds": [1.0, 1.0]}, "jax": {"seconds": [1.5, 1.5]}}
+    [line] = table_lines(make_rows(tmp_path)["train-jax"].lines, took)
+    assert "| 1.50 s (1.50–1.50) | 1.00 s (1.00–1.00) | 0.667× " in line and "0.5×: met" in line
+
+
 def test_every_row_has_contestants_that_exist(tmp_path):
     for row in make_rows(tmp_path).values():
         for function, _ in row.contestants.values():
@@ -547,6 +561,7 @@ def test_every_row_has_contestants_that_exist(tmp_path):
                 row.contestants["torch"][0].replace("torch", "compiled"),
                 row.contestants["torch"][1],
             )
+        if row.contestants["ours"][0] in ("train_ours", "predict_ours"):
             assert row.uncounted and row.counted > 1
         else:
             assert (row.uncounted, row.counted) == (0, 1)

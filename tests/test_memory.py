@@ -1,11 +1,12 @@
 """Memory of a training step: counted by hand, and against what the compiler says."""
 
+import json
 import math
 
 import keras
 import numpy as np
 import pytest
-from conftest import tiny_fcn
+from conftest import make_store, run_script, tiny_fcn
 from keras import layers
 
 from engine.records import Network
@@ -251,3 +252,25 @@ def test_what_does_not_fit_is_refused_with_a_cure_that_works(pictures, cure, mon
 def test_without_a_gpu_nothing_is_refused(monkeypatch):
     monkeypatch.setattr(memory, "gpu_memory", lambda: None)
     memory.check_memory(Network("fcn", (480, 640, 3), None, {}), 10**6, "adam", "float32")
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("toy", "policy", "plain")
+def test_a_training_takes_the_batch_that_fits_and_refuses_one_that_does_not(
+    tmp_path, monkeypatch, capsys
+):
+    make_store(tmp_path, [(24, 32)] * 7)
+    model = Network("toy", (32, 48, 3), None, {}).at((32, 48)).build()
+    limit = fixed(model, "adam") + int(2.5 * picture(model, "float32"))
+    monkeypatch.setattr(memory, "gpu_memory", lambda: limit)
+    options = ["--train", "--model", "toy", "--height", 32, "--width", 48, "--no-grow"]
+    options += ["--precision", "float32", "--optimizer", "adam", "--epochs", 1]
+    options += ["--pictures-per-epoch", 4, "--train-labels", "labels.npy", "--workers", 2]
+    options += ["--data-path", tmp_path, "--save-dir", tmp_path / "out"]
+    with pytest.raises(UserError, match="3 pictures of 32x48 .* give --batch-size 2"):
+        run_script(*options, "--batch-size", 3)
+    assert not (tmp_path / "out").exists()
+    run_script(*options)
+    assert "GiB for it: batch 2\n" in capsys.readouterr().out
+    configuration = next((tmp_path / "out").glob("*-configuration.json"))
+    assert json.loads(configuration.read_text())["data"]["batch_size"] == 2
