@@ -25,6 +25,7 @@ from utils.boundaries import TRIMAPS, boundary_f1, count_in_trimaps
 from utils.errors import UserError
 from utils.label_maps.store import LabelStore
 from utils.pictures import grey, resize_picture
+from utils.progress import progress
 
 Answer = Callable[..., object]  # (pictures, size=None) -> probabilities, see `answer`
 AT_ONCE = 4  # pictures that a GPU is given together
@@ -82,7 +83,8 @@ def print_scores(
         objects = int((matrix.sum(-1) > 0).sum())  # classes present, the background included
         print(f"{key}: {objects} objs, miou={miou:0.4f} ,pla={100 * accuracy:0.2f}%")
     result, total = scores(matrices), matrices.sum(0)
-    print(f"chapter mIoU    {result['chapter_miou']:.4f}  mean over {len(keys)} pictures")
+    counted = int(np.isfinite(picture_mious(matrices)).sum())  # those that are not void all over
+    print(f"chapter mIoU    {result['chapter_miou']:.4f}  mean over {counted} pictures")
     print(f"dataset mIoU    {result['dataset_miou']:.4f}  one confusion matrix")
     print(f"pixel accuracy  {result['pixel_accuracy']:.2%}")
     width = max(map(len, names))
@@ -293,7 +295,8 @@ def evaluate(
     Returns:
         (N, C, C) int64, in the order of `store.keys`.
     """
-    matrices, entries = [], pictures_of_store(store, workers, channels)
+    pictures = pictures_of_store(store, workers, channels)
+    matrices, entries = [], progress(pictures, len(store), "scored")
     for batch, size in in_batches(entries, lambda entry: entry[2].shape):
         _, pictures, truths = zip(*batch, strict=True)
         probabilities = answer(pictures, size)  # (B, H, W, C)

@@ -81,10 +81,10 @@ def test_networks_are_trained_measured_and_drawn(here, options, tmp_path):
         rows = list(csv.DictReader(file))
     assert [row["name"] for row in rows] == ["toy", "toy2"]
     assert float(rows[0]["pixel_accuracy"]) == results[0]["pixel_accuracy"]
-    assert "| toy2 | 2026 | 148 | 143 |" in (out / "compare.md").read_text()
+    assert "| toy2 \\* | 2026 | 148 | 143 |" in (out / "compare.md").read_text()
     said = np.asarray(Image.open(out / "runs/toy/samples.png"))  # two test pictures
     assert said.shape == (measurements.SAMPLE[0], 2 * measurements.SAMPLE[1]) and said.max() < 3
-    for name in ("compare.png", "compare-samples.png"):
+    for name in ("compare.png", "compare-samples-1.png"):
         assert np.ptp(np.asarray(Image.open(out / name).convert("L"))) > 100
 
 
@@ -117,7 +117,7 @@ def test_another_machine_goes_on_from_what_was_measured(here, options, tmp_path,
     [result] = compare.compare([("toy", 0)], options, tmp_path / "out")
     assert result["seconds_a_step"] > 0
     names = {path.name for path in (tmp_path / "out").rglob("*.*")}
-    assert names == {*kept, *(f"compare{end}" for end in (".csv", ".md", ".png", "-samples.png"))}
+    assert names == {*kept, *(f"compare{end}" for end in (".csv", ".md", ".png", "-samples-1.png"))}
 
 
 @pytest.mark.long
@@ -127,13 +127,13 @@ def test_what_the_folder_has_of_others_stays_in_the_page(here, options, tmp_path
     [asked] = compare.compare([("toy2", 0)], options, tmp_path)
     assert asked["name"] == "toy2"
     page = (tmp_path / "compare.md").read_text()
-    assert "| toy | 2026" in page and "| toy2 | 2026" in page
+    assert "| toy \\* | 2026" in page and "| toy2 \\* | 2026" in page
     assert "Not trained yet: fcn, " in page and " toy," not in page and "One seed each." in page
     # But those of other options are no part of it.
     other = tmp_path / "runs/toy/result.json"
     other.write_text(other.read_text().replace('"--epochs"', '"--epoch"'))
     compare.compare([("toy2", 0)], options, tmp_path)
-    assert "| toy | 2026" not in (tmp_path / "compare.md").read_text()
+    assert "| toy \\* | 2026" not in (tmp_path / "compare.md").read_text()
 
 
 @pytest.mark.long
@@ -177,6 +177,13 @@ def test_an_interrupted_training_goes_on(monkeypatch, tmp_path):
         compare, "run_logged", lambda _, log: log.write_text("error: no room.\nepoch 2/2") and 2
     )
     assert compare.train("toy", [], tmp_path) == {"failed": "status 2: error: no room."}
+    # Nor is what was said in an attempt before.
+    monkeypatch.setattr(
+        compare,
+        "run_logged",
+        lambda _, log: log.write_text(log.read_text() + "epoch 2/2\nkilled") and -9,
+    )
+    assert compare.train("toy", [], tmp_path) == {"failed": "status -9: killed"}
     assert commands[0][2:] == ["--train", "--model", "toy", "--epochs", "2", *commands[0][-2:]]
 
 
@@ -390,14 +397,16 @@ def test_a_crf_is_timed_where_claims_ask_for_it(here, options, tmp_path, monkeyp
 
 
 @pytest.mark.long
-def test_killed_while_it_is_timed_it_is_tried_again(here, options, tmp_path, monkeypatch):
+def test_killed_while_it_is_timed_it_keeps_its_scores(here, options, tmp_path, monkeypatch, capsys):
     time_steps = compare.time_steps
     monkeypatch.setattr(compare, "time_steps", lambda *_: {"failed": "killed"})
     [result] = compare.compare([("toy", 0)], options, tmp_path)
-    assert result["failed"] == "killed"
+    assert "failed" not in result and "toy has no times: killed" in capsys.readouterr().out
+    page = (tmp_path / "compare.md").read_text()
+    assert "| toy \\* | 2026 |" in page and "| not yet |" in page and "Not trained: " not in page
     monkeypatch.setattr(compare, "time_steps", time_steps)
     [result] = compare.compare([("toy", 0)], options, tmp_path)
-    assert "failed" not in result and result["seconds_a_step"] > 0
+    assert result["seconds_a_step"] > 0
 
 
 def test_with_the_first_seed_failed_another_is_shown(here, options, tmp_path, monkeypatch):
@@ -409,7 +418,7 @@ def test_with_the_first_seed_failed_another_is_shown(here, options, tmp_path, mo
         lambda name, own, folder: failing.get(folder.name) or train(name, own, folder),
     )
     compare.compare([("toy", 0), ("toy", 1)], options, tmp_path)
-    assert (tmp_path / "compare-samples.png").exists()
+    assert (tmp_path / "compare-samples-1.png").exists()
 
 
 @pytest.mark.parametrize("words", [["--model", "fcn"], ["--seed=9"], ["--narrow", "8"]])
@@ -515,6 +524,8 @@ def complain(*_):
 def test_what_cannot_be_measured_has_failed():
     """And others are not held up by it."""
     assert compare.apart(complain, "toy", [], None) == {"failed": "no memory; take less."}
+    found = compare.apart(int, "toy", [], None)
+    assert found["failed"].startswith("TypeError: int() takes")
 
 
 def test_failed_with_other_options_it_begins_anew(here, options, tmp_path, monkeypatch):
@@ -538,14 +549,36 @@ def test_the_command_line():
     assert compare.parse(["all"]).options == compare.BUDGET.split()
 
 
-@pytest.mark.parametrize("number", [1, 2, 28, 60])
-def test_names_stand_apart_near_their_scores(number):
-    scores = sorted(np.random.default_rng(number).beta(8, 2, number))
-    heights = np.array(comparison.spread_out(scores))
-    gap = 1 / max(number, comparison.MOST_NAMES)
-    assert (np.diff(heights) > gap * 0.999).all() and heights[-1] <= 1 and heights[0] > -gap
-    # Who is far from all others stands where its score is.
-    assert comparison.spread_out([0.1, 0.3, 0.5])[1] == pytest.approx(0.5)
+def test_what_nothing_cheaper_beats_is_named():
+    points = {"a": (1, 0.5), "b": (1, 0.4), "c": (2, 0.51), "d": (3, 0.7), "e": (9, 0.6)}
+    rows = [{"name": n, "gmac": g, "dataset_miou": s} for n, (g, s) in points.items()]
+    assert [row["name"] for row in comparison.front(rows)] == ["a", "d"]
+
+
+def test_what_is_no_network_any_more_is_no_row(tmp_path):
+    for name in ("toy", "fcn8s"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        result = dict.fromkeys(comparison.MEASURED, 0.5) | {"dataset_miou": 0.5}
+        result |= {"name": name, "seed": 0, "options": []}
+        (tmp_path / "runs" / name / "result.json").write_text(json.dumps(result))
+    assert [row["name"] for row in comparison.results_in(tmp_path, [])] == ["fcn8s"]
+
+
+def test_samples_are_shown_twenty_networks_a_page():
+    assert comparison.sample_files(1) == ["compare-samples-1.png"]
+    assert len(comparison.sample_files(20)) == 1 and len(comparison.sample_files(41)) == 3
+
+
+def test_the_page_tells_what_sets_rows_apart():
+    page = comparison.table([row("fcn16s", 0.3), row("fcn32s", 0.2)], [], [])
+    assert "- `fcn16s`: skips = 1" in page and "- `fcn32s`" not in page
+
+
+def test_what_has_hardly_learnt_is_marked():
+    rows = [row("fcn16s", 0.9), row("fcn32s", 0.3)]
+    rows = [each | {"background_miou": 0.2} for each in rows]
+    page = comparison.table(rows, [], [])
+    assert "| fcn32s \\* |" in page and "| fcn16s |" in page and "mIoU of 0.200: what is" in page
 
 
 def test_of_the_rim_the_inside_is_not_counted():

@@ -1,5 +1,6 @@
 """The dense CRF: its filters against sums over all pairs, its mean field, and `--crf`."""
 
+import re
 import sys
 from functools import partial
 
@@ -17,6 +18,7 @@ from evaluation import answer, evaluate
 from metrics import scores
 from tools import crf as tool
 from tools.crf import refined
+from utils import crf
 from utils.classes import named
 from utils.crf import (
     ITERATIONS,
@@ -82,6 +84,22 @@ def test_places_are_filtered_exactly():
     places = np.stack(np.indices((12, 17)), -1).reshape(-1, 2) / 3
     expected = over_all_pairs(places)(values)
     np.testing.assert_allclose(plane((12, 17), 3)(values), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(12, 17), (1, 30), (60, 9)])
+def test_long_sides_are_filtered_alike(size, monkeypatch):
+    """Without a number for each pair of places along them."""
+    values = np.random.default_rng(0).uniform(0, 1, (4, size[0] * size[1])).astype(np.float32)
+    expected = plane(size, 3)(values)
+    monkeypatch.setattr(crf, "LONGEST", 8)
+    np.testing.assert_allclose(plane(size, 3)(values), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [0, -1.0, float("nan")])
+@pytest.mark.parametrize("name", ["sa", "sb", "sg"])
+def test_a_width_of_nothing_is_refused(name, width):
+    with pytest.raises(UserError, match=f"{name} is {width}; give a width above 0"):
+        Pairwise(**{name: width})
 
 
 @pytest.mark.parametrize("size", [(12, 17), (40, 28)])
@@ -289,8 +307,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     assert said != weights
     monkeypatch.setattr(sys, "argv", ["crf.py", str(tmp_path / "a.png"), said, "--out", out])
     tool.main()
-    told, seconds = capsys.readouterr().out.split("; the answer and the CRF took ")
-    assert told == out and float(seconds.split()[0]) >= 0
+    told = re.fullmatch(
+        r"(.*); the answer took (\S+) s, the CRF (\S+) s\n", capsys.readouterr().out
+    )
+    assert told[1] == out and float(told[2]) >= 0 and np.isfinite(float(told[3]))
     page = np.array(Image.open(out).convert("RGB"))
     assert page.shape[1] == tool.MARGIN + 4 * (tool.SIDE + tool.MARGIN)
 

@@ -90,8 +90,8 @@ def boundary_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.
         n_classes: C.
 
     Returns:
-        (C,) float64 from 0 to 1; NaN for a class that is not in the truth, or has no contour in
-        either map.
+        (C,) float64 from 0 to 1; NaN for a class that is not in the truth. Without a contour in
+        either map, as where a class fills both, it is met.
     """
     void = truth >= n_classes
     predicted = np.where(void, truth, predicted)
@@ -100,9 +100,7 @@ def boundary_f1(truth: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.
     for each in np.unique(truth[~void]):
         contours = [_contour(labels == each, void) for labels in (predicted, truth)]
         lengths = [np.count_nonzero(contour) for contour in contours]
-        if not any(lengths):
-            continue
-        result[each] = 0
+        result[each] = 0 if any(lengths) else 1
         if all(lengths):
             met = [
                 np.count_nonzero(distance_transform_edt(~other)[contour] < tolerance)

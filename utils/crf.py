@@ -21,12 +21,15 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.ndimage import convolve1d
 from scipy.sparse import csr_array
 
 from utils.errors import UserError
 
 LEAST = 1e-5  # a probability: the logarithm of 0 would be for ever
 ITERATIONS = 10  # DeepLab, section 4.2
+LONGEST = 4096  # pixels of a side whose pairs fit into memory, 67 MB
+FAR = 8  # widths from which on a pixel weighs nothing, 1e-14
 
 Filter = Callable[[np.ndarray], np.ndarray]  # (C, N) -> (C, N) float32
 
@@ -51,6 +54,16 @@ class Pairwise:
     sb: float = 6.0
     w2: float = 3.0
     sg: float = 3.0
+
+    def __post_init__(self):
+        """Refuse what would divide by zero.
+
+        Raises:
+            UserError: a width is not above 0.
+        """
+        for name in ("sa", "sb", "sg"):
+            if not getattr(self, name) > 0:
+                raise UserError(f"{name} is {getattr(self, name)}; give a width above 0.")
 
 
 def dense_crf(
@@ -131,8 +144,19 @@ def plane(size: tuple[int, int], width: float) -> Filter:
         places = np.arange(side, dtype=np.float32) / width
         return np.exp(-((places[:, None] - places) ** 2) / 2)
 
-    rows, columns = map(gaussian, size)
-    return lambda values: (rows @ (values.reshape(-1, *size) @ columns)).reshape(values.shape)
+    if max(size) <= LONGEST:
+        rows, columns = map(gaussian, size)
+        return lambda values: (rows @ (values.reshape(-1, *size) @ columns)).reshape(values.shape)
+    places = np.arange(-math.ceil(FAR * width), math.ceil(FAR * width) + 1) / width
+    kernel = np.exp(-(places**2) / 2).astype(np.float32)
+
+    def along_both(values: np.ndarray) -> np.ndarray:
+        maps = values.reshape(-1, *size)
+        for axis in (1, 2):
+            maps = convolve1d(maps, kernel, axis, mode="constant")
+        return maps.reshape(values.shape)
+
+    return along_both
 
 
 def colours_and_places(picture: np.ndarray, sa: float, sb: float) -> np.ndarray:
@@ -230,7 +254,7 @@ def _corners(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     if math.prod(spans[:d]) >= 2**62:
         raise UserError(
             f"colours and places of {d} dimensions differ by too much for the widths of the CRF; "
-            "give pictures of fewer channels."
+            "give pictures of fewer channels, or larger widths."
         )
     strides = np.array(strides, np.int64)
     steps = np.empty(raised.shape, np.int64)

@@ -4,7 +4,7 @@
     python3 chapter12-segmentation/tools/compare.py all --out /tmp/compare -- --epochs 12
 
 Into the folder of results go `compare.md` and `compare.csv`, with what overviews claim and whether
-it holds here (`tools.claims`); `compare.png`, accuracy against arithmetic; `compare-samples.png`,
+it holds here (`tools.claims`); `compare.png`, accuracy against arithmetic; `compare-samples-1.png`,
 what each says of the same test pictures; and a folder a run in `runs`. Interrupted, the same
 command goes on where it was; on another machine too, by the files `result.json` and `samples.png`
 of what was measured. Steps and answers are timed at the end, all networks one after another: for
@@ -60,7 +60,16 @@ BUDGET = (
 )
 OURS = ("--model", "--narrow", "--seed", "--save-dir", "--resume")  # options that vary
 # What else the script can be asked to do.
-TASKS = {"--evaluate", "--segment", "--summary", "--list-models", "--help", "--help-all", "-h"}
+TASKS = {
+    "-e",
+    "--evaluate",
+    "--segment",
+    "--summary",
+    "--list-models",
+    "--help",
+    "--help-all",
+    "-h",
+}
 SEEDS = 3  # of the networks that a claim hangs on; the others have one
 
 
@@ -92,7 +101,10 @@ def compare(runs: list[tuple[str, int]], options: list[str], out: Path) -> list[
         name, seed = result["name"], result["seed"]
         if "failed" not in result and "seconds_a_step" not in result and not seed:
             own, folder = options_of(name, seed, options, out), folder_of(out, name, seed)
-            result |= apart(time_steps, name, own, folder)
+            times = apart(time_steps, name, own, folder)
+            if "failed" in times:  # it has its scores all the same, and is timed the next time
+                print(f"{folder.name} has no times: {times.pop('failed')}", flush=True)
+            result |= times
             write_result(folder, result)
     draw_all(options, out)
     return results
@@ -171,8 +183,9 @@ def train(name: str, options: list[str], folder: Path) -> dict:
         command.append("--resume")
     log = folder / "log.txt"
     print(f"$ {shlex.join(['python3', SCRIPT.name, *command[2:]])} >> {log}", flush=True)
+    before = log.stat().st_size if log.exists() else 0  # what was said by earlier attempts
     status = run_logged(command, log)
-    lines = log.read_text(encoding="utf-8", errors="replace").split("\n")
+    lines = log.read_bytes()[before:].decode(errors="replace").split("\n")
     told = [line for line in lines if line.startswith("error: ")]
     last = next(reversed(told or [line for line in lines if line.strip()]), "")
     # Killed after its last epoch, it has nothing left to do.
@@ -204,6 +217,9 @@ def apart(function: Callable[..., dict], name: str, options: list[str], folder: 
         return {"failed": str(error)}
     except BrokenProcessPool:
         return {"failed": "killed while it was measured, as when memory runs out"}
+    except Exception as error:  # of one network, which is not to be the end of all
+        told = str(error).strip().split("\n")[0]
+        return {"failed": f"{type(error).__name__}: {told[:200]}"}
 
 
 def parse(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -213,7 +229,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
         epilog=f"Options of the training stand behind --; before them come {BUDGET}.",
     )
     parser.add_argument("names", nargs="+", metavar="NAME", help="networks, or all")
-    parser.add_argument("--out", type=at_home, default=Path("compare"), help="folder of results")
+    parser.add_argument(
+        "--out", type=at_home, default=Path("compare"), help="folder of results (compare)"
+    )
     parser.add_argument(
         "--seeds",
         type=whole_number(1),
@@ -222,7 +240,9 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     )
     arguments = sys.argv[1:] if arguments is None else arguments
     cut = arguments.index("--") if "--" in arguments else len(arguments)
-    args = parser.parse_args(arguments[:cut])
+    args, unknown = parser.parse_known_args(arguments[:cut])
+    if unknown:
+        parser.error(f"{' '.join(unknown)}: options of the training stand behind --")
     args.options = merged([*BUDGET.split(), *arguments[cut + 1 :]])
     for option in OURS:
         if any(word.split("=")[0] == option for word in args.options):
@@ -263,7 +283,7 @@ def main() -> None:
     claimed = [name for name in names if name in named()]
     runs += [(name, seed) for seed in range(1, args.seeds) for name in claimed]
     results = compare(runs, args.options, args.out.resolve())
-    print((args.out / "compare.md").read_text(encoding="utf-8"), end="")
+    print(f"Page: {args.out / 'compare.md'}")
     if any("failed" in result for result in results):
         sys.exit(1)
 

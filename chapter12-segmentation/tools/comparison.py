@@ -10,9 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from tools.claims import LITTLE, VARIANTS, verdicts
-from tools.measurements import LARGE, RIM, SAMPLE, sample_keys, training_arguments
+from tools.claims import LITTLE, NOTHING, RULE, VARIANTS, hardly_learnt, verdicts
+from tools.measurements import (
+    LARGE,
+    RIM,
+    SAMPLE,
+    network_of,
+    sample_keys,
+    training_arguments,
+)
 from tools.untrained_claims import untrained
+from utils.boundaries import TOLERANCE
 from utils.drawing import (
     MARGIN,
     Text,
@@ -30,9 +38,9 @@ from utils.pictures import resize_labels, resize_picture
 MOST_RATE = 36  # of the convolutions with holes, DeepLab v3's at 1/8
 NARROW = 4  # --narrow of those that no preset makes narrower
 LABEL = 330  # pixels: the column of names
-MOST_NAMES = 28  # beside a figure of the usual height
 HEAD = 2  # lines of a table before its first row
-ROWS = 20  # networks below one another; more go beside them
+ROWS = 20  # networks on a page
+MARKERS = "os^DvP*X"
 COLUMNS = {  # of the table: heading and format
     "name": ("network", "{}"),
     "year": ("year", "{}"),
@@ -48,6 +56,21 @@ COLUMNS = {  # of the table: heading and format
     "boundary_f1": ("boundary F1", "{:.3f}"),
     "pixel_accuracy": ("pixel accuracy", "{:.1%}"),
 }
+PREFACE = """\
+# The networks compared
+
+Each network, {narrow} times narrower than its paper's, was trained with
+`{options}`, and scored on the test pictures at their own size
+with the weights that were best on validation. {spread} Boundary F1 counts a border
+that is within {tolerance} of a picture's diagonal. Times, and the memory of the whole process, are
+those of the machine that measured a row. **`fcn`, the chapter's, is as wide as the preset has it,
+and costs the most: it is not to be ranked with the others.**
+"""
+IDLE = """\
+Who says background everywhere has a dataset mIoU of {miou}: what is less than {little} of the way
+from there to the best network, marked \\*, has hardly learnt in this budget, and what is said of it
+says how fast it learns, no more.
+"""
 SCORES = ("chapter_miou", "dataset_miou", "boundary_f1", "pixel_accuracy")
 MEASURED = ("year", "paper_parameters", "parameters", "gmac", "field", *SCORES)  # of every run
 # Of the claims alone.
@@ -122,15 +145,15 @@ def write_result(folder: Path, result: dict) -> None:
 
 
 def results_in(out: Path, options: list[str]) -> list[dict]:
-    """What the folder has of runs with these options, in the order of `every_name`."""
+    """What the folder has of runs with these options, of `every_name` and in its order."""
     found = [read_result(path.parent) for path in (out / "runs").glob("*/result.json")]
-    found = [result for result in found if result.get("options") == options]
     order = {name: place for place, name in enumerate(every_name())}
-    return sorted(found, key=lambda result: (order.get(result["name"], -1), result["seed"]))
+    found = [r for r in found if r.get("options") == options and r["name"] in order]
+    return sorted(found, key=lambda result: (order[result["name"]], result["seed"]))
 
 
 def draw_all(options: list[str], out: Path) -> None:
-    """Write the table, both figures, and what could not be trained."""
+    """Write the table, the figures, and what could not be trained."""
     results = [r for r in results_in(out, options) if "dataset_miou" in r or "failed" in r]
     done = [result for result in results if "failed" not in result]
     failed = [result for result in results if "failed" in result]
@@ -165,50 +188,76 @@ def means(done: Iterable[dict]) -> list[dict]:
 
 def table(done: list[dict], failed: list[dict], options: list[str]) -> str:
     """The Markdown of a comparison, the most accurate network first, and of the claims."""
-    lines = ["# The networks compared", ""]
-    seeds = {result["seed"] for result in done}
-    lines += [f"Each network, {NARROW} times narrower than its paper's, was trained with"]
-    lines += [f"`{shlex.join(options)}`, and scored on the test pictures at their own size"]
-    lines += ["with the weights that were best on validation."]
-    spread = "± is half the range of several seeds." if len(seeds) > 1 else "One seed each."
-    lines += [f"{spread} `fcn` is as wide as the preset has it."]
-    for name in dict.fromkeys(row["name"] for row in done if row["name"] in VARIANTS):
-        network, own = VARIANTS[name]
-        words = " ".join(own).format(eighth="EVERY-EIGHTH", pictures="ALL-PICTURES")
-        lines += [f"`{name}` is `{network}` with `{words}`."]
-    if idle := [row["background_miou"] for row in done if "background_miou" in row]:
-        lines += [
-            f"Who says background everywhere has a dataset mIoU of {idle[0]:.3f}: what is less"
-        ]
-        lines += [
-            f"than {LITTLE:.0%} of the way from there to the best network has hardly learnt in"
-        ]
-        lines += ["this budget, and what is said of it says how fast it learns, no more."]
-    lines += ["", "| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
-    lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
-    for row in sorted(means(done), key=lambda row: -row["dataset_miou"]):
-        cells = []
-        for column, (_, form) in COLUMNS.items():
-            cell = form.format(row[column]) if column in row else "not yet"
-            cell = "all" if column == "field" and row[column] == math.inf else cell
-            if row["seeds"] > 1 and column in SCORES:
-                cell += f" ±{form.format(row['spread'][column])}"
-            cells.append(cell)
-        lines.append("| " + " | ".join(cells) + " |")
+    ranked = sorted(means(done), key=lambda row: -row["dataset_miou"])
+    known = {row["name"] for row in done + failed}
+    lines = [preface(done, options), *cells_of(ranked, hardly_learnt(done))]
     lines += [
         f"\nNot trained: {row['name']}, seed {row['seed']}: {row['failed']}" for row in failed
     ]
-    known = {row["name"] for row in done + failed}
     if missing := [name for name in every_name() if name not in known]:
         lines.append(f"\nNot trained yet: {', '.join(missing)}.")
     if done:
         lines += ["", "![mIoU against arithmetic](compare.png)", ""]
         if (said := verdicts(done, COLUMNS | MORE)).count("\n") > HEAD:
-            lines += ["## What is said of them", "", said, *limits(done, options)]
+            lines += ["## What is said of them", "", RULE, said, *limits(done, options)]
             lines += ["What is said too, and no training decides:", "", untrained()]
         lines += ["## What they say of the same pictures", ""]
-        lines += ["![The answers of each](compare-samples.png)"]
+        lines += [f"![The answers of each]({name})\n" for name in sample_files(len(ranked))]
+        if told := settings_of(ranked):
+            lines += ["## What the rows set in their networks", "", *told]
     return "\n".join([*lines, ""])
+
+
+def preface(done: list[dict], options: list[str]) -> str:
+    """What to know before the table."""
+    several = any(result["seed"] for result in done)
+    text = PREFACE.format(
+        narrow=NARROW,
+        options=shlex.join(options),
+        spread="± is half the range of several seeds." if several else "One seed each.",
+        tolerance=f"{TOLERANCE:.2%}",
+    )
+    for name in dict.fromkeys(row["name"] for row in done if row["name"] in VARIANTS):
+        network, own = VARIANTS[name]
+        words = " ".join(own).format(eighth="EVERY-EIGHTH", pictures="ALL-PICTURES")
+        text += f"`{name}` is `{network}` with `{words}`.\n"
+    if idle := [row["background_miou"] for row in done if "background_miou" in row]:
+        text += IDLE.format(miou=f"{idle[0]:.3f}", little=f"{LITTLE:.0%}")
+    return text
+
+
+def cells_of(ranked: list[dict], little: list[str]) -> list[str]:
+    """The lines of the table; networks of `little` are marked."""
+    lines = ["| " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
+    lines += ["|---|" + "---:|" * (len(COLUMNS) - 1)]
+    for row in ranked:
+        cells = []
+        for column, (_, form) in COLUMNS.items():
+            cell = form.format(row[column]) if column in row else "not yet"
+            cell = "all" if column == "field" and row[column] == math.inf else cell
+            cell += " \\*" if column == "name" and row["name"] in little else ""
+            if row["seeds"] > 1 and column in SCORES:
+                cell += f" ±{form.format(row['spread'][column])}"
+            cells.append(cell)
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def settings_of(rows: list[dict]) -> list[str]:
+    """Lines of what sets rows apart from others of the same network."""
+    import zoo
+
+    lines = []
+    for row in rows:
+        if row["name"] in zoo.MODELS and (settings := zoo.find(row["name"]).settings):
+            told = ", ".join(f"{key} = {value}" for key, value in settings.items())
+            lines.append(f"- `{row['name']}`: {told}")
+    return lines
+
+
+def sample_files(number: int) -> list[str]:
+    """The names of the pages that show what so many networks say."""
+    return [f"compare-samples-{page}.png" for page in range(1, -(-number // ROWS) + 1)]
 
 
 def limits(done: list[dict], options: list[str]) -> list[str]:
@@ -237,56 +286,54 @@ def limits(done: list[dict], options: list[str]) -> list[str]:
 
 
 def draw_cost(done: list[dict], path: Path) -> None:
-    """Accuracy against arithmetic, a point a network; the names stand in a column beside it."""
+    """Accuracy against arithmetic, a point a network; named is what nothing cheaper beats."""
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
     from matplotlib.ticker import LogLocator
 
-    figure, axis = plt.subplots(figsize=(10, max(6, 0.2 * len(done))), layout="constrained")
-    ranked = sorted(done, key=lambda result: result["dataset_miou"])
-    scores = [result["dataset_miou"] for result in ranked]
-    for result, height in zip(ranked, spread_out(scores), strict=True):
-        place = (result["gmac"], result["dataset_miou"])
-        axis.plot(*place, "o", color="C0", zorder=3)
+    import zoo
+
+    figure, axis = plt.subplots(figsize=(10, 6), layout="constrained")
+    families: dict[str, list[dict]] = {}
+    for row in done:
+        module = zoo.find(network_of(row["name"])).builder.__module__
+        families.setdefault(module.split(".")[-1].replace("_", "-"), []).append(row)
+    for number, (family, rows) in enumerate(families.items()):
+        places = zip(*((row["gmac"], row["dataset_miou"]) for row in rows), strict=True)
+        marker, colour = MARKERS[number % len(MARKERS)], f"C{number % 10}"
+        axis.plot(*places, marker, color=colour, label=family, markersize=7, alpha=0.8)
+    for row in front(done):
+        place = (row["gmac"], row["dataset_miou"])
         axis.annotate(
-            result["name"],
-            place,
-            (1.05, height),
-            textcoords=axis.transAxes,
-            va="center",
-            fontsize=9,
-            arrowprops={"arrowstyle": "-", "color": "0.8", "relpos": (0, 0.5), "shrinkB": 3},
+            row["name"], place, (-5, 6), textcoords="offset points", ha="right", fontsize=9
         )
     axis.set_xscale("log")
     axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.xaxis.set_minor_formatter("")
-    axis.margins(0.06)
+    axis.margins(0.2, 0.06)
     axis.set_xlabel("GMAC for one picture (10^9 multiply-accumulates)")
     axis.set_ylabel("mIoU of the test pictures, one confusion matrix")
     axis.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", title="networks in zoo/", frameon=False)
     with replace_whole(path) as unfinished:
         figure.savefig(unfinished, dpi=110)
     plt.close(figure)
 
 
-def spread_out(scores: list[float]) -> list[float]:
-    """Heights from 0 to 1 for names: near those of their scores, and a line's height apart.
+def front(done: list[dict]) -> list[dict]:
+    """The networks that are more accurate, by `NOTHING` and more, than those in front of them.
 
-    Args:
-        scores: ascending.
+    They are asked from the least arithmetic to the most.
     """
-    low, gap = scores[0], 1 / max(len(scores), MOST_NAMES)
-    whole = scores[-1] - low or 1
-    heights = [(score - low) / whole for score in scores]
-    for place in range(1, len(heights)):  # upwards
-        heights[place] = max(heights[place], heights[place - 1] + gap)
-    heights[-1] = min(heights[-1], 1)
-    for place in reversed(range(len(heights) - 1)):  # and down from the top
-        heights[place] = min(heights[place], heights[place + 1] - gap)
-    return heights
+    found, best = [], -math.inf
+    for row in sorted(done, key=lambda row: (row["gmac"], -row["dataset_miou"])):
+        if row["dataset_miou"] >= best + NOTHING:
+            found.append(row)
+            best = row["dataset_miou"]
+    return found
 
 
 def draw_samples(done: list[dict], options: list[str], out: Path) -> None:
@@ -294,7 +341,7 @@ def draw_samples(done: list[dict], options: list[str], out: Path) -> None:
     from engine.session import open_labels
     from engine.settings import settle
 
-    _, data, _ = settle(training_arguments(done[0]["name"], [*options, "--verbose", "0"], out))
+    _, data, _ = settle(training_arguments("fcn", [*options, "--verbose", "0"], out))
     store = open_labels(data, data.test_labels, False)
     keys, classes = sample_keys(store.keys), store.classes
     pictures = [resize_picture(as_seen(store.picture(key)), SAMPLE) for key in keys]
@@ -303,18 +350,20 @@ def draw_samples(done: list[dict], options: list[str], out: Path) -> None:
     for result in done:
         with opened(folder_of(out, result["name"], result["seed"]) / "samples.png") as image:
             said = colour_labels(np.asarray(image), classes)
+        if said.shape[:2] != (SAMPLE[0], len(keys) * SAMPLE[1]):
+            raise UserError(
+                f"{folder_of(out, result['name'], result['seed'])} has a samples.png of other test "
+                "pictures; delete the folder, or give another --out."
+            )
         rows.append((result["name"], np.split(said, len(keys), axis=1)))
-    head = rows[:2]
-    blocks = [[*head, *rows[first : first + ROWS]] for first in range(2, len(rows), ROWS)]
-    (height, width), pictures, texts = SAMPLE, [], []
-    broad = LABEL + len(keys) * (width + MARGIN)  # a block
-    for number, block in enumerate(blocks):
-        for row, (name, panels) in enumerate(block):
-            top, left = MARGIN + row * (height + MARGIN), number * broad
-            words = shorten(name, LABEL - 2 * MARGIN)
-            texts.append(Text(top + height // 2 - 8, left + MARGIN, words))
+    (height, width), head = SAMPLE, rows[:2]
+    for name, first in zip(sample_files(len(done)), range(2, len(rows), ROWS), strict=True):
+        block, pictures, texts = [*head, *rows[first : first + ROWS]], [], []
+        for row, (words, panels) in enumerate(block):
+            top = MARGIN + row * (height + MARGIN)
+            texts.append(Text(top + height // 2 - 8, MARGIN, shorten(words, LABEL - 2 * MARGIN)))
             for column, panel in enumerate(panels):
-                pictures.append((top, left + LABEL + column * (width + MARGIN), panel))
-    right, bottom = len(blocks) * broad, max(map(len, blocks)) * (height + MARGIN)
-    boxes, words, end = legend(classes, range(len(classes)), MARGIN + bottom, right)
-    write_page(out / "compare-samples.png", (end, right), pictures, [*texts, *words], boxes)
+                pictures.append((top, LABEL + column * (width + MARGIN), panel))
+        right, bottom = LABEL + len(keys) * (width + MARGIN), len(block) * (height + MARGIN)
+        boxes, words, end = legend(classes, range(len(classes)), MARGIN + bottom, right)
+        write_page(out / name, (end, right), pictures, [*texts, *words], boxes)

@@ -61,7 +61,13 @@ UNTRAINED = (
         "",
         "",
     ),
-    ("RefineNet", "its advantages again, as its drawbacks", "is a slip of the source", "", ""),
+    (
+        "RefineNet",
+        "drawbacks: its advantages, once more",
+        "is none: the overview repeats itself",
+        "",
+        "",
+    ),
     (
         "PSPNet",
         "the second head costs nothing in prediction",
