@@ -29,20 +29,21 @@ setup: $(VENV)/installed ## create .venv and install requirements.txt
 train: setup ## train the chapter's network on data/drinks
 	$(RUN) fcn-12.3.1.py --train
 
-# On JAX one network of each file, the two ways to learn that are not Keras' own, max-unpooling and
-# deep supervision, the layers whose gradients are, the memory that a step takes, and what is done
-# there alone: Muon by shapes, batches that are filled up, steps that wait for none.
+# On JAX one network of each file with layers that are not Keras' own, the two ways to learn that are
+# not either, max-unpooling and deep supervision, the layers whose gradients are ours, the memory that a
+# step takes, and batches that are filled up there alone.
 BY_HEART := test_one_batch_can_be_learnt_by_heart
 ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]' tests/test_unetplusplus.py::$(BY_HEART) \
-	tests/test_layers.py tests/test_memory.py tests/test_muon.py tests/test_forward.py tests/test_trainer.py
-ONLY := gradient or by_heart or that_of_keras or compiler or plain_one or fewer_pictures or no_step_waits
+	tests/test_layers.py tests/test_memory.py tests/test_forward.py
+STOCK := gcn or refinenet or fpn or sliding or v3plus
+ONLY := (gradient or by_heart or that_of_keras or compiler or fewer_pictures) and not ($(STOCK))
 # XLA compiles longer than these tests compute: level 0 does it in a third of the time.
 JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 
 test: lint ## style, and every test that is not long
 	$(RUN) -m pytest -n 2 --dist loadfile --durations 15 -m 'not long'
 
-test-long: $(VENV)/installed-dev ## trainings, kills, attacks, whole commands; every kind of network on JAX
+test-long: $(VENV)/installed-dev ## trainings, kills, attacks, whole commands; our own layers on JAX
 	$(RUN) -m pytest -n 2 --dist worksteal --durations 15 -m long $$(grep -rl mark.long tests --include=*.py)
 	$(JAX) $(RUN) -m pytest -n 2 --dist worksteal -k '$(ONLY)' $(ON_JAX)
 

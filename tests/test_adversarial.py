@@ -131,7 +131,7 @@ def test_each_player_learns_from_its_own_loss_alone(kind):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("kind", PAPERS)
+@pytest.mark.parametrize("kind", ["luc", "souly"])
 def test_compiled_both_players_learn_as_they_do_step_by_step(kind):
     """As a training compiles them, with their weight; told by what they lose after two steps."""
     told = []
