@@ -34,7 +34,7 @@ DRINKS = PROJECT / "data" / "drinks"
 ALL, TWO = ("ours", "plain", "torch", "compiled"), ("ours", "plain")
 NEEDS = {
     f"{action}_{name}": "torch" for action in ("train", "predict") for name in ("torch", "compiled")
-} | {"masks_plain": "cv2", "train_jax": "jax"}
+} | {"masks_plain": "cv2", "train_tensorflow": "tensorflow", "train_jax": "jax"}
 BUSY = 0.5  # load above which other programs take part of the machine
 # Of a processor, what decides how fast it is in float32 and bfloat16.
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
@@ -93,6 +93,7 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
         return "start", {"command": [str(part) for part in command]}
 
     step = ("train_ours", {"size": large, "batch": 4})
+    small_step = {"size": small, "batch": 4}
     our_start = start(
         *(PROJECT / "fcn-12.3.1.py", "--train", "--save-dir", ".", "--batch-size", 4),
         # The same network, size, loss and optimiser for both.
@@ -104,7 +105,7 @@ def make_rows(scratch: Path, tiny: bool = False) -> dict[str, Row]:
         "train-480-4": train(large, 4, plain=4, rounds=2, steps=(1, 2)),  # none has waited
         "train-128-4": train(small, 4, plain=3.5, rounds=5, steps=(2, 5)),
         "train-jax": Row(
-            versus("train", ("ours", "jax"), size=small, batch=4),
+            {"ours": ("train_tensorflow", small_step), "jax": ("train_jax", small_step)},
             [
                 Line(
                     f"our step {small[0]}×{small[1]}, batch 4, on JAX; beside it on TensorFlow",

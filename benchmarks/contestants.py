@@ -42,8 +42,14 @@ def train_ours(size: tuple, batch: int) -> Task:
     return Task(lambda: network.train_on_batch(pictures, labels), facts={"gmac": gmac})
 
 
+def train_tensorflow(size: tuple, batch: int) -> Task:
+    """Our step on TensorFlow, whatever the backend of the others."""
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    return train_ours(size, batch)
+
+
 def train_jax(size: tuple, batch: int) -> Task:
-    """Our step on JAX, also where TensorFlow is the backend of the others."""
+    """Our step on JAX, likewise."""
     os.environ["KERAS_BACKEND"] = "jax"
     return train_ours(size, batch)
 
@@ -113,8 +119,10 @@ def predict_torch(size: tuple, compiled: bool = False) -> Task:
 
 def predict_compiled(size: tuple) -> Task | str:
     """The same by `torch.compile`, which makes constants of the weights; warming up compiles."""
+    if missing := _cannot_compile():
+        return missing
     os.environ["TORCHINDUCTOR_FREEZING"] = "1"  # normalisation goes into the kernels, as in ours
-    return _cannot_compile() or predict_torch(size, compiled=True)
+    return predict_torch(size, compiled=True)
 
 
 # How fast the machine multiplies where nothing but that is to be done.

@@ -144,10 +144,10 @@ def test_neighbours_of_one_size_are_answered_together(gpu, expected, monkeypatch
 
 def test_what_is_large_together_is_answered_one_by_one(monkeypatch):
     monkeypatch.setattr(evaluation, "gpu_name", lambda: "a GPU")
-    for size, expected in (((2048, 2048), [4, 1]), ((2048, 4096), [2, 2, 1]), ((6000, 4000), 5)):
+    sizes = {(2048, 2048): [4, 1], (2048, 4096): [2, 2, 1], (6000, 4000): [1, 1, 1, 1, 1]}
+    for size, expected in sizes.items():
         batches = in_batches(enumerate([size] * 5), lambda entry: entry[1])
-        found = [len(batch) for batch, _ in batches]
-        assert found == (expected if isinstance(expected, list) else [1] * expected)
+        assert [len(batch) for batch, _ in batches] == expected
 
 
 @pytest.mark.parametrize("gpu", [None, "a GPU"])

@@ -290,7 +290,7 @@ def _segmented(
 
     for batch, size in in_batches(readable(), lambda entry: entry[1].shape[:2]):
         probabilities = ask([picture for _, picture in batch], size)  # (B, h, w, C)
-        maps, sure = class_and_confidence(probabilities, wanted.write)  # (B, h, w)
+        maps, sure = class_and_confidence(probabilities, wanted.write)
         whole = [None] * len(batch)
         if "probabilities" in wanted.write:
             whole = ops.convert_to_numpy(probabilities)

@@ -60,16 +60,7 @@ BUDGET = (
 )
 OURS = ("--model", "--narrow", "--seed", "--save-dir", "--resume")  # options that vary
 # What else the script can be asked to do.
-TASKS = {
-    "-e",
-    "--evaluate",
-    "--segment",
-    "--summary",
-    "--list-models",
-    "--help",
-    "--help-all",
-    "-h",
-}
+TASKS = set("-e --evaluate --segment --summary --list-models --help --help-all -h".split())
 SEEDS = 3  # of the networks that a claim hangs on; the others have one
 
 
