@@ -21,6 +21,7 @@ PROJECT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(PROJECT), str(PROJECT / "chapter12-segmentation")]
 
 from benchmarks.runner import Task, serve  # noqa: E402
+from engine.backends import ask_for_onednn  # noqa: E402
 
 DRINKS = PROJECT / "data" / "drinks"
 TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy"
@@ -31,6 +32,7 @@ TRAIN, TEST = DRINKS / "segmentation_train.npy", DRINKS / "segmentation_test.npy
 
 def train_ours(size: tuple, batch: int) -> Task:
     """Our step, compiled as `fcn-12.3.1.py` does it, in the precision that is fast here."""
+    ask_for_onednn()
     from engine.trainer import JIT, OPTIMIZERS
     from losses import LOSSES
 
@@ -88,6 +90,7 @@ def train_compiled(size: tuple, batch: int) -> Task | str:
 
 def predict_ours(size: tuple) -> Task:
     """As `--evaluate --image-file` does it."""
+    ask_for_onednn()
     from evaluation import answer, segment_objects
     from fast.folding import fold
 
@@ -130,6 +133,7 @@ def predict_compiled(size: tuple) -> Task | str:
 
 def matmul(side: int = 2000) -> Task:
     """The product of two square matrices in the precision that is fast here; seconds of a GMAC."""
+    ask_for_onednn()
     from keras import ops, random
 
     from fast.devices import fast_precision
@@ -143,6 +147,7 @@ def matmul(side: int = 2000) -> Task:
 
 def evaluate_ours(size: tuple, pictures: int, labels: str = str(TEST)) -> Task:
     """As `--evaluate` does it."""
+    ask_for_onednn()
     from engine.records import OPTIONS
     from evaluation import answer, evaluate
     from fast.folding import fold

@@ -9,7 +9,7 @@ code has no max-pooling: two of its three stages begin with a stride of 2.
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 
 L2 = 1e-4  # weight decay of the backbone's convolutions; the pyramid and the head have none
 
@@ -21,7 +21,7 @@ def conv_layer(
 
     Shapes: (B, H, W, C) -> (B, H / strides, W / strides, filters).
     """
-    x = layers.Conv2D(
+    x = Conv2D(
         filters,
         kernel_size,
         strides=strides,
@@ -49,7 +49,7 @@ def resnet_layer(
     """
 
     def convolve(x):
-        return layers.Conv2D(
+        return Conv2D(
             filters,
             kernel_size,
             strides=strides,

@@ -1,5 +1,6 @@
 """Which backend runs, and what is said when it misses the machine's NVIDIA GPU."""
 
+import argparse
 import json
 import os
 import subprocess
@@ -224,6 +225,37 @@ print(os.environ.get("KERAS_BACKEND"))
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
     )
     assert (result.stdout.strip(), result.stderr) == ("jax", "")
+
+
+@pytest.mark.parametrize(
+    ("variable", "plain", "threads", "expected"),
+    [
+        (None, False, "2", "1"),
+        ("0", False, "2", "0"),
+        (None, True, "2", None),
+        ("1", True, "2", "1"),
+        (None, False, "1", None),
+    ],
+)
+def test_tensorflow_is_asked_for_onednn(variable, plain, threads, expected, monkeypatch):
+    """Unless who runs it has said otherwise, or --plain, or it has one thread."""
+    monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    if variable:
+        monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", variable)
+    import_keras(argparse.Namespace(plain=plain, distribute=None))
+    assert os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux tells it")
+def test_a_single_core_is_a_single_thread(monkeypatch):
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    for told in ("", "0"):  # of which TensorFlow takes one for a core
+        monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", told)
+        for cores, expected in (({3}, None), ({0, 3}, "1")):
+            monkeypatch.setattr(os, "sched_getaffinity", lambda _, cores=cores: cores)
+            backends.ask_for_onednn()
+            assert os.environ.pop("TF_ENABLE_ONEDNN_OPTS", None) == expected
 
 
 def test_a_backend_that_is_running_stays(monkeypatch):

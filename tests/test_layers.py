@@ -1,6 +1,9 @@
 """Layers and optimizer of our own against those of Keras: the same numbers."""
 
 import importlib
+import os
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -106,6 +109,30 @@ def test_an_atrous_convolution_is_called_by_itself_too():
         np.testing.assert_allclose(ours, stock, atol=tolerance)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have a fast one")
+@pytest.mark.parametrize("size", [(9, 8), (70, 1), (2, 37)])
+def test_a_convolution_of_many_channels_equals_that_of_keras(size, monkeypatch):
+    """Its kernel's gradient, value by value: in training, and for 3x3 kernels in float32 alone."""
+    tensorflow_ops = pytest.importorskip("fast.tensorflow_ops")
+    shapes, convolve = [], tensorflow_ops.convolve_by_taps
+
+    def count(maps, kernel):
+        shapes.append(kernel.shape)
+        return convolve(maps, kernel)
+
+    monkeypatch.setattr(tensorflow_ops, "convolve_by_taps", count)
+    monkeypatch.setattr(layers, "MANY_CHANNELS", 5)
+    options = {"kernel_size": 3, "padding": "same"}
+    assert_trains_as(layers.Conv2D, keras.layers.Conv2D, size, **options)
+    assert shapes == [(3, 3, 5, 7)]  # traced once, though it predicted too
+    for other in ({"kernel_size": 5}, {"padding": "valid"}, {"dilation_rate": 2}, {"strides": 2}):
+        layers.Conv2D(7, **{**options, **other})(np.ones((1, 20, 20, 5)), training=True)
+    layers.Conv2D(7, dtype="mixed_bfloat16", **options)(np.ones((1, 9, 9, 5)), training=True)
+    layers.Conv2D(4, **options)(np.ones((1, 9, 9, 5)), training=True)
+    layers.Conv2D(7, **options)(np.ones((1, 9, 9, 4)), training=True)
+    assert len(shapes) == 1
+
+
 @pytest.mark.parametrize(
     "options",
     [{"strides": 2}, {"dilation_rate": 2}, {"groups": 5}, {"groups": 5, "dilation_rate": 3}],
@@ -190,6 +217,18 @@ def test_adam_equals_that_of_keras():
         states.append([*model.get_weights(), *(v.numpy() for v in model.optimizer.variables)])
     for ours, stock in zip(*states, strict=True):
         np.testing.assert_allclose(ours, stock, atol=1e-5)
+
+
+@pytest.mark.long
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
+def test_all_of_it_by_onednn():
+    """This file again as users' processes are: the tests' own have one thread, and no oneDNN."""
+    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1":
+        return  # it is on already
+    variables = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_NUM_INTRAOP_THREADS": "2"}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-m", "not long", __file__]
+    done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
 
 
 def test_the_fast_path_trains_as_the_plain_one(plain):

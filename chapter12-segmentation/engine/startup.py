@@ -6,7 +6,14 @@ import sys
 import tempfile
 from pathlib import Path
 
-from engine.backends import CUDA, choose_backend, find_packages, has_nvidia, named_backend
+from engine.backends import (
+    CUDA,
+    ask_for_onednn,
+    choose_backend,
+    find_packages,
+    has_nvidia,
+    named_backend,
+)
 from engine.processes import prepare
 from utils.errors import UserError
 
@@ -20,7 +27,8 @@ def import_keras(args: argparse.Namespace | None = None) -> None:
     can quiet them, in which the one line that matters would drown.
 
     Args:
-        args: of the command line, whose --distribute has to be heard before the backend is used.
+        args: of the command line, whose --distribute has to be heard before the backend is used,
+            and whose --plain leaves oneDNN to TensorFlow.
 
     Raises:
         UserError: keras or the backend is not installed.
@@ -33,6 +41,8 @@ def import_keras(args: argparse.Namespace | None = None) -> None:
             os.environ["KERAS_BACKEND"] = backend
         if nvidia:  # XLA takes up to a minute for a step; the next run finds it here
             os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path.home() / ".cache" / "jax"))
+    if not getattr(args, "plain", False):
+        ask_for_onednn()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()
     kept = os.dup(2)

@@ -76,6 +76,46 @@ def double(maps, kernel):
     return outputs
 
 
+def convolve_by_taps(maps, kernel):
+    """Convolution 3x3 with stride 1 and "same" padding, whose kernel's gradient is by its values.
+
+    As one matrix product for each of the nine values; the convolution and the gradient of the map
+    are TensorFlow's own. See `layers.Conv2D`.
+
+    Args:
+        maps: (B, H, W, C).
+        kernel: (3, 3, C, F).
+
+    Returns:
+        (B, H, W, F).
+    """
+    height, width = maps.shape[1:3]
+    channels, filters = kernel.shape[2:]
+
+    @tf.custom_gradient
+    def convolve(maps, kernel):
+        def gradient(upstream):  # (B, H, W, F)
+            padded = tf.pad(maps, ((0, 0), (1, 1), (1, 1), (0, 0)))
+            flat = tf.reshape(upstream, (-1, filters))  # (BHW, F)
+            taps = []
+            for row, column in np.ndindex(3, 3):
+                read = padded[:, row : row + height, column : column + width]
+                read = tf.reshape(read, (-1, channels))  # (BHW, C)
+                taps.append(tf.matmul(read, flat, transpose_a=True))  # (C, F)
+            maps_gradient = tf.raw_ops.Conv2DBackpropInput(
+                input_sizes=tf.shape(maps),
+                filter=kernel,
+                out_backprop=upstream,
+                strides=[1, 1, 1, 1],
+                padding="SAME",
+            )
+            return maps_gradient, tf.reshape(tf.stack(taps), kernel.shape)
+
+        return tf.nn.conv2d(maps, kernel, strides=1, padding="SAME"), gradient
+
+    return convolve(maps, tf.convert_to_tensor(kernel))
+
+
 def convolve_few(maps, kernel, padding: str):
     """Convolution with stride 1 as one matrix product, gradients too; see `layers.Conv2D`.
 
