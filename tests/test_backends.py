@@ -228,17 +228,20 @@ print(os.environ.get("KERAS_BACKEND"))
 
 
 @pytest.mark.parametrize(
-    ("variable", "plain", "threads", "expected"),
+    ("variable", "plain", "threads", "machine", "expected"),
     [
-        (None, False, "2", "1"),
-        ("0", False, "2", "0"),
-        (None, True, "2", None),
-        ("1", True, "2", "1"),
-        (None, False, "1", None),
+        (None, False, "2", "x86_64", "1"),
+        (None, False, "2", "AMD64", "1"),  # Windows
+        ("0", False, "2", "x86_64", "0"),
+        (None, True, "2", "x86_64", None),
+        ("1", True, "2", "x86_64", "1"),
+        (None, False, "1", "x86_64", None),
+        (None, False, "2", "aarch64", None),
     ],
 )
-def test_tensorflow_is_asked_for_onednn(variable, plain, threads, expected, monkeypatch):
-    """Unless who runs it has said otherwise, or --plain, or it has one thread."""
+def test_tensorflow_is_asked_for_onednn(variable, plain, threads, machine, expected, monkeypatch):
+    """Unless who runs it has said otherwise, or --plain, or it has one thread, or is no x86."""
+    monkeypatch.setattr(backends.platform, "machine", lambda: machine)
     monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", threads)
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     if variable:
@@ -249,6 +252,7 @@ def test_tensorflow_is_asked_for_onednn(variable, plain, threads, expected, monk
 
 @pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="Linux tells it")
 def test_a_single_core_is_a_single_thread(monkeypatch):
+    monkeypatch.setattr(backends.platform, "machine", lambda: "x86_64")
     monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
     for told in ("", "0"):  # of which TensorFlow takes one for a core
         monkeypatch.setenv("TF_NUM_INTRAOP_THREADS", told)

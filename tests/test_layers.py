@@ -109,7 +109,7 @@ def test_an_atrous_convolution_is_called_by_itself_too():
         np.testing.assert_allclose(ours, stock, atol=tolerance)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="others have a fast one")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
 @pytest.mark.parametrize("size", [(9, 8), (70, 1), (2, 37)])
 def test_a_convolution_of_many_channels_equals_that_of_keras(size, monkeypatch):
     """Its kernel's gradient, value by value: in training, and for 3x3 kernels in float32 alone."""
@@ -223,8 +223,6 @@ def test_adam_equals_that_of_keras():
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
 def test_all_of_it_by_onednn():
     """This file again as users' processes are: the tests' own have one thread, and no oneDNN."""
-    if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1":
-        return  # it is on already
     variables = os.environ | {"TF_ENABLE_ONEDNN_OPTS": "1", "TF_NUM_INTRAOP_THREADS": "2"}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-m", "not long", __file__]
     done = subprocess.run(command, env=variables, capture_output=True, text=True, check=False)

@@ -62,7 +62,7 @@ def choose_backend(named: str | None, packages: Set[str], nvidia: bool) -> str:
 
 
 def ask_for_onednn() -> None:
-    """Have TensorFlow compute by oneDNN on a CPU, unless TF_ENABLE_ONEDNN_OPTS has been set.
+    """Have TensorFlow compute by oneDNN on an x86 CPU, unless TF_ENABLE_ONEDNN_OPTS has been set.
 
     By itself TensorFlow does so on Linux alone, with processors that have AVX512-VNNI, AVX-VNNI or
     AMX. It has to hear it before it is imported. A step of the preset quick, 8 pictures of 160x192,
@@ -70,9 +70,10 @@ def ask_for_onednn() -> None:
     3.3 s (float32, two AVX2 cores, medians of two runs each in turns).
 
     Not with a single thread: there oneDNN for AVX2 writes beyond the end of its memory, in the
-    gradient of strided 1x1 kernels whose input channels are no multiple of 8 (TensorFlow 2.21).
+    gradient of strided 1x1 kernels whose input channels are no multiple of 8 (TensorFlow 2.21). Nor
+    on ARM, where nothing was measured.
     """
-    if _threads() > 1:
+    if platform.machine().lower() in ("x86_64", "amd64") and _threads() > 1:
         os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 

@@ -1,7 +1,8 @@
 """The switch of the fast path: what computes the same numbers as stock Keras in less time.
 
 It holds for `layers`, `adam.adam`, `engine.muon.Muon`, `feed.feed` and the folding of evaluation.
-`--plain` turns it off, to compare, or to rule it out as a cause.
+`--plain` turns it off, to compare, or to rule it out as a cause; whether oneDNN computes is then
+TensorFlow's choice (`engine.backends.ask_for_onednn`).
 """
 
 import keras

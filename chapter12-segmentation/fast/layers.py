@@ -58,23 +58,22 @@ class Conv2D(keras.layers.Conv2D):
     """Keras' convolution, same weights and numbers, faster for few places, rates and many channels.
 
     Few places: a classifier's dense layers as convolutions, "fc6" and "fc7" of VGG16, whose kernels
-    have more inputs than the map has places. oneDNN takes 5.3 s for the gradients of 7x7 kernels,
-    512 to 4096 channels, on four maps of 2x3, and 1.0 s for those of 1x1, 4096 to 4096; as matrix
-    products, which they are, forward and backward, 0.76 and 0.15 s (float32, two AVX2 cores, beside
-    other work). Forward alone 7x7 over 6x8 is slower so, 1.4 s for 1.0; with both gradients 2.7 s
-    for 6.3. On a map of 15x20 both take as long.
+    have more inputs than the map has places. Forward and both gradients of 7x7 kernels, 512 to 4096
+    channels, on four maps of 2x3 take oneDNN 5.7 s, and 0.14 s those of 1x1, 4096 to 4096; as
+    matrix products, which they are, 0.16 and 0.03 s (float32, two AVX2 cores, as all here). Those
+    of 1x1 on maps of 6x8 take 0.28 and 0.16 s.
 
-    Atrous ones: TensorFlow cuts the map on a CPU into one for each remainder of row and column,
-    zeros around it, and the gradient of the kernel over so many small maps is slow.
+    Atrous ones: without oneDNN TensorFlow cuts the map on a CPU into one for each remainder of row
+    and column, zeros around it, and the gradient of the kernel over so many small maps is slow.
     Forward and both gradients of 3x3, 512 to 1024 channels, rate 12, over four maps of 20x24 take
-    13 s, value by value of the kernel 0.18 s; over one of 60x80 2.1 and 0.56 s (float32, two AVX2
-    cores). At a rate of 2 both take as long.
+    13 s so, 0.25 s by oneDNN, 0.17 s value by value of the kernel; over one of 60x80 by oneDNN 0.99
+    and 0.72 s. At a rate of 3 there is little between them, 0.34 and 0.32 s.
 
     Many channels, in training: oneDNN takes longer for the gradient of a 3x3 kernel in float32 than
     its nine values by matrix products do: 0.66 and 0.24 s for 64 to 64 channels of (4, 240, 320),
     71 and 67 ms for 512 to 512 of (4, 16, 20), while 16 to 16 of (8, 160, 192) are slower so, 20
     and 26 ms. A step of the book's network with one picture of 480x640 takes 13.9 s without and
-    11.6 s with it, of the preset quick 3.8 and 3.7 s (two AVX2 cores).
+    11.6 s with it, of the preset quick 3.8 and 3.7 s.
     """
 
     def call(self, inputs, training=None):
