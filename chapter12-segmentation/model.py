@@ -12,7 +12,7 @@ and their order are the listing's.
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization, Conv2DTranspose
+from fast.layers import Activation, BatchNormalization, Conv2DTranspose
 from resnet import conv_layer
 
 
@@ -27,7 +27,7 @@ def tconv_layer(inputs, filters: int, postfix: str) -> keras.KerasTensor:
         name="tconv_" + postfix,
     )(inputs)
     x = BatchNormalization(name="bn_" + postfix)(x)
-    return layers.Activation("relu", name="relu_" + postfix)(x)
+    return Activation("relu", name="relu_" + postfix)(x)
 
 
 def build_fcn(

@@ -9,7 +9,7 @@ code has no max-pooling: two of its three stages begin with a stride of 2.
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization, Conv2D
+from fast.layers import Activation, BatchNormalization, Conv2D
 
 L2 = 1e-4  # weight decay of the backbone's convolutions; the pyramid and the head have none
 
@@ -30,7 +30,7 @@ def conv_layer(
         name="conv" + postfix,
     )(inputs)
     x = BatchNormalization(name="bn" + postfix)(x)
-    return layers.Activation("relu", name="relu" + postfix)(x)
+    return Activation("relu", name="relu" + postfix)(x)
 
 
 def resnet_layer(
@@ -63,7 +63,7 @@ def resnet_layer(
         if batch_normalization:
             x = BatchNormalization(name=f"{name}_bn")(x)
         if activation:
-            x = layers.Activation("relu", name=f"{name}_relu")(x)
+            x = Activation("relu", name=f"{name}_relu")(x)
         return x
 
     if conv_first:
@@ -131,7 +131,7 @@ def resnet_v1(input_shape: tuple, n: int, n_layers: int) -> keras.Model:
             if strides == 2:
                 x = _projection(x, filters, name, strides)
             x = layers.Add(name=f"{name}_add")([x, y])  # (B, H/2^stage, W/2^stage, filters)
-            x = layers.Activation("relu", name=f"{name}_relu")(x)
+            x = Activation("relu", name=f"{name}_relu")(x)
         filters *= 2
     return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{6 * n + 2}v1")
 
@@ -173,7 +173,7 @@ def resnet_v2(input_shape: tuple, n: int, n_layers: int) -> keras.Model:
             x = layers.Add(name=f"{name}_add")([x, y])  # (B, H/2^stage, W/2^stage, filters_out)
         filters_in = filters_out
     x = BatchNormalization(name="last_bn")(x)
-    x = layers.Activation("relu", name="last_relu")(x)
+    x = Activation("relu", name="last_relu")(x)
     return keras.Model(inputs, features_pyramid(x, n_layers), name=f"ResNet{9 * n + 2}v2")
 
 

@@ -46,6 +46,42 @@ def test_fused_batch_normalisation_passes_the_gradient_of_keras():
     np.testing.assert_allclose(kernels[0], kernels[1], atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(5, 7), (None, None)])
+def test_relu_behind_batch_normalisation_equals_that_of_keras(size):
+    """Two training steps and a prediction, in float32; the size of the maps may be open."""
+    random = np.random.default_rng(3)
+    maps, target = random.normal(0, 1, (2, 3, 5, 7, 4)).astype("float32")
+    results = []
+    for ours in (layers, keras.layers):
+        keras.utils.set_random_seed(0)
+        inputs = keras.Input((*size, 4))
+        x = keras.layers.Conv2D(6, 3, padding="same")(inputs)
+        x = ours.Activation("relu")(ours.BatchNormalization(momentum=0.9)(x))
+        model = keras.Model(inputs, keras.layers.Conv2D(4, 1)(x))
+        model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
+        losses = [model.train_on_batch(maps, target) for _ in range(2)]
+        results.append([losses, *model.get_weights(), model.predict_on_batch(maps)])
+    for ours, stock in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, stock, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="TensorFlow's")
+def test_relu_joins_the_normalisation_of_rows():
+    """In training alone: in prediction the one follows the other, as folding and exports expect."""
+    import tensorflow as tf
+
+    network = keras.Sequential([layers.BatchNormalization(), layers.Activation("relu")])
+    maps = np.ones((2, 5, 7, 4), "float32")
+    network(maps)
+    for training, shape in ((True, (10, 1, 7, 4)), (False, maps.shape)):
+        graph = tf.function(network).get_concrete_function(maps, training=training).graph
+        (relu,) = (each for each in graph.get_operations() if each.type == "Relu")
+        assert relu.inputs[0].op.type == "FusedBatchNormV3"
+        assert relu.inputs[0].op.inputs[0].shape == shape
+    twice = layers.Activation("relu")(layers.Activation("tanh")(maps))  # and with no graph
+    np.testing.assert_allclose(twice, np.tanh(maps), atol=1e-6)
+
+
 def test_frozen_batch_normalisation_stays():
     layer = layers.BatchNormalization()
     layer.build((None, 4, 4, 3))

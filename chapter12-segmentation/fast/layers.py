@@ -41,7 +41,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if fast.on_tensorflow():
             from fast.tensorflow_ops import normalise
 
-            outputs, *batch = normalise(inputs, gamma, beta, moving, self.epsilon, training)
+            by_rows = training and gpu_name() is None
+            own = gamma, beta, moving, self.epsilon
+            outputs, *batch = normalise(inputs, *own, training, by_rows)
         else:
             from fast.jax_ops import normalise
 
@@ -51,6 +53,18 @@ class BatchNormalization(keras.layers.BatchNormalization):
             for mean, value in zip(moving, batch, strict=True):
                 mean.assign(mean * self.momentum + value * (1.0 - self.momentum))
         return outputs
+
+
+@keras.saving.register_keras_serializable(package="segmentation")
+class Activation(keras.layers.Activation):
+    """Keras' activation; a ReLU behind `BatchNormalization` stays in one pass with it."""
+
+    def call(self, inputs):
+        if self.activation is keras.activations.relu and fast.on_tensorflow():
+            from fast.tensorflow_ops import relu
+
+            return relu(inputs)
+        return super().call(inputs)
 
 
 @keras.saving.register_keras_serializable(package="segmentation")

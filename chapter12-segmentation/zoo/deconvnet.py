@@ -25,7 +25,7 @@ normalisation 4 (4,224 + 2 x 4096 + 512 + 3,776); the last 64 C + C: 251,837,696
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization, Conv2D, Conv2DTranspose
+from fast.layers import Activation, BatchNormalization, Conv2D, Conv2DTranspose
 from zoo.parts import pictures_in, probabilities_out
 from zoo.segnet import build_vgg16_with_indices, decode, mirrored
 from zoo.vgg import CONVOLUTIONS
@@ -35,7 +35,7 @@ SIDE = 7  # of the kernel that makes the code
 
 def _bn_relu(x: keras.KerasTensor, name: str) -> keras.KerasTensor:
     x = BatchNormalization(name=f"{name}_bn")(x)
-    return layers.Activation("relu", name=f"{name}_relu")(x)
+    return Activation("relu", name=f"{name}_relu")(x)
 
 
 def _through_the_code(x: keras.KerasTensor, dense: int) -> keras.KerasTensor:

@@ -23,7 +23,7 @@ theirs is one vector for a picture, so that its weights fit pictures of any size
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import Activation, BatchNormalization
 
 NOISE = 100  # values, uniform from -1 to 1 (Radford)
 STRIDE = 16  # of the generator: pixels a side for each place of the noise
@@ -104,13 +104,13 @@ def build_generator(input_shape: tuple[int, int, int], *, width: int = 64) -> ke
     inputs = layers.Input(noise_shape(input_shape), name="noise")
     x = layers.Conv2D(8 * width, 3, padding="same", use_bias=False, name="conv1")(inputs)
     x = BatchNormalization(name="bn1")(x)
-    x = layers.Activation("relu", name="relu1")(x)  # (B, H/16, W/16, 512)
+    x = Activation("relu", name="relu1")(x)  # (B, H/16, W/16, 512)
     for number, filters in enumerate((4 * width, 2 * width, width), 2):
         x = layers.Conv2DTranspose(
             filters, 4, 2, padding="same", use_bias=False, name=f"tconv{number}"
         )(x)
         x = BatchNormalization(name=f"bn{number}")(x)
-        x = layers.Activation("relu", name=f"relu{number}")(x)
+        x = Activation("relu", name=f"relu{number}")(x)
     x = layers.Conv2DTranspose(channels, 4, 2, padding="same", name="tconv5")(x)
     below, right = x.shape[1] - height, x.shape[2] - width_of_picture
     x = layers.Cropping2D(((0, below), (0, right)), name="crop")(x)

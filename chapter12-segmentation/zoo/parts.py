@@ -4,7 +4,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fast.layers import BatchNormalization, Conv2D
+from fast.layers import Activation, BatchNormalization, Conv2D
 
 # Means of red, green and blue in ImageNet, as the authors of VGG took them off.
 MEANS = (123.68, 116.779, 103.939)
@@ -147,4 +147,4 @@ def conv_bn_relu(
         name=f"{name}_conv",
     )(x)
     x = bn(epsilon=epsilon, name=f"{name}_bn")(x)
-    return layers.Activation("relu", name=f"{name}_relu")(x)
+    return Activation("relu", name=f"{name}_relu")(x)

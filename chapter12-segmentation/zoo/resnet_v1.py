@@ -17,7 +17,7 @@ Parameters that are trained, from 3 channels: 23,508,032 (ResNet-50) and 42,500,
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization, Conv2D
+from fast.layers import Activation, BatchNormalization, Conv2D
 from utils.errors import UserError
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -60,12 +60,12 @@ def bottleneck(
     """
     shortcut = _conv_bn(x, 4 * width, f"{name}_0", strides=strides) if project else x
     x = _conv_bn(x, width, f"{name}_1", strides=strides)
-    x = layers.Activation("relu", name=f"{name}_1_relu")(x)
+    x = Activation("relu", name=f"{name}_1_relu")(x)
     x = _conv_bn(x, width, f"{name}_2", kernel=3, rate=rate)
-    x = layers.Activation("relu", name=f"{name}_2_relu")(x)
+    x = Activation("relu", name=f"{name}_2_relu")(x)
     x = _conv_bn(x, 4 * width, f"{name}_3")
     x = layers.Add(name=f"{name}_add")([shortcut, x])
-    return layers.Activation("relu", name=f"{name}_out")(x)
+    return Activation("relu", name=f"{name}_out")(x)
 
 
 def build_resnet_v1(
@@ -108,7 +108,7 @@ def build_resnet_v1(
         name="conv1_conv",
     )(x)
     x = BatchNormalization(epsilon=EPSILON, name="conv1_bn")(x)
-    maps = {"P1": layers.Activation("relu", name="conv1_relu")(x)}  # (B, H/2, W/2, 64)
+    maps = {"P1": Activation("relu", name="conv1_relu")(x)}  # (B, H/2, W/2, 64)
     x = layers.ZeroPadding2D(1, name="pool1_pad")(maps["P1"])
     x = layers.MaxPooling2D(3, strides=2, name="pool1_pool")(x)  # (B, H/4, W/4, 64)
     rate = 1

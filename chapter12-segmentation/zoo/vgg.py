@@ -10,7 +10,7 @@ Parameters, from 3 channels: 3x3 kernels and biases of 13 convolutions, 14,714,6
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import Activation, BatchNormalization
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each stage
 
@@ -35,7 +35,7 @@ def vgg_stage(
         )(x)
         if normalise:
             x = BatchNormalization(name=f"block{stage}_bn{number}")(x)
-            x = layers.Activation("relu", name=f"block{stage}_relu{number}")(x)
+            x = Activation("relu", name=f"block{stage}_relu{number}")(x)
     return x
 
 

@@ -22,7 +22,7 @@ has 9 C + 2 C + C F + 2 F, a shortcut C F + 2 F; there are 3 * (entry 64 to 128,
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import Activation, BatchNormalization
 from utils.errors import UserError
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -71,12 +71,12 @@ def separable_conv(
     )(x)
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_depthwise_bn")(x)
     if relu:
-        x = layers.Activation("relu", name=f"{name}_depthwise_relu")(x)
+        x = Activation("relu", name=f"{name}_depthwise_relu")(x)
     x = layers.Conv2D(
         filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise"
     )(x)
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_pointwise_bn")(x)
-    return layers.Activation("relu", name=f"{name}_pointwise_relu")(x) if relu else x
+    return Activation("relu", name=f"{name}_pointwise_relu")(x) if relu else x
 
 
 def _block(
@@ -95,7 +95,7 @@ def _block(
         )(x)
         shortcut = BatchNormalization(epsilon=EPSILON, name=f"{name}_0_bn")(shortcut)
     for number, each in enumerate(filters, 1):
-        x = layers.Activation("relu", name=f"{name}_{number}_relu")(x)
+        x = Activation("relu", name=f"{name}_{number}_relu")(x)
         step = strides if number == 3 else 1
         x = separable_conv(x, each, f"{name}_{number}", strides=step, rate=rate, relu=False)
         inner.append(x)
@@ -142,7 +142,7 @@ def build_xception(
             name=f"stem_{number}_conv",
         )(x)
         x = BatchNormalization(epsilon=EPSILON, name=f"stem_{number}_bn")(x)
-        x = layers.Activation("relu", name=f"stem_{number}_relu")(x)
+        x = Activation("relu", name=f"stem_{number}_relu")(x)
     maps, stride, rate = {"P1": x}, 2, 1
 
     def shrink(x: keras.KerasTensor, filters: tuple[int, int, int], name: str):
