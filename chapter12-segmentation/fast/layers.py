@@ -20,7 +20,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     fused, forward and backward: a training step of the chapter's network with four pictures of
     128x160 takes 0.85 s with it and 1.28 s without (bfloat16, two cores of a Zen 4). In prediction,
     which scores the pictures of validation, a map of (1, 480, 640, 64) takes a third of the time in
-    bfloat16, half in float32 (`folding.fold`). For JAX the passes are written down in `jax_ops`.
+    bfloat16, half in float32 (`folding.fold`). In training on a CPU it gets the map row by row,
+    see `tensorflow_ops.normalise`. For JAX the passes are written down in `jax_ops`.
     Other backends, maps that are not (B, H, W, C), masks and synchronised statistics take Keras'
     own way; a test holds the two against each other.
     """
