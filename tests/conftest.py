@@ -198,6 +198,14 @@ def plain():
     fast.turn(True)
 
 
+@pytest.fixture(autouse=True)
+def usual_precision():
+    """What a test trains in bfloat16, as processors with AMX do by themselves, is of that test."""
+    yield
+    if "keras" in sys.modules:
+        sys.modules["keras"].config.set_dtype_policy("float32")
+
+
 @pytest.fixture
 def policy():
     """A function that sets the precision of the layers made from then on, till the test ends."""

@@ -255,7 +255,7 @@ def test_the_chapters_masks_are_ours(tmp_path):
     masks = chapter_labels.draw_masks(annotations, drinks)
     chapter_labels.save(masks, tmp_path / "pickled.npy")
     masks = chapter_labels.load(tmp_path / "pickled.npy")
-    store = open_labels(make_labels(annotations, progress=False, data_path=drinks))
+    store = open_labels(make_labels(annotations, progress=False, data_path=drinks), drinks)
     assert list(masks) == store.keys and len(store) == 5
     for key in store.keys:
         np.testing.assert_array_equal(masks[key], chapter_labels.one_hot(store[key], 4))

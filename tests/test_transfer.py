@@ -132,7 +132,7 @@ def test_a_network_is_cut_off_behind_its_heads(tmp_path, capsys):
     for depth in (1, 2, 3, 4):
         name = f"unetplusplus-l{depth}"
         arguments = ["--evaluate", "--restore-weights", str(path), "--model", name]
-        network, _, _ = settle(parse_arguments(arguments))
+        network, _, _ = settle(parse_arguments([*arguments, "--precision", "float32"]))
         assert network.name == name and network.settings["width"] == 2
         part = network.build()
         restore(part, network.name, path)
