@@ -211,9 +211,7 @@ def policy():
     """A function that sets the precision of the layers made from then on, till the test ends."""
     import keras
 
-    before = keras.config.dtype_policy()
-    yield keras.config.set_dtype_policy
-    keras.config.set_dtype_policy(before)
+    return keras.config.set_dtype_policy
 
 
 @pytest.fixture
