@@ -27,7 +27,7 @@ def newton_schulz(matrix, steps=5):
 @pytest.mark.parametrize("shape", [(9, 4), (64, 64), (144, 16)])
 def test_the_short_way_equals_the_iteration(shape):
     matrix = random_kernel(shape)
-    result = np.asarray(orthogonalise(keras.ops.convert_to_tensor(matrix)))
+    result = np.asarray(orthogonalise([keras.ops.convert_to_tensor(matrix)])[0])
     np.testing.assert_allclose(result, newton_schulz(matrix), atol=1e-4)
 
 
@@ -35,14 +35,15 @@ def test_singular_values_become_one_and_vectors_stay():
     """Also for a matrix whose singular values differ a hundredfold."""
     left, _, right = np.linalg.svd(random_kernel((40, 8)), full_matrices=False)
     matrix = (left * np.geomspace(1, 0.01, 8)) @ right
-    result = np.asarray(orthogonalise(keras.ops.convert_to_tensor(matrix.astype("float32"))))
+    matrix = keras.ops.convert_to_tensor(matrix.astype("float32"))
+    result = np.asarray(orthogonalise([matrix])[0])
     values = left.T @ result @ right.T
     np.testing.assert_allclose(values - np.diag(np.diag(values)), 0, atol=1e-4)
     assert 0.4 < np.diag(values).min() and np.diag(values).max() < 1.3
 
 
 def test_a_gradient_of_zero_stays_zero():
-    assert not np.asarray(orthogonalise(keras.ops.zeros((6, 3)))).any()
+    assert not np.asarray(orthogonalise([keras.ops.zeros((6, 3))])[0]).any()
 
 
 @pytest.mark.parametrize("shape", [(3, 3, 8, 16), (3, 3, 16, 8), (1, 1, 8, 8)])
@@ -114,6 +115,25 @@ def test_the_fast_path_equals_the_plain_one(shape, plain):
         results.append([keras.ops.convert_to_numpy(variable) for variable in variables])
     for fast_one, plain_one in zip(*results, strict=True):
         np.testing.assert_allclose(fast_one, plain_one, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy of TensorFlow")
+def test_replicas_sum_their_gradients(monkeypatch):
+    """Else each would take the step of its own share: Keras has to see the gradients first."""
+    import tensorflow as tf
+
+    seen, strategy = [], tf.distribute.OneDeviceStrategy("/cpu:0")
+    with strategy.scope():
+        kernel, optimizer = keras.Variable(random_kernel((3, 3, 8, 16))), Muon(0.01)
+        optimizer.build([kernel])
+    reduce = optimizer._all_reduce_sum_gradients
+    monkeypatch.setattr(
+        optimizer, "_all_reduce_sum_gradients", lambda pairs: seen.append(pairs) or reduce(pairs)
+    )
+    gradient = tf.constant(random_kernel((3, 3, 8, 16), 1))
+    strategy.run(lambda: optimizer.apply([gradient], [kernel]))
+    assert len(seen) == 1
+    assert not np.array_equal(keras.ops.convert_to_numpy(kernel), random_kernel((3, 3, 8, 16)))
 
 
 def test_an_optimizer_is_chosen_by_name_and_saved():

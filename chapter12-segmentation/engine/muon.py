@@ -10,7 +10,6 @@ the quick preset was chosen" in notes.md).
 
 import re
 from collections import defaultdict
-from functools import cache
 
 import keras
 from keras import ops
@@ -65,33 +64,30 @@ class Muon(keras.optimizers.Muon):
             super()._adamw_update_step(gradient, variable, learning_rate, m, v)
 
     def _muon_update_step(self, gradient, variable, lr, m):
-        update = self._follow(gradient, m)
-        step = _traced()(update) if fast.on_tensorflow() else direction(update)
+        (step,) = directions([self._follow(gradient, m)])
         self._take(step, variable, lr)
 
     def _backend_update_step(self, grads, trainable_variables, learning_rate):
-        """On JAX the kernels of one shape together.
+        """On TensorFlow and JAX all kernels together.
 
-        A thousand small products one after the other leave a GPU idle between them; the 64 kernels
-        of the chapter's network have 17 shapes.
+        A thousand small products one after the other leave a GPU idle between them, and take
+        longer to trace and to start than to compute on a CPU; the squares of the 64 kernels of the
+        chapter's network have five sizes. With a strategy of `tf.distribute` Keras has to sum the
+        gradients of the replicas first, and goes from kernel to kernel.
         """
-        if not fast.on_jax():
+        if not (fast.on_jax() or (fast.on_tensorflow() and not _replicated())):
             super()._backend_update_step(grads, trainable_variables, learning_rate)
             return
-        alike = defaultdict(list)
+        kernels, updates = [], []
         for gradient, variable in zip(grads, trainable_variables, strict=True):
             if self._should_use_adamw(variable):
                 self.update_step(gradient, variable, learning_rate)
             else:
-                alike[variable.shape].append((gradient, variable))
-        for members in alike.values():
-            updates = [
-                self._follow(gradient, self.momentums[self._get_variable_index(variable)])
-                for gradient, variable in members
-            ]
-            steps = ops.vectorized_map(direction, ops.stack(updates))  # (members, kh, kw, P, Q)
-            for step, (_, variable) in zip(steps, members, strict=True):
-                self._take(step, variable, learning_rate)
+                momentum = self.momentums[self._get_variable_index(variable)]
+                kernels.append(variable)
+                updates.append(self._follow(gradient, momentum))
+        for step, variable in zip(directions(updates), kernels, strict=True):
+            self._take(step, variable, learning_rate)
 
     def _follow(self, gradient, momentum):
         """What a kernel is to follow, Nesterov's way; counts the momentum on."""
@@ -103,24 +99,21 @@ class Muon(keras.optimizers.Muon):
         self.assign_sub(variable, ops.multiply(step, rate))
 
 
-@cache
-def _traced():
-    """`direction`, which TensorFlow then traces once for each shape and not for each kernel.
-
-    With that, and Adam's step in one operation, the first step of training comes after 10.6 s
-    instead of 16.6 (the chapter's network, two cores of a Zen 4; 7.9 s with Adam).
-    """
+def _replicated() -> bool:
+    """Whether a strategy of TensorFlow copies the training to several devices."""
     import tensorflow as tf
 
-    return tf.function(direction, autograph=False)
+    return tf.distribute.has_strategy()
 
 
-def direction(kernel):
-    """The step for what a kernel is to follow: (kh, kw, P, Q) -> the same, mean square near one."""
-    matrix = kernel_to_matrix(kernel)
-    # Singular values of one leave the mean square of the entries at 1 / the longer side.
-    size = max(matrix.shape) ** 0.5
-    return matrix_to_kernel(ops.multiply(orthogonalise(matrix), size), kernel.shape)
+def directions(kernels: list) -> list:
+    """The steps for what kernels are to follow: each (kh, kw, P, Q), mean square near one."""
+    matrices = [kernel_to_matrix(kernel) for kernel in kernels]
+    return [
+        # Singular values of one leave the mean square of the entries at 1 / the longer side.
+        matrix_to_kernel(ops.multiply(matrix, max(matrix.shape) ** 0.5), kernel.shape)
+        for matrix, kernel in zip(orthogonalise(matrices), kernels, strict=True)
+    ]
 
 
 def kernel_to_matrix(kernel):
@@ -137,27 +130,41 @@ def matrix_to_kernel(matrix, shape: tuple):
     return ops.transpose(kernel, (0, 1, 3, 2)) if channels[0] < channels[1] else kernel
 
 
-def orthogonalise(matrix):
-    """Bring the singular values of a matrix near one and leave its singular vectors.
+def orthogonalise(matrices: list) -> list:
+    """Bring the singular values of matrices near one and leave their singular vectors.
 
     Newton and Schulz's iteration x <- a x + (b (x x') + c (x x')^2) x. Each step multiplies x by a
     polynomial of x'x, and such polynomials commute: so it runs on the small square x'x, and x is
     multiplied once. For the largest kernel of the chapter's network, 4608 x 512, that takes 48 ms
-    where Keras' way takes 154 ms (float32, two cores of a Zen 4).
+    where Keras' way takes 154 ms (float32, two cores of a Zen 4). Squares of one size go together.
 
     Args:
-        matrix: (m, n) floats, m >= n for speed.
+        matrices: (m, n) floats each, m >= n for speed.
 
     Returns:
-        (m, n); for a matrix of rank n its singular values lie between about 0.4 and 1.2.
+        As many (m, n); for a matrix of rank n the singular values lie between about 0.4 and 1.2.
     """
+    matrices = [ops.divide(matrix, ops.norm(matrix) + 1e-7) for matrix in matrices]
+    of_size = defaultdict(list)
+    for index, matrix in enumerate(matrices):
+        of_size[matrix.shape[1]].append(index)
+    results = [None] * len(matrices)
+    for indices in of_size.values():
+        alike = [matrices[index] for index in indices]
+        squares = ops.stack([ops.matmul(ops.transpose(x), x) for x in alike])  # (B, n, n)
+        factors = ops.unstack(_factors(squares))
+        for index, x, factor in zip(indices, alike, factors, strict=True):
+            results[index] = ops.matmul(x, factor)
+    return results
+
+
+def _factors(squares):
+    """What orthogonalises each x from the right, of its x'x: (B, n, n) -> (B, n, n)."""
     a, b, c = QUINTIC
-    matrix = ops.divide(matrix, ops.norm(matrix) + 1e-7)
-    square = ops.matmul(ops.transpose(matrix), matrix)  # (n, n), x'x
-    unit = ops.eye(square.shape[0], dtype=square.dtype)
+    unit = ops.eye(squares.shape[-1], dtype=squares.dtype)
     product = unit
     for _ in range(STEPS):
-        factor = a * unit + b * square + c * ops.matmul(square, square)
+        factor = a * unit + b * squares + c * ops.matmul(squares, squares)
         product = ops.matmul(product, factor)
-        square = ops.matmul(ops.matmul(factor, square), factor)
-    return ops.matmul(matrix, product)
+        squares = ops.matmul(ops.matmul(factor, squares), factor)
+    return product
