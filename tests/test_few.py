@@ -1,13 +1,17 @@
 """The preset for few photographs: when it is taken, and what it begins with."""
 
+import shutil
+
 import pytest
-from conftest import make_store
+from conftest import PROJECT, make_store
 
 from engine import settings
 from engine.arguments import parse_arguments
 from engine.records import FEW
+from engine.runs import RunFiles
 from engine.settings import SHIPPED, settle
 from utils.errors import UserError
+from utils.history import read_rows
 
 
 def settled(folder, *options):
@@ -58,6 +62,20 @@ def test_many_pictures_are_trained_otherwise(folder, monkeypatch):
     assert settled(folder)[2].preset == "quick"
     monkeypatch.setattr(settings, "gpu_name", lambda: "Some GPU")
     assert settled(folder)[2].preset == "full"
+
+
+def test_the_weights_that_ship_are_found_behind_a_training_in_their_folder(tmp_path):
+    """`make train`, then a training of one's own: it would begin with what the first left."""
+    files = RunFiles(tmp_path, "ResNet56v2-3layer", "drinks")
+    shutil.copy(SHIPPED, files.best)
+    assert settings.shipped(tmp_path) == files.best
+    if SHIPPED.name == files.best.name:  # nobody has trained there since
+        rows = read_rows(PROJECT / "weights" / files.history.name)
+        assert int(rows[-1]["run"]) == 6
+    files.set_aside(6)
+    files.best.unlink()
+    files.best.write_bytes(b"of another training")
+    assert settings.shipped(tmp_path).read_bytes() == SHIPPED.read_bytes()
 
 
 def test_few_pictures_are_few_on_a_gpu_too(folder, monkeypatch):

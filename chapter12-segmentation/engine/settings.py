@@ -40,8 +40,20 @@ from utils.label_maps.fresh import ensure_labels
 from utils.reading_options import MASK_OPTIONS, READING_OPTIONS, asked_reading
 
 ORIGINS = ("restore_weights", "start_from", "pretrained", "resume")  # of a network's weights
-SHIPPED = PROJECT / "weights" / "ResNet56v2-3layer-drinks-best-iou.weights.h5"
-FEW_RATE = 3e-3  # of learning with Muon from there; see "Few photographs" in notes.md
+FEW_RATE = 3e-3  # of learning with Muon from those that ship; see "Few photographs" in notes.md
+
+
+def shipped(folder: Path) -> Path:
+    """The weights that ship, in their folder.
+
+    A training there takes their name, and keeps them as those of the sixth run of their history.
+    """
+    name = "ResNet56v2-3layer-drinks{}-best-iou.weights.h5"
+    kept = folder / name.format("-run6")
+    return kept if kept.is_file() else folder / name.format("")
+
+
+SHIPPED = shipped(PROJECT / "weights")
 
 
 def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
