@@ -42,7 +42,14 @@ def train_fcn(network, data, run):
     from callbacks import AccuracyCallback, RateScheduler, lr_scheduler
     from engine.reporting import tensorboard
     from engine.session import open_session, scorer_of
-    from engine.trainer import JIT, bring_weights, finish, optimizer_of, train
+    from engine.trainer import (
+        JIT,
+        bring_weights,
+        finish,
+        let_statistics_follow,
+        optimizer_of,
+        train,
+    )
 
     session = open_session(network, data, run)
     ledger, logs = session.ledger, []
@@ -56,7 +63,9 @@ def train_fcn(network, data, run):
     )
     for stage in session.plan:
         train_generator, validation_generator = session.generators(stage.size)
-        fcn = session.opposed(build_model(session.network.at(stage.size)))
+        fcn = build_model(session.network.at(stage.size))
+        let_statistics_follow(fcn, run.optimizer)
+        fcn = session.opposed(fcn)
         optimizer = optimizer_of(run, fcn, rate(stage.start), len(train_generator))
         fcn.compile(optimizer=optimizer, loss=session.loss(), jit_compile=JIT)
         score = scorer_of(fcn, validation_generator, len(session.validation_keys))

@@ -27,6 +27,7 @@ from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
 from engine.settings import choose_preset, settle
 from engine.weights import read_configuration, read_network, read_pixels
+from fast.folding import networks
 from losses import LOSSES
 from tools.segmenting import segment_pictures
 from utils.classes import Classes, named
@@ -1094,3 +1095,13 @@ def test_the_classifier_is_the_optimizers_exception(data, tmp_path, stepless):
     optimizer = stepless[0][0].optimizer
     assert isinstance(optimizer, keras.optimizers.Muon)
     assert optimizer.exclude_layers == [zoo.CLASSIFIER]
+
+
+@pytest.mark.parametrize(("optimizer", "kept"), [("muon", 0.9), ("adam", 0.99)])
+def test_statistics_follow_the_steps_of_muon(optimizer, kept, data, tmp_path, stepless):
+    """Those of the backbone too, which is nested in the network."""
+    options = ["--optimizer", optimizer, "--epochs", "1", "--data-path", data]
+    run_script("--train", *TINY, *options, "--save-dir", tmp_path)
+    layers = [layer for network in networks(stepless[0][0]) for layer in network.layers]
+    normalisations = [x for x in layers if isinstance(x, keras.layers.BatchNormalization)]
+    assert len(normalisations) > 5 and {x.momentum for x in normalisations} == {kept}

@@ -372,7 +372,7 @@ class Data:
     pictures_per_epoch: int | None = option(
         "training pictures in one epoch",
         type=whole_number(1),
-        presets=(None, 800, 320, None),
+        presets=(None, 848, 320, None),
         fixed=True,
         task=TRAINING,
     )
@@ -496,7 +496,7 @@ class Run:
     epochs: int = option(
         "epochs in all",
         type=whole_number(1),
-        presets=(100, 13, 8, 100),
+        presets=(100, 11, 8, 100),
         kept=True,
         brief="epochs in all (by the preset)",
     )

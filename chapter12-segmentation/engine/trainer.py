@@ -19,6 +19,7 @@ from engine.transfer import restore, start_from
 from engine.weights import check_numbers
 from fast.adam import adam
 from fast.feed import feed
+from fast.folding import networks
 from utils.errors import UserError
 from utils.plot_history import draw_curves
 
@@ -27,6 +28,10 @@ OPTIMIZERS = {
     "muon": partial(Muon, exclude_layers=[zoo.CLASSIFIER]),
     "sgd": partial(SGD, momentum=0.9),  # that of all the papers but U-Net's
 }
+# What moving statistics of batch normalisation keep at a step; else what the network has, 0.99 as
+# Keras does. Muon moves the weights further, and statistics of the last hundred steps are of other
+# weights than those that are scored (see "How the quick preset was chosen" in notes.md).
+KEPT = {"muon": 0.9}
 # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
 JIT = "auto" if keras.backend.backend() == "jax" else False
 
@@ -62,6 +67,18 @@ def optimizer_of(
     vectors = [variable for variable in model.trainable_variables if len(variable.shape) < 2]
     optimizer.exclude_from_weight_decay(vectors)
     return optimizer
+
+
+def let_statistics_follow(model: keras.Model, optimizer: str) -> None:
+    """Let the moving statistics of batch normalisation keep up with the steps of an optimizer.
+
+    Args:
+        model: a functional network, before it is trained; others may be nested in it.
+        optimizer: of `OPTIMIZERS`.
+    """
+    for layer in (layer for network in networks(model) for layer in network.layers):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = KEPT.get(optimizer, layer.momentum)
 
 
 def bring_weights(
