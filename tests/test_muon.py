@@ -105,7 +105,7 @@ def test_the_fast_path_equals_the_plain_one(shape, plain):
     results = []
     for way in (lambda: None, plain):
         way()
-        # Two of the shape and one of another, as JAX steps with those of one shape together.
+        # Two of the shape and one of another: squares of one size go together.
         shapes = [shape, (1, 1, 8, 8), shape]
         variables = [keras.Variable(random_kernel(s, 10 + n)) for n, s in enumerate(shapes)]
         optimizer = Muon(0.01)
@@ -134,6 +134,21 @@ def test_replicas_sum_their_gradients(monkeypatch):
     strategy.run(lambda: optimizer.apply([gradient], [kernel]))
     assert len(seen) == 1
     assert not np.array_equal(keras.ops.convert_to_numpy(kernel), random_kernel((3, 3, 8, 16)))
+
+
+def test_a_compiled_step_is_the_eager_one():
+    """Keras traces it, on TensorFlow and on JAX, where a tensor cannot be gone through."""
+    results = []
+    for eagerly in (False, True):
+        keras.utils.set_random_seed(0)
+        convolutions = [keras.layers.Conv2D(8, 3) for _ in range(3)]
+        model = keras.Sequential([keras.Input((12, 12, 8)), *convolutions])
+        model.compile(Muon(0.01), "mse", run_eagerly=eagerly)
+        rng = np.random.default_rng(0)
+        model.train_on_batch(rng.normal(size=(2, 12, 12, 8)), rng.normal(size=(2, 6, 6, 8)))
+        results.append(model.get_weights())
+    for compiled, eager in zip(*results, strict=True):
+        np.testing.assert_allclose(compiled, eager, atol=1e-5)
 
 
 def test_an_optimizer_is_chosen_by_name_and_saved():

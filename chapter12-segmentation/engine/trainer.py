@@ -29,9 +29,9 @@ OPTIMIZERS = {
     "sgd": partial(SGD, momentum=0.9),  # that of all the papers but U-Net's
 }
 # What moving statistics of batch normalisation keep at a step; else what the network has, 0.99 as
-# Keras does. Muon moves the weights further, and statistics of the last hundred steps are of other
-# weights than those that are scored (see "How the quick preset was chosen" in notes.md).
-KEPT = {"muon": 0.9}
+# Keras does. At Muon's rates statistics of the last hundred steps are of other weights than those
+# that are scored (see "How the quick preset was chosen" in notes.md).
+STATISTICS_KEEP = {"muon": 0.9}
 # XLA on TensorFlow lacks the gradient of bilinear upsampling; JAX knows no other way.
 JIT = "auto" if keras.backend.backend() == "jax" else False
 
@@ -78,7 +78,7 @@ def let_statistics_follow(model: keras.Model, optimizer: str) -> None:
     """
     for layer in (layer for network in networks(model) for layer in network.layers):
         if isinstance(layer, keras.layers.BatchNormalization):
-            layer.momentum = KEPT.get(optimizer, layer.momentum)
+            layer.momentum = STATISTICS_KEEP.get(optimizer, layer.momentum)
 
 
 def bring_weights(
