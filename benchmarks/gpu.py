@@ -38,7 +38,7 @@ from pathlib import Path
 if __package__ in (None, ""):
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.gpu_contestants import DOES_NOT_FIT
+from benchmarks.gpu_contestants import DOES_NOT_FIT, split
 from benchmarks.report import ratios
 from utils.errors import UserError
 from utils.errors import run as run_main
@@ -53,17 +53,20 @@ SCRIPT = PROJECT / "fcn-12.3.1.py"
 STORES = ("segmentation_train.npy", "segmentation_test.npy")
 PACKAGES = ("jax", "jaxlib", "keras", "torch", "triton", "numpy")
 # The parts in order and their shares of the time; what one leaves is for those that follow.
-SHARES = {"probes": 0.45, "epoch": 0.15, "train": 0.4}
+SHARES = {"probes": 0.3, "epoch": 0.25, "train": 0.45}
 CLOSING = 10  # seconds that are kept for writing
 SCORING = 60  # seconds that are kept for scoring a training that did not end in time
-# Seconds of the preset full on an H100, scoring included: what XLA takes for a size, an epoch at
-# the largest size, and one on average over the three through which it grows. The two smaller ones
-# took 6 to 9 with threads for readers, see "The preset of a GPU" in notes.md; the largest is
-# reckoned.
-COMPILING, LARGEST, EPOCH = 60, 12.0, 8.5
+# Seconds of the preset full on an H100: until a program has its network, what XLA takes for a size,
+# an epoch at the largest size, and one on average over the three through which it grows, each with
+# scoring and checkpoint. Those of the two smaller sizes took 10 on average with threads for
+# readers, see "The preset of a GPU" in notes.md; the largest is reckoned. A training of which too
+# many are planned is cut before its rate has fallen.
+STARTING, COMPILING, LARGEST, EPOCH = 40, 60, 14.0, 11.0
 LEAST_EPOCHS = 10  # at which each size has some
 GRACE = 10  # seconds that a program has to end in
 LEAST = 5  # seconds that are worth beginning something in
+# Seconds from the start of a contestant to the end of its first step, at least.
+FIRST = {"ours": 60, "eager": 15, "compiled": 60, "plain": 60}
 NO_TIME = "no time left"
 NAMES = {"ours": "ours", "eager": "PyTorch", "compiled": "torch.compile", "plain": "stock Keras"}
 NEEDS = {"ours": "jax", "plain": "jax", "eager": "torch", "compiled": "torch"}
@@ -73,11 +76,14 @@ PROBES = ("train-4", "train-16", "predict-1", "predict-4", "predict-16")  # pict
 MATCHES = (
     ("train-4", ("ours", "eager")),
     ("train-16", ("ours", "eager")),
+    ("predict-4", ("ours", "eager")),
+    ("predict-1", ("ours", "eager")),
+    ("predict-16", ("ours", "eager")),
     ("train-4", ("ours", "compiled")),
     ("train-16", ("ours", "compiled")),
-    ("predict-4", ("ours", "eager", "compiled")),
-    ("predict-1", ("ours", "eager", "compiled")),
-    ("predict-16", ("ours", "eager", "compiled")),
+    ("predict-4", ("ours", "compiled")),
+    ("predict-1", ("ours", "compiled")),
+    ("predict-16", ("ours", "compiled")),
     ("train-4", ("ours", "plain")),
     ("predict-4", ("ours", "plain")),
     ("train-16", ("ours", "plain")),
@@ -158,21 +164,22 @@ def tflops(probe: str, gmac: float, seconds: float) -> float:
         gmac: 10^9 multiply-accumulates of one forward pass of one picture, see `tools.summary`.
         seconds: of a step.
     """
-    action, batch = probe.split("-")
+    action, batch = split(probe)
     passes = 3 if action == "train" else 1
-    return 2 * gmac * passes * int(batch) / seconds / 1000
+    return 2 * gmac * passes * batch / seconds / 1000
 
 
-def as_long_as(seconds: float) -> list[str]:
-    """Options with which the preset full ends in so many seconds; 100 epochs at most.
+def as_long_as(seconds: float, grow: bool = True) -> list[str]:
+    """Options with which the preset full ends in so many seconds, scored; 100 epochs at most.
 
     So its rate falls to the end, however little time there is. Where it is too little for all
     three sizes, which are compiled one by one, the largest is the only one.
     """
-    epochs = (seconds - 3 * COMPILING) / EPOCH
-    if epochs >= LEAST_EPOCHS:
-        return ["--epochs", str(int(min(100, epochs)))]
-    return ["--no-grow", "--epochs", str(int(max(1, (seconds - COMPILING) / LARGEST)))]
+    seconds -= STARTING + SCORING
+    epochs, words = (seconds - 3 * COMPILING) / EPOCH, []
+    if not grow or epochs < LEAST_EPOCHS:
+        epochs, words = (seconds - COMPILING) / LARGEST, ["--no-grow"]
+    return [*words, "--epochs", str(int(min(max(epochs, 1), 100)))]
 
 
 def steps_of(matches: list[dict], probe: str, name: str) -> list[float]:
@@ -220,7 +227,7 @@ def comparison(matches: list[dict]) -> list[str]:
     for probe in PROBES:
         if not any(match["probe"] == probe for match in matches):
             continue
-        action, batch = probe.split("-")
+        action, batch = split(probe)
         goals = []  # each with what became of it
         cells = [f"{ACTIONS[action]}, {batch}", _cell(matches, probe, "ours")]
         for name in others:
@@ -241,7 +248,7 @@ def speeds(results: dict) -> list[str]:
     head = ["what", "who", "pictures/s", "TFLOP/s", "of the peak", "first step", "memory"]
     lines = [_row(head), "|---|---|" + "---:|" * 5]
     for probe in PROBES:
-        action, batch = probe.split("-")
+        action, batch = split(probe)
         for name in NAMES:
             steps = steps_of(results["matches"], probe, name)
             if not steps:
@@ -249,7 +256,7 @@ def speeds(results: dict) -> list[str]:
             seconds, about = statistics.median(steps), results["contestants"][name]
             reached, memory = tflops(probe, results["gmac"], seconds), about["peak_gb"].get(probe)
             cells = [f"{ACTIONS[action]}, {batch}", NAMES[name]]
-            cells += [f"{int(batch) / seconds:.4g}", f"{reached:.3g}"]
+            cells += [f"{batch / seconds:.4g}", f"{reached:.3g}"]
             cells += [f"{reached / results['machine']['peak_tflops']:.1%}"]
             cells += [f"{about['first_seconds'][probe]:.1f} s"]
             lines.append(_row([*cells, f"{memory:.3g} GB" if memory else "–"]))
@@ -311,6 +318,8 @@ def _training(results: dict) -> list[str]:
     lines = [f"`{training['command']}`: {_ending(training)}; {len(history)} epochs"]
     if history:
         lines[0] += f", best validation {max(row['chapter_miou'] for row in history):.4f}"
+    if history and not scores:
+        lines[0] += "; not scored on the test pictures"
     if scores:
         told = ", ".join(f"{name} {value:.4f}" for name, value in scores.items())
         lines[0] += f"; test pictures: {told}"
@@ -563,7 +572,15 @@ def find_device(tiny: bool) -> str:
         UserError: JAX does not start, or sees no GPU and this is no rehearsal.
     """
     code = "import jax; device = jax.local_devices()[0]; print(device.platform, device.device_kind)"
-    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    limit = LIMITS["start"]
+    try:
+        answer = subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, timeout=limit
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"JAX has not found the GPU in {limit} s; see whether nvidia-smi answers."
+        ) from None
     if answer.returncode:
         last = (answer.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise UserError(
@@ -628,6 +645,8 @@ def play(match: dict, names: list[str], job: Job, crew: Crew) -> None:
 
     def turns(names: list[str]) -> None:
         for name in names:
+            if "ours" in match["missing"] and not match["alone"]:
+                return  # nothing to hold the others against
             failure = get_ready(name, probe, job, crew)
             if failure:
                 match["missing"][name] = failure
@@ -652,11 +671,23 @@ def play(match: dict, names: list[str], job: Job, crew: Crew) -> None:
 
 def get_ready(name: str, probe: str, job: Job, crew: Crew) -> str | None:
     """Start a contestant if it is not alive, and let it take its first step; why not, or None."""
-    args, results, left = job.args, job.results, job.budget.left
+    results = job.results
     if importlib.util.find_spec(NEEDS[name]) is None:
         return f"{NEEDS[name]} is not installed"
     about = results["contestants"].setdefault(name, {"first_seconds": {}, "peak_gb": {}})
+    if "failed" in about:
+        return about["failed"]
+    failure = _get_ready(name, probe, about, job, crew)
+    if failure not in (None, NO_TIME, DOES_NOT_FIT) and not about["first_seconds"]:
+        about["failed"] = failure  # before its first step ever: it would fail again
+    return failure
+
+
+def _get_ready(name: str, probe: str, about: dict, job: Job, crew: Crew) -> str | None:
+    args, results, left = job.args, job.results, job.budget.left
     if name not in crew.ready:
+        if not args.tiny and FIRST[name] > left("probes"):
+            return NO_TIME
         start = time.monotonic()
         facts = crew.start(name, min(LIMITS["start"], left("probes")))
         if "missing" in facts:
@@ -673,12 +704,12 @@ def get_ready(name: str, probe: str, job: Job, crew: Crew) -> str | None:
         took = [seconds for other, seconds in about["first_seconds"].items() if alike(other, probe)]
         if max(took, default=LEAST) > left("probes"):
             return NO_TIME  # rather than begin what will be killed
-        answer = crew.ask(name, {"prepare": [probe]}, min(LIMITS["prepare"], left("probes")))
+        answer = crew.ask(name, {"prepare": probe}, min(LIMITS["prepare"], left("probes")))
         if "missing" in answer:
             return answer["missing"]
         crew.ready[name].add(probe)
         # A second start finds what the first one compiled.
-        about["first_seconds"].setdefault(probe, answer["first_seconds"][probe])
+        about["first_seconds"].setdefault(probe, answer["first_seconds"])
         if "peak_gb" in answer:
             about["peak_gb"].setdefault(probe, answer["peak_gb"])
     return None
@@ -686,7 +717,7 @@ def get_ready(name: str, probe: str, job: Job, crew: Crew) -> str | None:
 
 def alike(probe: str, other: str) -> bool:
     """Whether both probes are training steps, or both predictions."""
-    return probe.partition("-")[0] == other.partition("-")[0]
+    return split(probe)[0] == split(other)[0]
 
 
 def make_labels(job: Job) -> None:
@@ -738,7 +769,7 @@ def train_preset(job: Job) -> None:
     tiny = TINY_RUN + " --no-grow --epochs 2 --pictures-per-epoch 8"
     options = ("--train", "--evaluate", "--preset", args.preset, "--save-dir", args.weights)
     if args.preset == "full" and not any(word.startswith("--epochs") for word in args.training):
-        options += tuple(as_long_as(left - SCORING))
+        options += tuple(as_long_as(left - SCORING, "--no-grow" not in args.training))
     command = job.our_program(*options, tiny=tiny) + args.training
     training = {"command": shlex.join(map(portable, [SCRIPT.name, *command[2:]])), "status": None}
     training |= {"seconds": None, "scores": {}, "history": [], "weights": None}
@@ -750,7 +781,8 @@ def train_preset(job: Job) -> None:
         best = _newest(args.weights, "*-best-iou.weights.h5", began)
         if training["status"] is None and best:
             again = ("--evaluate", "--restore-weights", best, "--save-dir", args.weights)
-            command = job.our_program(*again)
+            same = (word for word in args.training if word != "--resume")  # its data
+            command = job.our_program(*again, *same)
             limit = job.budget.left("train")
             lines, _, _ = run_program(command, job.environment, job.log, limit)
         training["scores"] = read_scores(lines)

@@ -269,22 +269,20 @@ def obey(contestant: Contestant, request: dict) -> dict:
 
     Args:
         contestant: its turns are kept by probe ("train-4").
-        request: {"prepare": [probes]} makes probes ready and takes their first step;
+        request: {"prepare": probe} makes a probe ready and takes its first step;
             {"run": probe, "uncounted": n, "counted": n} takes a turn;
             {"trace": probe, "path": ...} or {"machine": [side, megabytes]}.
 
     Returns:
-        {"first_seconds": {probe: seconds}}, {"seconds": [one a step]}, {}, or what
+        {"first_seconds": seconds}, {"seconds": [one a step]}, {}, or what
         `measure_machine` returns; with "peak_gb", 10^9 bytes, where it is known.
     """
     answer = {}
     if "prepare" in request:
-        answer["first_seconds"] = {}
-        for probe in request["prepare"]:
-            start = time.perf_counter()
-            turn = contestant.turns[probe] = contestant.prepare(*split(probe))
-            turn(1)
-            answer["first_seconds"][probe] = time.perf_counter() - start
+        start = time.perf_counter()
+        turn = contestant.turns[request["prepare"]] = contestant.prepare(*split(request["prepare"]))
+        turn(1)
+        answer["first_seconds"] = time.perf_counter() - start
     elif "run" in request:
         turn = contestant.turns[request["run"]]
         steps = request["uncounted"] + request["counted"]

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -67,16 +68,16 @@ def clock():
 
 def test_what_a_part_leaves_is_for_those_that_follow(clock):
     budget = gpu.Budget(600, ["probes", "epoch", "train"], clock)
-    assert [round(budget.left(part)) for part in gpu.SHARES] == [270, 360, 600]
-    clock.now += 350  # the probes took longer
-    assert [round(budget.left(part)) for part in gpu.SHARES] == [0, 10, 250]
+    assert [round(budget.left(part)) for part in gpu.SHARES] == [180, 330, 600]
+    clock.now += 320  # the probes took longer
+    assert [round(budget.left(part)) for part in gpu.SHARES] == [0, 10, 280]
 
 
 def test_a_part_alone_has_all_the_time(clock):
     assert gpu.Budget(600, ["train"], clock).left("train") == 600
     both = gpu.Budget(600, ["probes", "train"], clock)
     assert both.left("train") == pytest.approx(600)
-    assert both.left("probes") == pytest.approx(600 * 0.45 / 0.85)
+    assert both.left("probes") == pytest.approx(600 * 0.3 / 0.75)
 
 
 # Tables
@@ -86,16 +87,20 @@ def match(probe, missing=None, alone=False, **rounds):
     return {"probe": probe, "rounds": rounds, "missing": missing or {}, "alone": alone}
 
 
+@pytest.mark.parametrize("grow", [True, False])
 @pytest.mark.parametrize("seconds", [30, 90, 130, 176, 265, 300, 540, 830, 2000])
-def test_the_preset_ends_in_the_time_that_there_is(seconds):
-    words = gpu.as_long_as(seconds)
-    epochs = int(words[-1])
-    planned = 3 * gpu.COMPILING + gpu.EPOCH * epochs
+def test_the_preset_ends_in_the_time_that_there_is(seconds, grow):
+    """Started and scored too."""
+    words = gpu.as_long_as(seconds, grow)
+    epochs, others = int(words[-1]), gpu.STARTING + gpu.SCORING
+    planned = others + 3 * gpu.COMPILING + gpu.EPOCH * epochs
     if words[0] == "--no-grow":
-        planned = gpu.COMPILING + gpu.LARGEST * epochs
-    assert planned <= max(seconds, gpu.COMPILING + gpu.LARGEST)
+        planned = others + gpu.COMPILING + gpu.LARGEST * epochs
+    else:
+        assert grow
+    assert planned <= max(seconds, others + gpu.COMPILING + gpu.LARGEST)
     assert 1 <= epochs <= 100
-    assert epochs > {30: 0, 90: 1, 176: 8, 540: 40, 830: 70, 2000: 99}.get(seconds, 1)
+    assert epochs > {265: 6, 300: 8, 540: 20, 830: 40, 2000: 99}.get(seconds, 0)
 
 
 @pytest.mark.parametrize(
@@ -107,13 +112,67 @@ def test_the_training_is_as_long_as_asked_or_as_there_is_time(
 ):
     run = []
     monkeypatch.setattr(gpu, "run_program", lambda c, *_: run.append(c) or ([], 0, 1.0))
-    seconds = gpu.SCORING + 3 * gpu.COMPILING + 30 * gpu.EPOCH + 1
+    seconds = gpu.STARTING + 2 * gpu.SCORING + 3 * gpu.COMPILING + 30 * gpu.EPOCH + 1
     job.args = gpu.parse_arguments(["--out", str(tmp_path), "--only", "train", *words])
     job.budget = gpu.Budget(seconds, ["train"], job.budget._now)
     gpu.train_preset(job)
     [command] = [list(map(str, command)) for command in run]
     asked = [command[place + 1] for place, word in enumerate(command) if word == "--epochs"]
     assert asked == epochs
+
+
+SCORES = "\n".join(
+    ("chapter mIoU 0.9", "dataset mIoU 0.8", "pixel accuracy 97.5%", "a line that tells no score")
+)
+HISTORY = "run,epoch,loss,learning_rate,chapter_miou,dataset_miou,pixel_accuracy,seconds\n"
+
+
+def test_a_training_that_did_not_end_is_scored_as_far_as_it_came(job, monkeypatch, tmp_path):
+    """With the weights that it left, on the data that it learnt from, in the time that is kept."""
+    run, folder = [], tmp_path / "weights"
+
+    def run_program(command, environment, log, limit):
+        run.append(([str(word) for word in command], limit))
+        if "--train" not in command:
+            return SCORES.splitlines(), 0, 20.0
+        folder.mkdir()
+        (folder / "x-best-iou.weights.h5").write_bytes(b"weights" * 9)
+        (folder / "x-history.csv").write_text(HISTORY + "1,1,2,0.1,0.5,0.4,0.7,9\n")
+        return ["epoch 1/22  chapter mIoU 0.5"], None, 500.0
+
+    monkeypatch.setattr(gpu, "run_program", run_program)
+    words = ["--only", "train", "--pieces", "0.00002", "--", "--resume", "--data-path", "mine"]
+    job.args = gpu.parse_arguments(["--out", str(tmp_path), *words])
+    job.budget = gpu.Budget(600, ["train"], job.budget._now)
+    gpu.train_preset(job)
+    (_, cut), (scored, _) = run
+    assert cut == 600 - gpu.SCORING and "--train" not in scored and "--resume" not in scored
+    assert scored[scored.index("--restore-weights") + 1] == str(folder / "x-best-iou.weights.h5")
+    assert scored[scored.index("--data-path") + 1] == "mine"
+    training = job.results["training"]
+    expected = {"chapter_miou": 0.9, "dataset_miou": 0.8, "pixel_accuracy": 0.975}
+    assert training["scores"] == expected and training["history"][0]["chapter_miou"] == 0.5
+    assert len(training["weights"]["pieces"]) == 4
+    page = gpu.write_page(job.results)
+    assert "as the time was up, after 500 s; 1 epochs" in page and "chapter_miou 0.9000" in page
+    training["scores"] = {}
+    assert "not scored on the test pictures" in gpu.write_page(job.results)
+
+
+@pytest.mark.parametrize(("status", "hundred"), [(0, (70 + 98 * 11) / 60), (None, None)])
+def test_a_hundred_epochs_are_extrapolated_from_two(job, monkeypatch, status, hundred):
+    def run_program(command, environment, log, limit):
+        folder = Path(command[command.index("--save-dir") + 1])
+        folder.mkdir()
+        rows = ("1,1,2,0.1,0.5,0.4,0.7,40\n", "1,2,2,0.1,0.5,0.4,0.7,11\n")
+        (folder / "x-history.csv").write_text(HISTORY + "".join(rows))
+        return [], status, 70.0
+
+    monkeypatch.setattr(gpu, "run_program", run_program)
+    job.budget = gpu.Budget(600, ["epoch"], job.budget._now)
+    gpu.measure_epoch(job)
+    assert job.results["epoch"]["epochs"] == [40, 11]
+    assert job.results["epoch"]["hundred_minutes"] == hundred
 
 
 def test_ratios_are_taken_round_by_round():
@@ -291,8 +350,8 @@ def test_a_contestant_answers_line_by_line():
         facts={},
         peak=lambda: 2_000_000_000,
     )
-    answer = obey(contestant, {"prepare": ["train-4"]})
-    assert answer["first_seconds"]["train-4"] >= 0 and answer["peak_gb"] == 2.0
+    answer = obey(contestant, {"prepare": "train-4"})
+    assert answer["first_seconds"] >= 0 and answer["peak_gb"] == 2.0
     answer = obey(contestant, {"run": "train-4", "uncounted": 2, "counted": 3})
     assert len(answer["seconds"]) == 3 and steps == [("train", 4)] * 6
 
@@ -308,12 +367,14 @@ class FakeCrew(gpu.Crew):
 
     def __init__(self, large=(), broken=()):
         self.ready, self.large, self.broken, self.order = {}, large, broken, []
+        self.started = []
 
     def __len__(self):
         return len(self.ready)
 
     def start(self, name, limit):
         self.ready[name] = set()
+        self.started.append(name)
         return {"gmac": 1.0}
 
     def end(self, *names):
@@ -328,7 +389,7 @@ class FakeCrew(gpu.Crew):
             if crowded or name in self.broken:
                 self.end(name)
                 return {"missing": DOES_NOT_FIT if crowded else "ended with status 1"}
-            return {"first_seconds": dict.fromkeys(request["prepare"], 1.0), "peak_gb": 3.0}
+            return {"first_seconds": 1.0, "peak_gb": 3.0}
         self.order.append(name[0])
         return {"seconds": [1.0] * request["counted"]}
 
@@ -362,6 +423,28 @@ def test_a_contestant_that_fails_is_left_out(job):
     crew, one = FakeCrew(broken=["eager"]), match("train-4")
     gpu.play(one, ["ours", "eager"], job, crew)
     assert one["missing"] == {"eager": "ended with status 1"} and "".join(crew.order) == "ooo"
+
+
+def test_what_failed_before_its_first_step_is_not_started_again(job):
+    crew = FakeCrew(broken=["eager"])
+    for probe in ("train-4", "predict-4"):
+        one = match(probe)
+        gpu.play(one, ["ours", "eager"], job, crew)
+        assert one["missing"] == {"eager": "ended with status 1"}
+    assert crew.started == ["ours", "eager"]
+
+
+def test_without_ours_nobody_is_measured(job):
+    crew, one = FakeCrew(broken=["ours"]), match("train-4")
+    gpu.play(one, ["ours", "eager"], job, crew)
+    assert crew.started == ["ours"] and not one["rounds"]
+
+
+def test_nobody_is_started_whose_first_step_would_come_too_late(job, clock):
+    crew, one = FakeCrew(), match("train-4")
+    clock.now += 600 - gpu.FIRST["ours"] + 1
+    gpu.play(one, ["ours", "eager"], job, crew)
+    assert one["missing"] == {"ours": gpu.NO_TIME} and crew.started == []
 
 
 def test_what_would_not_be_ready_in_time_is_not_begun(job, clock):
@@ -427,6 +510,15 @@ def test_a_machine_without_a_gpu_is_told_what_to_do(monkeypatch):
     monkeypatch.setattr(gpu.subprocess, "run", answer)
     assert gpu.find_device(tiny=True) == "cpu"
     with pytest.raises(UserError, match="--tiny"):
+        gpu.find_device(tiny=False)
+
+
+def test_a_driver_that_does_not_answer_is_not_waited_for(monkeypatch):
+    def answer(command, timeout, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(gpu.subprocess, "run", answer)
+    with pytest.raises(UserError, match="JAX has not found the GPU in 120 s; see whether"):
         gpu.find_device(tiny=False)
 
 
