@@ -30,13 +30,14 @@ train: setup ## train the chapter's network on data/drinks
 	$(RUN) fcn-12.3.1.py --train
 
 # On JAX one network of each file with layers that are not Keras' own, the two ways to learn that are
-# not either, max-unpooling and deep supervision, the layers whose gradients are ours, the memory that a
-# step takes, and batches that are filled up there alone.
+# not either, max-unpooling and deep supervision, the layers whose gradients are ours and that they are
+# taken, Muon, the memory that a step takes, batches that are filled up and steps that are handed over
+# ahead there alone.
 BY_HEART := test_one_batch_can_be_learnt_by_heart
 ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]' tests/test_unetplusplus.py::$(BY_HEART) \
-	tests/test_layers.py tests/test_memory.py tests/test_forward.py
+	tests/test_layers.py tests/test_muon.py tests/test_memory.py tests/test_forward.py tests/test_trainer.py
 STOCK := gcn or refinenet or fpn or sliding or v3plus
-ONLY := (gradient or by_heart or that_of_keras or compiler or fewer_pictures) and not ($(STOCK))
+ONLY := (gradient or by_heart or that_of_keras or compiler or fewer_pictures or muon or switch or no_step_waits) and not ($(STOCK))
 # XLA compiles longer than these tests compute: level 0 does it in a third of the time.
 JAX := KERAS_BACKEND=jax XLA_FLAGS=--xla_backend_optimization_level=0
 

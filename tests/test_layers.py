@@ -15,14 +15,15 @@ from fast.adam import FusedAdam, adam
 from losses import PixelCrossEntropy
 
 
-def test_fused_batch_normalisation_equals_that_of_keras():
+@pytest.mark.parametrize("options", [{}, {"scale": False}, {"center": False}], ids=str)
+def test_fused_batch_normalisation_equals_that_of_keras(options):
     """One training step and one prediction, in float32, within 1e-5 of the stock layer."""
     random = np.random.default_rng(0)
     maps = random.normal(3, 2, (2, 5, 7, 4)).astype("float32")
     target = random.normal(0, 1, maps.shape).astype("float32")
     results = []
     for layer_type in (layers.BatchNormalization, keras.layers.BatchNormalization):
-        layer = layer_type(momentum=0.9)
+        layer = layer_type(momentum=0.9, **options)
         model = keras.Sequential([keras.Input(maps.shape[1:]), layer])
         model.compile(optimizer=keras.optimizers.SGD(0.1), loss="mse")
         loss = model.train_on_batch(maps, target)
@@ -312,19 +313,24 @@ def test_the_fast_path_trains_as_the_plain_one(plain):
 
 
 @pytest.mark.skipif(keras.backend.backend() == "torch", reason="no fast path there")
-def test_the_switch_is_one_for_all(plain, monkeypatch):
-    """Off, neither the fused normalisation nor the own gradient nor the fused update is called."""
+@pytest.mark.parametrize("on", [True, False])
+def test_the_switch_is_one_for_all(on, plain, monkeypatch):
+    """The fused normalisation, the own gradient and the fused update: all are called, or none."""
+    taken = set()
 
-    def never(*args, **options):
-        raise AssertionError("the fast path was taken")
+    def watch(owner, name):
+        way = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, **o: taken.add(name) or way(*a, **o))
 
-    plain()
-    monkeypatch.setattr(layers, "double", never)
     operations = importlib.import_module(f"fast.{keras.backend.backend()}_ops")
-    monkeypatch.setattr(operations, "double", never)
-    monkeypatch.setattr(operations, "relu", never, raising=False)  # JAX has none
-    monkeypatch.setattr(layers.BatchNormalization, "_call_fused", never)
-    monkeypatch.setattr(FusedAdam, "update_step", never)
+    ways = [(operations, "double"), (operations, "normalise")]
+    if keras.backend.backend() == "tensorflow":
+        ways += [(operations, "relu"), (FusedAdam, "update_step")]
+    for way in ways:
+        watch(*way)
+    if not on:
+        plain()
     fcn = tiny_fcn(backbone="resnet11v2")
     fcn.compile(adam(1e-3), PixelCrossEntropy(), run_eagerly=True)
     fcn.train_on_batch(*random_batch(number=1))
+    assert taken == ({name for _, name in ways} if on else set())

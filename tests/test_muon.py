@@ -1,10 +1,13 @@
 """Muon: what a step is made of, held against its definition in NumPy."""
 
+import re
+
 import keras
 import numpy as np
 import pytest
 from conftest import tiny_fcn
 
+from engine import muon
 from engine.muon import QUINTIC, Muon, kernel_to_matrix, matrix_to_kernel, orthogonalise
 from engine.records import OPTIONS, RATES
 from engine.trainer import OPTIMIZERS
@@ -95,8 +98,8 @@ def test_many_classes_leave_the_last_layer_to_adam():
     kernels = [v.path for v in fcn.trainable_variables if len(v.shape) == 4]
     first, last = kernels[0], kernels[-1]
     assert "pre_activation" in last
-    for muon, expected in ((OPTIMIZERS["muon"](6e-3), [first, last]), (Muon(), [first])):
-        adams = [v.path for v in fcn.trainable_variables if muon._should_use_adamw(v)]
+    for optimizer, expected in ((OPTIMIZERS["muon"](6e-3), [first, last]), (Muon(), [first])):
+        adams = [v.path for v in fcn.trainable_variables if optimizer._should_use_adamw(v)]
         assert [path for path in kernels if path in adams] == expected
 
 
@@ -115,6 +118,26 @@ def test_the_fast_path_equals_the_plain_one(shape, plain):
         results.append([keras.ops.convert_to_numpy(variable) for variable in variables])
     for fast_one, plain_one in zip(*results, strict=True):
         np.testing.assert_allclose(fast_one, plain_one, atol=1e-5)
+
+
+@pytest.mark.skipif(keras.backend.backend() == "torch", reason="no fast path there")
+def test_squares_of_one_size_go_together(monkeypatch):
+    sizes, way = [], muon._factors
+    monkeypatch.setattr(muon, "_factors", lambda s: sizes.append(tuple(s.shape)) or way(s))
+    shapes = [(3, 3, 8, 16), (1, 1, 16, 16), (1, 1, 8, 8), (16,)]
+    gradients = [keras.ops.convert_to_tensor(random_kernel(shape)) for shape in shapes]
+    Muon(0.01).apply(gradients, [keras.Variable(random_kernel(shape, 1)) for shape in shapes])
+    assert sorted(sizes) == [(1, 16, 16), (2, 8, 8)]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX alone rounds by itself")
+def test_no_factor_is_rounded_before_it_is_multiplied():
+    import jax
+
+    program = str(jax.make_jaxpr(lambda x: orthogonalise([x])[0])(random_kernel((6, 3))))
+    products = re.findall(r"dot_general\[(.*?)\] ", program, re.DOTALL)
+    assert len(products) == 22  # x'x, four a step, and x with what orthogonalises it
+    assert all("HIGHEST" in product for product in products)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="a strategy of TensorFlow")

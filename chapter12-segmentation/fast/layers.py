@@ -37,8 +37,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _call_fused(self, inputs, training: bool):
         inputs = ops.cast(inputs, self.compute_dtype)
         moving = self.moving_mean, self.moving_variance
-        gamma = self.gamma if self.scale else ops.ones_like(moving[0])
-        beta = self.beta if self.center else ops.zeros_like(moving[0])
+        shape, dtype = moving[0].shape, moving[0].dtype
+        gamma = self.gamma if self.scale else ops.ones(shape, dtype)
+        beta = self.beta if self.center else ops.zeros(shape, dtype)
         if fast.on_tensorflow():
             from fast.tensorflow_ops import normalise
 
@@ -48,7 +49,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         else:
             from fast.jax_ops import normalise
 
-            values = (variable.value for variable in (gamma, beta, moving[0]))
+            values = (ops.convert_to_tensor(value) for value in (gamma, beta, moving[0]))
             outputs, *batch = normalise(inputs, *values, self.epsilon)
         if training:
             for mean, value in zip(moving, batch, strict=True):
@@ -108,9 +109,7 @@ class Conv2D(keras.layers.Conv2D):
             outputs = convolve_by_taps(inputs, kernel)
         else:
             return super().call(inputs)
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
+        return _finished(self, outputs)
 
     def _has_many_channels(self) -> bool:
         usual = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1)
@@ -146,19 +145,21 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
             convolve = double
         else:
             return super().call(inputs)
-        outputs = convolve(inputs, ops.convert_to_tensor(self.kernel))
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
+        return _finished(self, convolve(inputs, ops.convert_to_tensor(self.kernel)))
 
     def _call_on_one_place(self, inputs):
         kernel = ops.convert_to_tensor(self.kernel)  # (kh, kw, F, C)
         vectors = ops.reshape(inputs, (-1, kernel.shape[3]))
         matrix = ops.transpose(ops.reshape(kernel, (-1, kernel.shape[3])))
-        outputs = ops.reshape(ops.matmul(vectors, matrix), (-1, *kernel.shape[:3]))
-        if self.use_bias:
-            outputs = ops.add(outputs, self.bias)
-        return self.activation(outputs)
+        outputs = ops.matmul(vectors, matrix)
+        return _finished(self, ops.reshape(outputs, (-1, *kernel.shape[:3])))
+
+
+def _finished(layer, outputs):
+    """What a convolution gives when its products are there: with its bias and its activation."""
+    if layer.use_bias:
+        outputs = ops.add(outputs, layer.bias)
+    return layer.activation(outputs)
 
 
 def double(maps, kernel):
