@@ -313,6 +313,13 @@ def test_a_damaged_picture_is_named_even_when_keras_hides_the_error(tmp_path, pl
     assert isinstance(data.failure, UserError) and "3.png" in str(data.failure)
 
 
+def test_a_step_whose_end_is_never_told_is_not_waited_for(monkeypatch):
+    """As after an error of the device, which Keras raises with the next step."""
+    steps = StepsAhead()
+    monkeypatch.setattr(steps, "longest", 0.1)
+    in_time(lambda: [steps.on_train_batch_begin(step) for step in range(AHEAD + 1)], 10)
+
+
 def test_no_more_than_a_few_steps_are_ahead():
     """The fourth begins when the first has ended."""
     steps, begun = StepsAhead(), threading.Event()

@@ -27,3 +27,22 @@ def test_the_estimate_counts_all_sizes_that_are_to_come(monkeypatch, capsys, gro
     for batch in range(reporting.FIRST_STEPS):
         progress.on_train_batch_end(batch, {"loss": 1.0})
     assert expected in capsys.readouterr().out
+
+
+def test_the_seconds_of_epochs_leave_nothing_out(monkeypatch):
+    """Not the time in which the files of the epoch before were written, either."""
+    clock, seconds = [0.0], []
+    monkeypatch.setattr(reporting.time, "perf_counter", lambda: clock[0])
+
+    def record(model, epoch, logs):
+        seconds.append(logs["seconds"])
+        clock[0] += 2
+
+    recorder = reporting.Recorder(SimpleNamespace(record=record))
+    recorder.set_model(None)
+    recorder.on_train_begin()
+    for epoch in range(3):
+        recorder.on_epoch_begin(epoch)
+        clock[0] += 10
+        recorder.on_epoch_end(epoch, {})
+    assert seconds == [10, 12, 12]

@@ -9,7 +9,6 @@ where it stopped and any picture can be made again by itself.
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
@@ -24,6 +23,7 @@ if __package__ in (None, ""):
 
 from utils import errors
 from utils.classes import FILE_NAME, named, write_classes
+from utils.cores import cores
 from utils.files import PROJECT, replace_whole
 
 CLASS_NAMES = ("background", "water bottle", "soda can", "juice can")
@@ -82,7 +82,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--workers",
         type=int,
-        default=os.cpu_count() or 1,
+        default=cores(),
         help="pictures made at the same time (one per core)",
     )
     arguments = parser.parse_args()
@@ -160,7 +160,7 @@ def _render_in_processes(
     jobs: list[tuple[str, int]], out: Path, settings: dict, workers: int
 ) -> Iterator[None]:
     """Yield once for each finished picture."""
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    threads = max(1, cores() // workers)
     # The renderer keeps some memory of each scene: new processes start with none.
     for start in range(0, len(jobs), BATCH * workers):
         with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:

@@ -14,6 +14,7 @@ from collections.abc import Set
 from importlib.util import find_spec
 from pathlib import Path
 
+from utils.cores import cores
 from utils.files import PROJECT
 
 NAMES = {"tensorflow": "TensorFlow", "jax": "JAX", "torch": "PyTorch"}  # in order of preference
@@ -82,9 +83,7 @@ def _threads() -> int:
     told = os.environ.get("TF_NUM_INTRAOP_THREADS", "")
     if told.isdecimal() and int(told) > 0:
         return int(told)
-    if hasattr(os, "sched_getaffinity"):  # Linux
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    return cores()
 
 
 def has_nvidia(devices: Path = Path("/dev")) -> bool:

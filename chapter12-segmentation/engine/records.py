@@ -6,13 +6,13 @@ that `--help` answers at once.
 """
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 
 from utils.classes import Classes, as_content, classes_from
+from utils.cores import cores
 from utils.errors import UserError
 from utils.files import PROJECT, at_home
 from utils.option_types import LARGEST, fraction, whole_number
@@ -395,9 +395,9 @@ class Data:
         task=OPPONENT,
     )
     workers: int = option(
-        "threads that read pictures (as many as there are processors, 4 to 16)",
+        "threads, with a GPU processes, that make batches (as many as there are cores, 4 to 16)",
         type=whole_number(1),
-        default=min(max(os.cpu_count() or 4, 4), 16),
+        default=min(max(cores(), 4), 16),
         task=MACHINE,
     )
     class_attribute: str | None = option(**READING_OPTIONS["class_attribute"], task=READING)

@@ -34,18 +34,22 @@ class StopOnNaN(keras.callbacks.Callback):
 
 
 class Recorder(keras.callbacks.Callback):
-    """Writes each epoch into the ledger; comes after `AccuracyCallback`."""
+    """Writes each epoch into the ledger; comes after `AccuracyCallback`.
+
+    Its seconds are those since the one before was over, the writing of whose files included.
+    """
 
     def __init__(self, ledger: Ledger):
         super().__init__()
         self.ledger = ledger
 
-    def on_epoch_begin(self, epoch, logs=None):
+    def on_train_begin(self, logs=None):
         self.started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
         model = self.model  # on JAX this brings the weights of the running epoch into the model
-        logs["seconds"] = time.perf_counter() - self.started
+        now = time.perf_counter()
+        logs["seconds"], self.started = now - self.started, now
         self.ledger.record(model, epoch, logs)
 
 

@@ -118,13 +118,16 @@ class StepsAhead(keras.callbacks.Callback):
     """
 
     async_safe = True  # Keras calls the end of a step in a thread, when the device is done with it
+    # Seconds to wait for that. After an error of the device it is never called, and Keras raises
+    # the error with the next step alone.
+    longest = 60
 
     def __init__(self):
         super().__init__()
         self._free = threading.Semaphore(AHEAD)
 
     def on_train_batch_begin(self, batch, logs=None):
-        self._free.acquire()
+        self._free.acquire(timeout=self.longest)
 
     def on_train_batch_end(self, batch, logs=None):
         self._free.release()

@@ -38,6 +38,7 @@ if __name__ == "__main__":  # in place of this folder
 import numpy as np  # noqa: E402
 
 from engine.startup import import_keras  # noqa: E402
+from utils.cores import cores  # noqa: E402
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
 from utils.files import at_home, data_folder, refuse_replacing, replace_whole  # noqa: E402
@@ -254,7 +255,7 @@ def load_litert(path: Path) -> Run:
     """The network in LiteRT."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(str(path), num_threads=os.cpu_count())
+    interpreter = Interpreter(str(path), num_threads=cores())
     (into,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
 
     def run(pictures: np.ndarray) -> np.ndarray:
