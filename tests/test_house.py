@@ -15,6 +15,9 @@ FOLDERS = ("utils", "chapter12-segmentation")
 MODULES = sorted(path for folder in FOLDERS for path in (PROJECT / folder).rglob("*.py"))
 MAKEFILE = (PROJECT / "Makefile").read_text(encoding="utf-8")
 SCRIPTS = sorted(PROJECT.glob("*.py"))
+PLACES = (".", "benchmarks", "chapter12-segmentation", "data/drinks", "weights")
+TESTS = sorted((PROJECT / "tests").glob("test_*.py"))
+DOCUMENTS = sorted(path for place in PLACES for path in (PROJECT / place).glob("*.md"))
 # From the top to the bottom of the house: each room imports from those behind it alone.
 ROOMS = ["script", "tools", "engine", "zoo", "chapter", "fast", "utils"]
 
@@ -47,6 +50,19 @@ def test_no_test_is_left_out():
     targets = dict(re.findall(r"^(test|test-long):.*\n((?:\t.*\n)+)", MAKEFILE, re.MULTILINE))
     assert "-m 'not long'\n" in targets["test"]
     assert "-m long $$(grep -rl mark.long tests " in targets["test-long"]
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(PROJECT)))
+def test_tests_that_a_document_names_exist(path: Path):
+    """Each in the file that is named before it, if one is."""
+    everything = "".join(file.read_text(encoding="utf-8") for file in TESTS)
+    for line in path.read_text(encoding="utf-8").splitlines():
+        tests = everything
+        for name in re.findall(r"\btest_\w+(?:\.py)?", line):
+            if name.endswith(".py"):
+                tests = (PROJECT / "tests" / name).read_text(encoding="utf-8")
+            else:
+                assert f"def {name}(" in tests, line
 
 
 @pytest.mark.parametrize("path", MODULES, ids=shown)
