@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -236,13 +237,35 @@ def test_a_file_of_other_options_is_not_taken_for_done(tmp_path):
     Image.fromarray(picture()).save(tmp_path / "a.png")
     out = tmp_path / "out"
     go(tmp_path / "a.png", out, write=("mask",))
-    go(tmp_path / "a.png", out, write=("overlay",), least=1000)  # more than the square has
-    go(tmp_path / "a.png", out, write=("mask",), least=1000)
+    with pytest.raises(UserError, match="a.png-mask.png was made with another min_area and would"):
+        go(tmp_path / "a.png", out, write=("overlay",), least=1000)
+    assert mask_of(out).any() and not (out / "a.png-overlay.jpg").exists()
+    go(tmp_path / "a.png", out, write=("mask", "overlay"), least=1000)  # more than the square has
     assert not mask_of(out).any()
     Image.fromarray(picture(30)).save(tmp_path / "a.png")
-    go(tmp_path / "a.png", out, write=("areas",), least=0)
-    go(tmp_path / "a.png", out, write=("mask", "areas"), least=0)
+    go(tmp_path / "a.png", out, write=("overlay",), least=1000)
+    go(tmp_path / "a.png", out, write=("mask", "overlay"), least=0)
     assert np.array_equal(mask_of(out), truth(30))
+
+
+def test_new_colours_come_to_what_is_done(tmp_path):
+    Image.fromarray(picture()).save(tmp_path / "a.png")
+    out, places = tmp_path / "out", [tmp_path / "a.png"]
+    for colour in ((1, 2, 3), (4, 5, 6)):
+        coloured = replace(CLASSES, colours=((0, 0, 0), colour))
+        for _ in range(2):
+            segment(ask, find_sources(places, out), coloured, Wanted(("mask",), out), {})
+        assert colour in Image.open(out / "a.png-mask.png").palette.colors
+
+
+def test_overlays_beyond_what_a_jpeg_holds_are_reduced(tmp_path):
+    """Masks are whole, whatever their size."""
+    wide = np.zeros((2, 65_501, 3), np.uint8)
+    wide[:, 40_000:] = (220, 30, 30)
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    go(tmp_path / "a.png", tmp_path / "out", write=("mask", "overlay"))
+    assert Image.open(tmp_path / "out" / "a.png-mask.png").size == (65_501, 2)
+    assert Image.open(tmp_path / "out" / "a.png-overlay.jpg").size == (32_751, 1)
 
 
 @pytest.mark.parametrize("out", [".", "b", "b/c d", ".."])
@@ -508,8 +531,8 @@ def test_videos_are_segmented(photographs, tmp_path, capsys, monkeypatch, gpu, t
     (photographs / "broken.mp4").write_bytes(b"no video")
     out = tmp_path / "out"
     with pytest.raises(UserError, match="1 of 5 pictures could not be read: 'broken.mp4'"):
-        go(photographs, out, write=("mask", "overlay", "areas", "polygons"))
-    assert "clip.mp4 is a video: without polygons" in capsys.readouterr().err
+        go(photographs, out, write=("mask", "overlay", "areas", "polygons"), windows=(SIZE, 1))
+    assert "clip.mp4 is a video: without polygons, --tile" in capsys.readouterr().err
     frames = [frame for _, frame in read_video(out / "b" / "clip.mp4-overlay.mp4")]
     assert batches == together
     assert len(frames) == 6 and frames[0].shape == (*SIZE, 3)
@@ -547,8 +570,10 @@ def test_a_webcam_is_segmented_until_ctrl_c(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("tools.clips.read_webcam", lambda number: Webcam())
     monkeypatch.chdir(tmp_path)
     go("0", tmp_path / "out", write=("overlay", "areas"))
-    assert len(list(read_video(tmp_path / "out" / "webcam0-overlay.mp4"))) == 2
-    assert {row["picture"] for row in areas(tmp_path / "out")} == {"webcam0#1", "webcam0#2"}
+    (video,) = (tmp_path / "out").glob("webcam0-20*-overlay.mp4")
+    assert len(list(read_video(video))) == 2
+    name = video.name.removesuffix("-overlay.mp4")
+    assert {row["picture"] for row in areas(tmp_path / "out")} == {f"{name}#1", f"{name}#2"}
     assert batches == [1, 1]  # each as it comes
 
 

@@ -208,13 +208,15 @@ def test_nothing_is_lost(weights, tmp_path):
         export.files_of("onnx", tmp_path / "net.h5")
     with pytest.raises(UserError, match="data is a folder that is there already"):
         export.files_of("saved_model", tmp_path / "data")
+    with pytest.raises(UserError, match="net.weights.h5 is a file, and --format saved_model is a"):
+        export.files_of("saved_model", tmp_path / "net.weights.h5")
     (tmp_path / "net.onnx").symlink_to(weights)
     with pytest.raises(UserError, match="is the input"):
         refuse_replacing(export.files_of("onnx", tmp_path / "net.onnx"), [weights], "")
 
 
 def test_a_converter_that_fails_says_so_in_a_sentence():
-    with pytest.raises(UserError, match=r"int failed \(ValueError: inv.* 'word'\); choose"):
+    with pytest.raises(UserError, match=r"int failed \(ValueError: inv.* 'word'\); another --f"):
         export.apart(int, "word")
     with pytest.raises(UserError, match="_exit failed .its process was ended"):
         export.apart(os._exit, 3)

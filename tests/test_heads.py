@@ -45,6 +45,16 @@ def test_a_u_net_jumps(depth):
     np.testing.assert_array_equal(labels[-1], labels[depth])
 
 
+def test_the_picture_is_not_replaced_by_its_figure(tmp_path, monkeypatch):
+    Image.fromarray(random_batch(SIZE, 1)[0][0]).save(tmp_path / "heads.png")
+    before = (tmp_path / "heads.png").read_bytes()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["heads.py", "heads.png", "x.weights.h5"])
+    with pytest.raises(UserError, match="heads.png"):
+        heads.main()
+    assert (tmp_path / "heads.png").read_bytes() == before
+
+
 def test_another_network_has_no_such_nodes():
     with pytest.raises(UserError, match="the network fcn is no UNet.*unetplusplus"):
         see(tiny_fcn(), random_batch(SIZE, 1)[0][0])

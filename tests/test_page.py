@@ -90,6 +90,9 @@ def test_what_it_refuses(tmp_path, monkeypatch):
     (tmp_path / "about.json").write_text(json.dumps(about))
     with pytest.raises(UserError, match="this network looks at others"):
         page.describe(tmp_path / "about.json")
+    (tmp_path / "about.json").write_text(json.dumps({**about, "channels": 3, "turn": "raw"}))
+    with pytest.raises(UserError, match="sees them as they lie in their files"):
+        page.describe(tmp_path / "about.json")
     monkeypatch.setattr(page.shutil, "which", lambda name: None)
     with pytest.raises(UserError, match="needs npm"):
         page.bring_libraries(tmp_path / "libraries")

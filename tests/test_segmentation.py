@@ -101,9 +101,11 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["photograph.jpg"]
 
 
-def test_modules_of_the_same_name_are_told(tmp_path):
-    (tmp_path / "utils").mkdir()
-    (tmp_path / "utils" / "__init__.py").touch()
-    code = f"import sys, utils; sys.path.append({str(TOOLS)!r})\nimport segmentation"
+@pytest.mark.parametrize("file", ["utils/__init__.py", "utils.py", "metrics.py"])
+def test_modules_of_the_same_name_are_told(tmp_path, file):
+    (tmp_path / file).parent.mkdir(exist_ok=True)
+    (tmp_path / file).touch()
+    name = file.removesuffix(".py").partition("/")[0]
+    code = f"import sys, {name}; sys.path.append({str(TOOLS)!r})\nimport segmentation"
     result = run(code, tmp_path)
-    assert "a module 'utils' of another program is imported already" in result.stderr
+    assert f"a module {name!r} of another program is imported already" in result.stderr

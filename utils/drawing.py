@@ -28,6 +28,7 @@ MARGIN = 16  # pixels around and between the parts of a figure
 PANEL_AREA = (1200, 1600)  # (height, width) in pixels that the panels of a figure may fill
 LARGEST_ZOOM = 8  # for pictures of a few pixels
 LARGEST_LEGEND = 40  # with more classes the legend names only those that occur
+LARGEST_JPEG = 65_500  # pixels in each direction, libjpeg's
 LARGEST_PAGE = 2**16 - 1  # pixels in each direction; beyond it many viewers give up
 INK = (32, 33, 36)
 FAINT_INK = (110, 113, 120)
@@ -542,15 +543,17 @@ def write_picture(path: Path | str, picture: np.ndarray) -> None:
 
     Args:
         path: replaced whole.
+        picture: as a JPEG reduced by a whole number where it is larger than those can be.
 
     Raises:
         UserError: the folder of `path` cannot be written.
     """
-    image = Image.fromarray(picture)
     if Path(path).suffix == ".jpg":
+        step = -(-max(picture.shape[:2]) // LARGEST_JPEG)
+        image = Image.fromarray(np.ascontiguousarray(picture[::step, ::step]))
         save_whole(image, path, format="JPEG", quality=90, subsampling=0)
     else:
-        save_whole(image, path, format="PNG")
+        save_whole(Image.fromarray(picture), path, format="PNG")
 
 
 def save_whole(image: Image.Image, path: Path | str, **options) -> None:

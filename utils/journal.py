@@ -136,6 +136,13 @@ def names_in(path: Path) -> list[str]:
         return [name for name in names if isinstance(name, str)]
 
 
+def wrote_in(path: Path) -> set[str]:
+    """The names of all files that a journal tells of, whatever it was made with."""
+    with open_ordinary(path) as file:
+        marks = (_record(line).get("wrote") for line in file)
+        return {name for names in marks if isinstance(names, dict) for name in names}
+
+
 def differences(path: Path, made_with: Mapping) -> list[str]:
     """What a journal was made with otherwise, by name; nothing where it is none or not there."""
     if not os.path.isfile(path):

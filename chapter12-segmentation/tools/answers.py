@@ -48,7 +48,7 @@ from utils.errors import UserError
 from utils.files import inside, refuse_replacing
 from utils.formats.annotations import Region
 from utils.formats.writing import Drawn, write_coco, write_labelme, write_via
-from utils.journal import Journal, differences, names_in
+from utils.journal import Journal, differences, names_in, wrote_in
 from utils.locks import alone
 from utils.pictures import read_picture
 from utils.progress import progress
@@ -96,13 +96,14 @@ def segment(
     cure = "choose another --prediction-dir, or move that file away"
     refuse_replacing([*results, *of_all, out / JOURNAL], inputs, cure)
     about = {"min_area": wanted.least, "pixel_size": wanted.pixel, "classes": classes.names}
-    about = {**made_with, **about}
+    about = {**made_with, **about, "colours": classes.colours}
     complaint = (
         f"another program writes into {out}; wait for it, or choose another --prediction-dir."
     )
     with ExitStack() as stack:
         stack.enter_context(alone(out / LOCK, complaint))
         _refuse_to_forget(out, about, sources)
+        _refuse_to_leave(out, about, [*results, *of_all])
         journal = stack.enter_context(closing(Journal(out / JOURNAL, about)))
         todo = [source for source in sources if not _is_done(source, journal, classes, wanted)]
         fresh = [s for s in todo if s.name not in journal.begun and not unusable(s)]
@@ -164,6 +165,22 @@ def _refuse_to_forget(out: Path, about: Mapping, sources: Sequence[Source]) -> N
                 f"{out} holds answers made with another {' and '.join(otherwise)}, to {len(lost)} "
                 f"more pictures, such as {lost[0]!r}; choose another --prediction-dir, or name "
                 "those too."
+            )
+
+
+def _refuse_to_leave(out: Path, about: Mapping, results: Sequence[Path]) -> None:
+    """Refuse to begin anew beside files of the answers as they were, which would be taken for new.
+
+    Raises:
+        UserError: names the first, and what differs.
+    """
+    if otherwise := differences(out / JOURNAL, about):
+        coming = {path.relative_to(out).as_posix() for path in results}
+        left = [name for name in wrote_in(out / JOURNAL) if name not in coming]
+        if left := sorted(name for name in left if os.path.lexists(out / name)):
+            raise UserError(
+                f"{out / left[0]} was made with another {' and '.join(otherwise)} and would stay; "
+                "--write its kind too, or choose another --prediction-dir."
             )
 
 

@@ -34,6 +34,7 @@ def answers(ask: Answer, batches: Iterable[list[tuple]], write: Iterable[str]) -
 def segment_video(ask: Answer, classes: Classes, wanted: Wanted, source: Source) -> dict:
     """Segment the frames of a video, or of a webcam until Ctrl-C; return its record."""
     left_out = [kind for kind in wanted.write if kind not in (*OF_VIDEOS, "areas")]
+    left_out += ["--tile"] if wanted.windows else []
     if left_out:
         print(
             f"{printable(source.name)} is a video: without {', '.join(left_out)}", file=sys.stderr

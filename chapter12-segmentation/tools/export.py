@@ -329,13 +329,16 @@ def files_of(name: str, out: Path) -> list[Path]:
     """What is written for a file or folder `out`: it, what belongs to it, and the JSON beside it.
 
     Raises:
-        UserError: `out` has another ending than the format, or is a folder, which would be lost.
+        UserError: `out` has another ending than the format, or is a folder, which would be lost, or
+            is there where a folder is to be.
     """
     first, *others = FORMATS[name].ends
     if first and out.suffix != first:
         raise UserError(f"--out {out} does not end in {first}, as --format {name} does; add it.")
     if out.is_dir():
         raise UserError(f"{out} is a folder that is there already; name another with --out.")
+    if not first and os.path.lexists(out):
+        raise UserError(f"{out} is a file, and --format {name} is a folder; name another --out.")
     beside = out.with_name(out.name + ".json")
     return [out, *(out.with_suffix(end) for end in others), beside]
 
@@ -358,8 +361,8 @@ def apart(function: Callable, *arguments: object) -> None:
 
 def _unfit(function: Callable, problem: str) -> UserError:
     return UserError(
-        f"this network cannot be written so: {function.__name__} failed ({problem}); choose "
-        "another --format."
+        f"this network cannot be written so: {function.__name__} failed ({problem}); another "
+        "--format of tools/export.py may do."
     )
 
 
@@ -479,8 +482,12 @@ def describe(network, weights: Path, answer: str, quantised: bool) -> dict[str, 
         "quantised": quantised,
         "classes": as_content(network.classes),
     }
-    scale = read_configuration(weights).get("reading", {}).get("scale")
-    return about | ({"scale": scale} if scale else {})  # of deep pictures, see `utils.scale`
+    reading = read_configuration(weights).get("reading", {})
+    if reading.get("scale"):  # of deep pictures, see `utils.scale`
+        about["scale"] = reading["scale"]
+    if reading.get("turn") == "raw":  # the EXIF orientation does not count
+        about["turn"] = "raw"
+    return about
 
 
 def label_onnx(path: Path, about: Mapping[str, object]) -> None:
@@ -587,8 +594,9 @@ def export(
             raise _unfit(form.load, _brief(error)) from error
         if alike < LEAST_AGREEMENT:
             sys.exit(
-                f"{out} is not written: {1 - alike:.2%} of the pixels have another class than by "
-                f"Keras, where {1 - LEAST_AGREEMENT:.1%} are let pass; choose another --format."
+                f"{out.name} is not written: {1 - alike:.2%} of the pixels have another class than "
+                f"by Keras, where {1 - LEAST_AGREEMENT:.1%} are let pass; another --format of "
+                "tools/export.py may do."
             )
         if quantise:
             seen = some(labels("train"), CALIBRATION, channels)

@@ -17,7 +17,7 @@ if __name__ == "__main__":  # in place of this folder
 import numpy as np  # noqa: E402
 
 from engine.startup import import_keras  # noqa: E402
-from utils.classes import Classes  # noqa: E402
+from utils.classes import Classes, check_classes  # noqa: E402
 from utils.drawing import (  # noqa: E402
     FAINT_INK,
     MARGIN,
@@ -31,6 +31,7 @@ from utils.drawing import (  # noqa: E402
 )
 from utils.errors import UserError  # noqa: E402
 from utils.errors import run as run_main  # noqa: E402
+from utils.files import refuse_replacing  # noqa: E402
 from utils.pictures import read_picture, resize_labels, resize_picture  # noqa: E402
 
 LINE = 24  # pixels: of text above a panel
@@ -125,9 +126,12 @@ def main() -> None:
     import_keras()
     from engine.weights import load_weights, read_network, read_reading
 
-    seen = {}
+    refuse_replacing([args.out], [args.picture, *args.weights], "name another with --out")
+    seen, classes = {}, None
     for weights in args.weights:
         network, reading = read_network(weights), read_reading(weights)
+        classes = classes or network.classes
+        check_classes(classes, args.weights[0], network.classes, weights)
         model, channels = network.build(), network.input_shape[2]
         load_weights(model, weights)
         picture = read_picture(
@@ -138,7 +142,7 @@ def main() -> None:
             seen[name] = see(model, picture)
         except UserError as error:
             raise UserError(f"{weights}: {error}") from error
-    draw_heads(args.out, picture, seen, network.classes)
+    draw_heads(args.out, picture, seen, classes)
     print(args.out)
 
 

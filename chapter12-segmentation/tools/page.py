@@ -88,17 +88,23 @@ def describe(path: Path) -> dict[str, object]:
             "a browser shows pictures of 8 bits in 3 channels, and this network looks at others; "
             "segment them with fcn-12.3.1.py --segment."
         )
+    if "turn" in about:
+        raise UserError(
+            "a browser turns pictures as their EXIF orientation says, and this network sees them "
+            "as they lie in their files; segment them with fcn-12.3.1.py --segment."
+        )
     choices = {str(each["id"]): each["name"] for each in about["classes"]}
     return about | {"via": via_project("via_project", {}, choices)}
 
 
-def build(weights: Path, out: Path, quantise: bool) -> None:
+def build(weights: Path, out: Path, quantise: bool, data: Path | None = None) -> None:
     """Put the page together; what was built there before is replaced.
 
     Args:
         weights: of the network.
         out: the folder.
         quantise: whether the network is kept in 8 bits.
+        data: folder of pictures to compare with, see `export.export`.
 
     Raises:
         UserError: the folder holds something else, npm or a package is missing, or the network
@@ -112,7 +118,7 @@ def build(weights: Path, out: Path, quantise: bool) -> None:
         bring_libraries(work / "libraries")
         for name in OWN:
             shutil.copyfile(SOURCES / name, work / name)
-        export(weights, "onnx", work / "model.onnx", "probabilities", quantise, None)
+        export(weights, "onnx", work / "model.onnx", "probabilities", quantise, data)
         beside = work / "model.onnx.json"
         (work / "model.json").write_text(json.dumps(describe(beside)), encoding="utf-8")
         beside.unlink()
@@ -169,12 +175,17 @@ def main() -> None:
     parser.add_argument(
         "--quantise", action="store_true", help="keep the network in 8 bits, a quarter of the size"
     )
+    parser.add_argument(
+        "--data-path",
+        type=at_home,
+        help="pictures to compare with (those of the training; noise if there are none)",
+    )
     parser.add_argument("--serve", action="store_true", help="show what was built, build nothing")
     port = whole_number(0, 65535)
     parser.add_argument("--port", type=port, default=8000, help="of --serve (8000)")
     args = parser.parse_args()
-    if args.serve and (args.weights or args.quantise):
-        parser.error("--serve shows what was built: leave out WEIGHTS and --quantise")
+    if args.serve and (args.weights or args.quantise or args.data_path):
+        parser.error("--serve shows what was built: leave out WEIGHTS, --quantise and --data-path")
     if args.serve:
         with server_of(args.out, args.port) as server:
             print(f"http://127.0.0.1:{server.server_port} (ctrl-C ends it)", flush=True)
@@ -182,7 +193,7 @@ def main() -> None:
         return
     from engine.settings import SHIPPED
 
-    build(start_export(args.weights or str(SHIPPED)), args.out, args.quantise)
+    build(start_export(args.weights or str(SHIPPED)), args.out, args.quantise, args.data_path)
 
 
 if __name__ == "__main__":

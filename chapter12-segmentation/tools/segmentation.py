@@ -7,7 +7,7 @@
     labels = load()("photograph.jpg")  # (h, w) class ids, of the weights that ship
 
 The folder's name holds a hyphen, which no import statement takes: its place is named instead. The
-modules of this project are then found by their names (`utils`, `engine`, `tools`, ...): a program
+modules of this project are then found by their names (`utils`, `tools`, `metrics`, ...): a program
 that has modules of such names imports this one in a process of its own.
 """
 
@@ -17,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CHAPTER = Path(__file__).resolve().parents[1]
-OURS = ("utils", "fast", "zoo", "engine", "tools")
-for name in OURS:
-    found = sys.modules.get(name)
-    if found and not any(CHAPTER.parent in Path(p).resolve().parents for p in found.__path__):
+OURS = {path.stem for path in CHAPTER.glob("*.py")} | {"utils", "fast", "zoo", "engine", "tools"}
+for name in OURS & set(sys.modules):
+    found = sys.modules[name]  # a package or a file
+    places = list(getattr(found, "__path__", None) or [getattr(found, "__file__", None) or ""])
+    if not any(CHAPTER.parent in Path(place).resolve().parents for place in places):
         raise ImportError(
-            f"a module {name!r} of another program is imported already, from "
-            f"{list(found.__path__)}; import segmentation in a process of its own."
+            f"a module {name!r} of another program is imported already, from {places}; import "
+            "segmentation in a process of its own."
         )
 if str(CHAPTER) not in sys.path:
     sys.path[:0] = [str(CHAPTER.parent), str(CHAPTER)]

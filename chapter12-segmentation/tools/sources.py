@@ -3,6 +3,7 @@
 import hashlib
 import os
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,7 +45,7 @@ class Source:
 
     Attributes:
         name: by which its results are called: its path below the folder that was named, with
-            forward slashes; "stack.tif#2" for a page.
+            forward slashes; "stack.tif#2" for a page; of a webcam with the moment.
         path: of its file; the number of a webcam.
         page: of it, from 0.
         moves: whether it is a video or a webcam.
@@ -104,7 +105,9 @@ def find_sources(
     seen: set[str] = set()
     for name, path in {os.path.abspath(path): (name, path) for name, path in found}.values():
         if moves := is_webcam(path) or is_video(path):
-            name, count = (f"webcam{path}" if is_webcam(path) else name), 1
+            # What it showed before is no longer to be had.
+            moment = time.strftime("%Y-%m-%d-%H.%M.%S")
+            name, count = (f"webcam{path}-{moment}" if is_webcam(path) else name), 1
         else:
             try:
                 count = pages_of(path)

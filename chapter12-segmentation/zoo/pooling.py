@@ -30,7 +30,8 @@ class MaxPoolingWithIndices(layers.Layer):
         rows, columns = -(-height // 2), -(-width // 2)
         if height % 2 or width % 2:
             beyond = ((0, 0), (0, height % 2), (0, width % 2), (0, 0))
-            least = LEAST.get(maps.dtype, LEAST["float32"])  # never the maximum
+            dtype = keras.backend.standardize_dtype(maps.dtype)
+            least = LEAST.get(dtype, LEAST["float32"])  # never the maximum
             maps = ops.pad(maps, beyond, constant_values=least)
         windows = ops.reshape(maps, (-1, 2, columns, 2, channels))  # (B h, 2, w, 2, C)
         # Comparisons let the first of equal values win, and get its gradient, on every backend; a
