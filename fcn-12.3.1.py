@@ -207,9 +207,10 @@ def work(args):
         return
     hush_others()
     network, data, run = settle(args)
+    if run.summary or run.train:
+        described = replace(network, classes=network.classes or classes_of(data))
     if run.summary and is_first():
         inputs = [data.data_path, *(run.image_file or ())]
-        described = replace(network, classes=network.classes or classes_of(data))
         print("# of classes", len(described.classes))
         print_summary(described.build(), run.prediction_dir, inputs, layers=run.verbose > 1)
         sizes = [network.size] if args.height or args.width else SIZES
@@ -219,7 +220,7 @@ def work(args):
         step = data.batch_size, run.optimizer, run.precision, run.accumulate
         # Of several machines all are to have the same.
         asked = bool(args.batch_size or run.resume) or run.distribute == "multihost"
-        data = replace(data, batch_size=check_memory(network, *step, devices, asked))
+        data = replace(data, batch_size=check_memory(described, *step, devices, asked))
         files = run_files(network, data, run)
         with files.locked() if is_first() else nullcontext():
             train_fcn(network, data, run)

@@ -25,7 +25,8 @@ from callbacks import AccuracyCallback, RateScheduler
 from engine.arguments import build_parser, parse_arguments
 from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
-from engine.settings import choose_preset, settle
+from engine.session import open_session
+from engine.settings import checkpoint_of, choose_preset, settle
 from engine.weights import read_configuration, read_network, read_pixels
 from fast.folding import networks
 from losses import LOSSES
@@ -802,6 +803,72 @@ def test_the_listing_builds_what_the_zoo_builds():
         keras.utils.clear_session()  # inputs are numbered
         configurations.append(json.dumps(build(network).get_config(), default=str))
     assert configurations[0] == configurations[1]
+
+
+def test_a_run_is_found_by_what_its_preset_chose(tmp_path):
+    """`full` has four levels, and nobody says so; of two runs the one with the preset's."""
+
+    def found(*said):
+        values = {"model": "fcn", "save_dir": tmp_path, "dataset": "x"}
+        return checkpoint_of(values, dict(said)).name
+
+    three, four = (f"ResNet56v2-{n}layer-x-last.weights.h5" for n in (3, 4))
+    assert found() == three  # which is not there, as `fill_resumed` says
+    (tmp_path / four).touch()
+    assert found() == found(("preset", "full")) == four
+    assert found(("preset", "quick")) == found(("layers", 3)) == three
+    (tmp_path / three).touch()
+    assert found(("preset", "full")) == found(("layers", 4)) == four
+    with pytest.raises(UserError, match="3layer.* and .*4layer.* of two runs; say the --preset"):
+        found()
+
+
+def test_auto_is_a_name_where_it_is_no_choice():
+    with pytest.raises(UserError, match="auto"):
+        decide("--train", "--model", "auto")
+    assert decide("--train", "--dataset", "auto")[1].dataset == "auto"
+    assert decide("--train", "--preset", "auto", "--precision", "auto")[2].preset != "auto"
+
+
+def test_a_folder_of_the_project_is_known_from_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    asked, drinks = ["--train", "--preset", "quick", "--data-path", "data/drinks"], "data/drinks"
+    assert decide(*asked)[1].data_path == PROJECT / drinks
+    (tmp_path / drinks).mkdir(parents=True)
+    assert decide(*asked)[1].data_path == Path(drinks)
+
+
+def test_memory_is_reckoned_for_the_classes_of_the_data(data, tmp_path, monkeypatch):
+    def check_memory(network, *_):
+        raise UserError(f"{len(network.classes)} classes")
+
+    monkeypatch.setattr("tools.memory.check_memory", check_memory)
+    with pytest.raises(UserError, match="2 classes"):
+        run_script("--train", *TINY, "--data-path", data, "--save-dir", tmp_path)
+
+
+def test_first_weights_hang_on_nothing_but_the_seed(data, tmp_path):
+    """Not on networks that were built before, to be printed or to reckon their memory."""
+    settled = decide("--train", *TINY, "--data-path", data, "--save-dir", tmp_path)
+    weights = []
+    for _ in range(2):
+        open_session(*settled)
+        weights.append(settled[0].build().get_weights())
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_run_is_not_resumed_with_other_pictures(data, trained, tmp_path):
+    """Which choose the best weights is drawn from all: some would have been trained on."""
+    other = tmp_path / data.name
+    shutil.copytree(data, other)
+    labels = other / "segmentation_train.json"
+    project = json.loads(labels.read_text())
+    project["_via_img_metadata"].popitem()
+    labels.write_text(json.dumps(project))
+    arguments = ["--train", "--resume", *NAMED, "--save-dir", trained[0], "--dataset", data.name]
+    with pytest.raises(UserError, match="segmentation_train.npy lists other pictures than when"):
+        run_script(*arguments, "--data-path", other, "--epochs", "9")
 
 
 def test_a_run_is_not_resumed_with_data_of_other_classes(data, trained, tmp_path):

@@ -10,6 +10,7 @@ from data_generator import DataGenerator
 from fast.feed import ReadAhead, read_ahead
 from fast.readers import Reader, Readers
 from utils.errors import UserError
+from utils.label_maps.store import open_labels
 
 VARIED = {"size": (24, 32), "batch_size": 2, "shuffle": True, "augment": "close"}
 
@@ -66,6 +67,19 @@ def test_read_ahead_hands_on_batches_and_errors(store, processes, monkeypatch):
     with pytest.raises(UserError, match=r"\.png"):
         ahead[0]
     assert isinstance(ahead.failure, UserError)
+
+
+def test_labels_that_were_made_anew_are_told(store, processes):
+    """As data sets of the next size are sent when a run has gone on for hours."""
+    data = DataGenerator(store, **VARIED)
+    content = store.path.read_bytes()
+    store.path.unlink()
+    store.path.write_bytes(content)
+    for _ in range(2):
+        with pytest.raises(UserError, match="changed while its label maps were in use"):
+            processes.batch(data, 0, 0)
+    fresh = DataGenerator(open_labels(store.path, store.folder), **VARIED)
+    np.testing.assert_array_equal(processes.batch(fresh, 0, 0)[0], fresh.batch(0, 0)[0])
 
 
 def test_only_jax_with_a_gpu_takes_processes(store, monkeypatch):

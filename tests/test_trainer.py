@@ -19,6 +19,7 @@ from engine.trainer import bring_weights, finish, train
 from engine.weights import load_weights, read_configuration, read_network, read_state
 from evaluation import confusion_matrices
 from fast.adam import adam
+from fast.forward import forward
 from losses import PixelCrossEntropy
 from metrics import scores
 from utils.classes import named
@@ -140,6 +141,13 @@ def test_without_matplotlib_a_training_ends_as_well(tmp_path, monkeypatch, capsy
     assert "-history.csv; no curves (No module named 'matplotlib')" in capsys.readouterr().out
 
 
+def test_a_network_that_is_trained_no_more_is_let_go(tmp_path):
+    """Of a run that grows that of the size before, with its weights and programs."""
+    forward(tiny_network())
+    run(tmp_path, 1)
+    assert forward.cache_info().currsize == 0
+
+
 def test_a_run_leaves_weights_configuration_history_and_curves(tmp_path):
     _, files = run(tmp_path, 2)
     finish(open_ledger(tmp_path))
@@ -191,6 +199,15 @@ def test_a_second_run_keeps_the_first(tmp_path):
     assert (tmp_path / "tiny-toys-run1-best-iou.weights.h5").read_bytes() == first
     rows = read_rows(files.history)
     assert [(row["run"], row["epoch"]) for row in rows] == [(1, 1), (2, 1), (2, 2)]
+
+
+def test_the_best_of_before_is_known_under_any_name(tmp_path):
+    """Of which signs that a pattern has are a part, too."""
+    files = RunFiles(tmp_path, "tiny", "a[b]")
+    files.best.write_bytes(b"weights")
+    for _ in range(2):  # of runs that left nothing of their own
+        files.set_aside(1)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_run_killed_in_its_first_epoch_does_not_push_out_the_one_before(tmp_path):

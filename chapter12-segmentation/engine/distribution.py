@@ -50,9 +50,11 @@ def spread(distribute: str | int, batch_size: int) -> int:
         _check_equal_numbers()
     if batch_size % len(devices):
         fitting = -(-batch_size // len(devices)) * len(devices)
+        fewer = max(n for n in range(1, len(devices)) if batch_size % n == 0)
+        other = f"--distribute {fewer}" if distribute != "multihost" else "fewer processes"
         raise UserError(
             f"--batch-size {batch_size} cannot be divided among {len(devices)} devices; give "
-            f"--batch-size {fitting}."
+            f"--batch-size {fitting}, or, as to a run that is resumed, {other}."
         )
     if len(devices) > 1:
         parallel = keras.distribution.DataParallel(devices=devices, auto_shard_dataset=False)

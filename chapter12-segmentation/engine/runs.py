@@ -1,11 +1,13 @@
 """What a run leaves: the names of its files, its configuration, and the ledger of its epochs."""
 
 import dataclasses
+import glob
+import hashlib
 import math
 import os
 import shutil
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +91,8 @@ class RunFiles:
             The number of the next run.
         """
         files = [path for path in (self.best, self.last, self.configuration) if path.exists()]
-        others = self.folder.glob(f"{self.name}-run*{self.best.name.removeprefix(self.name)}")
+        pattern = f"{glob.escape(self.name)}-run*{self.best.name.removeprefix(self.name)}"
+        others = self.folder.glob(pattern)
         if self.best in files and any(self.best.samefile(other) for other in others):
             files.remove(self.best)  # left by a run that had none
 
@@ -117,6 +120,7 @@ def describe_run(
     run: Run,
     reading: Reading | None = None,
     sizes: Sequence[tuple[int, int]] = (),
+    lists: Sequence[Sequence[str]] = (),
 ) -> dict:
     """The configuration of a run: its records, how its data are read, versions and commit.
 
@@ -125,6 +129,8 @@ def describe_run(
     Args:
         sizes: (H, W) of the training pictures. Of half of them it is kept how many pixels they have
             at most: the scale at which the network knows things.
+        lists: names of the pictures to train on and of those that choose the best weights, of which
+            a digest is kept.
     """
 
     def content(record: Data | Run) -> dict:
@@ -141,6 +147,7 @@ def describe_run(
         "data": content(data),
         "run": content(run),
         "reading": (reading or Reading()).known(),
+        "pictures": [_digest(keys) for keys in lists],
         "pixels": statistics.median_low(map(math.prod, some)) if some else None,
         "versions": versions(["keras", keras.backend.backend(), "numpy"]),
         "commit": commit(),
@@ -258,6 +265,14 @@ def _values(rows: list[dict]) -> list[list[str]]:
 
 def _time(path: Path) -> int:
     return path.stat().st_mtime_ns
+
+
+def _digest(keys: Iterable[str]) -> str:
+    """What tells lists of pictures apart, however long they are."""
+    digest = hashlib.sha256()
+    for key in keys:
+        digest.update(repr(key).encode())
+    return digest.hexdigest()
 
 
 def run_files(network: Network, data: Data, run: Run) -> RunFiles:

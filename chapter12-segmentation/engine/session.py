@@ -1,7 +1,6 @@
 """The data of a training: labels, the pictures that choose the best weights, generators."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +14,7 @@ from engine.distribution import agree, gathered, is_first, own_share, place
 from engine.growth import Stage, stages
 from engine.records import Data, Network, Run
 from engine.runs import Ledger, describe_run, run_files
-from engine.weights import epochs_done, read_network, read_reading
+from engine.weights import epochs_done, read_configuration, read_network, read_reading
 from evaluation import confusion_matrices
 from fast.feed import read_ahead
 from losses import LOSSES, median_frequency_weights
@@ -38,14 +37,6 @@ def open_labels(data: Data, labels: str, verbose: bool) -> LabelStore:
     """The label store of the training or the test set, made from its annotations when needed."""
     folder = data_folder(data.data_path)
     return ensure_labels(folder / labels, verbose, folder, data.asked())
-
-
-def _digest(keys: Iterable[str]) -> str:
-    """What tells lists of pictures apart, however long they are."""
-    digest = hashlib.sha256()
-    for key in keys:
-        digest.update(repr(key).encode())
-    return digest.hexdigest()
 
 
 def reading_of(weights: Path, data: Data) -> Reading:
@@ -181,6 +172,20 @@ def scorer_of(
     return lambda: scores(gathered(confusion_matrices(model, data), count))
 
 
+def refuse_other_pictures(checkpoint: Path, described: dict, labels: str) -> None:
+    """Refuse to go on with other pictures: which choose the best weights is drawn from all.
+
+    Raises:
+        UserError: the pictures are not those that the run began with.
+    """
+    then = read_configuration(checkpoint).get("pictures")
+    if then and then != described["pictures"]:
+        raise UserError(
+            f"{labels} lists other pictures than when the run in {checkpoint} began, and some that "
+            "now would choose the best weights were trained on; begin a new run, without --resume."
+        )
+
+
 def open_session(network: Network, data: Data, run: Run) -> Session:
     """Open the data, check that they fit, and say what is going to happen.
 
@@ -230,14 +235,18 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         check_classes(read_network(earlier).classes, earlier, store.classes, data.train_labels)
     network = replace(network, classes=store.classes)
     # Before the run replaces files: of those in the repository the commit would be "dirty".
-    described = describe_run(network, data, run, store.reading, store.sizes)
+    lists = train_keys, validation_keys
+    described = describe_run(network, data, run, store.reading, store.sizes, lists)
+    if run.resume:
+        refuse_other_pictures(files.last, described, data.train_labels)
+    # What was built before, to be printed or to reckon its memory, has drawn weights too.
+    keras.utils.set_random_seed(run.seed)
     ledger = Ledger(files, network, described, writes=is_first())
     done = epochs_done(files.last) if run.resume else 0
     if place()[1] > 1:
         given = described["network"] | described["data"] | described["run"]
         given = {name: value for name, value in given.items() if name not in OF_EACH}
-        lists = [_digest(keys) for keys in (train_keys, validation_keys)]
-        agree(given | {"epoch": done, "list of pictures": lists})
+        agree(given | {"epoch": done, "list of pictures": described["pictures"]})
     if done >= run.epochs and ledger.recall():
         raise UserError(
             f"the run in {files.last} has all of its {done} epochs; raise --epochs to go on."

@@ -73,9 +73,11 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         UserError: weights or the run to resume are missing, a name is unknown, or what is asked
             contradicts what is remembered.
     """
-    # "auto" leaves it open, but for those of which it is a value.
-    valued = ("tile", "distribute")
-    said = {n: v for n, v in vars(args).items() if v is not None and (v != "auto" or n in valued)}
+    open_ = {"preset": "auto", "precision": "auto"}  # said, but nothing is
+    said = {n: v for n, v in vars(args).items() if v is not None and open_.get(n) != v}
+    if "data_path" in said and (PROJECT / said["data_path"]).is_dir():
+        if not said["data_path"].is_dir():  # `data_folder` would find it, but not keep where
+            said["data_path"] = PROJECT / said["data_path"]
     if "segment" in said:
         said.setdefault("restore_weights", str(SHIPPED))
     values = dict(said)
@@ -94,9 +96,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     fill(values, {"data_path": OPTIONS["data_path"]["default"]})
     fill(values, {"dataset": values["data_path"].resolve().name})
     if values["resume"]:
-        named = {name: said[name] for name in SETTINGS if name in said}
-        files = zoo.files(values["model"], named)
-        origin = RunFiles(values["save_dir"], files, values["dataset"]).last
+        origin = checkpoint_of(values, said)
         fill_resumed(values, said, origin)
     elif not {"image_file", "segment"} & set(said):
         fill_parts(values, said)
@@ -213,6 +213,28 @@ def is_folder(path: Path) -> bool:
         return path.is_dir()
     except (OSError, ValueError):
         return False
+
+
+def checkpoint_of(values: Mapping, said: Mapping) -> Path:
+    """The checkpoint of the run that is resumed, by the settings that are said.
+
+    Names of files tell settings, and those that nobody said its preset has chosen.
+
+    Raises:
+        UserError: there are several.
+    """
+    presets = zoo.find(values["model"]).presets
+    chosen = [presets.get(said["preset"], {})] if "preset" in said else [{}, *presets.values()]
+    named = {name: said[name] for name in SETTINGS if name in said}
+    names = dict.fromkeys(zoo.files(values["model"], {**each, **named}) for each in chosen)
+    lasts = [RunFiles(values["save_dir"], name, values["dataset"]).last for name in names]
+    there = [path for path in lasts if path.is_file()]
+    if len(there) > 1:
+        raise UserError(
+            f"{' and '.join(path.name for path in there)} are checkpoints of two runs; say the "
+            "--preset of the one that is to go on."
+        )
+    return (there or lasts)[0]
 
 
 def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:

@@ -20,6 +20,7 @@ from engine.weights import check_numbers
 from fast.adam import adam
 from fast.feed import feed
 from fast.folding import networks
+from fast.forward import forward
 from utils.errors import UserError
 from utils.plot_history import draw_curves
 
@@ -180,6 +181,8 @@ def train(
     except Exception as error:
         # TensorFlow wraps what the data set raised; the reader is to see the sentence itself.
         raise (getattr(data, "failure", None) or error) from None
+    finally:
+        forward.cache_clear()  # else a network of a size that is over stays in memory
 
 
 def finish(ledger: Ledger, verbose: bool = True) -> None:

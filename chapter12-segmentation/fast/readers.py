@@ -54,7 +54,7 @@ class Reader:
             if number is None:
                 number = len(self._known)
                 self._known.append(data)
-                self._tell(data)
+                self._tell(pickle.dumps(data))  # in bytes: making it of them may fail there
             self._tell((number, epoch, index))
             answer = pickle.load(self._process.stdout)
             if isinstance(answer, Exception):
@@ -130,11 +130,16 @@ def _serve(questions, answers) -> None:
             message = pickle.load(questions)
         except EOFError:
             return
-        if not isinstance(message, tuple):
-            data_sets.append(message)
+        if isinstance(message, bytes):
+            try:
+                data_sets.append(pickle.loads(message))
+            except Exception as error:  # its file is another by now
+                data_sets.append(error)
             continue
         number, epoch, index = message
         try:
+            if isinstance(data_sets[number], Exception):
+                raise data_sets[number]
             arrays = [np.ascontiguousarray(a) for a in data_sets[number].batch(epoch, index)]
         except Exception as error:  # whatever it is, it is raised where the batch was asked for
             pickle.dump(error, answers)

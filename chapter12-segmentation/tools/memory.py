@@ -8,9 +8,10 @@ single values is done in place and in one pass: what lies between a normalisatio
 behind it is never stored. The peak is near the beginning of the backward pass, when all that is
 held has been made.
 
-Not counted are the pictures themselves, the loss, and what cuDNN borrows for a convolution while
-it runs. In GB, 10^9 bytes, beside what XLA says itself (`memory_analysis` of the step, JAX 0.10.2)
-when it compiles the chapter's network for an H100 that is not there, so without cuDNN's loans:
+Not counted are the pictures themselves, the loss, an opponent, and what cuDNN borrows for a
+convolution while it runs. In GB, 10^9 bytes, beside what XLA says itself (`memory_analysis` of the
+step, JAX 0.10.2) when it compiles the chapter's network for an H100 that is not there, so without
+cuDNN's loans:
 
     size, pictures, head, optimiser, precision     here    XLA
     480x640, 4, 256, Adam, bfloat16                8.34   8.29
@@ -250,7 +251,7 @@ def check_memory(
         print(f"{told}: batch {fits}")
         return fits
     cure = f"give --batch-size {fits}" if fits else "give a smaller --height and --width"
-    raise UserError(f"{told}; {cure}.")
+    raise UserError(f"{told}; {cure} (a run that is resumed keeps its own: begin another).")
 
 
 def print_memory(
