@@ -124,4 +124,5 @@ def tensorboard(files: RunFiles) -> keras.callbacks.Callback:
                 f"--tensorboard needs the package {package}; install it with "
                 "python3 -m pip install -r requirements/tensorboard.txt."
             )
-    return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard")
+    moment = time.strftime("%Y-%m-%d-%H.%M.%S")  # else two runs would be one curve
+    return keras.callbacks.TensorBoard(files.folder / f"{files.name}-tensorboard" / moment)
