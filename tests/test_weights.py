@@ -1,5 +1,6 @@
 """Weights files: found by name, written whole, and what they say of their network."""
 
+import errno
 import gc
 import json
 import os
@@ -232,6 +233,31 @@ def test_classes_are_counted_without_a_configuration(tmp_path):
     assert read_configuration(tmp_path / "a.weights.h5") == {}
     classes = read_network(tmp_path / "a.weights.h5").classes
     assert classes.names == ("background", "class 1", "class 2")
+
+
+@pytest.mark.parametrize("way", ["here", "not on this system", "not on this disk"])
+def test_a_full_disk_is_told_before_anything_is_written(tmp_path, monkeypatch, capfd, way):
+    """Of it HDF5 would print a traceback for each of its objects."""
+    resource = pytest.importorskip("resource")
+    if way == "not on this system":
+        monkeypatch.delattr(os, "posix_fallocate", raising=False)
+    elif way == "not on this disk":
+
+        def posix_fallocate(*_):
+            raise OSError(errno.EOPNOTSUPP, "Operation not supported")
+
+        monkeypatch.setattr(os, "posix_fallocate", posix_fallocate, raising=False)
+    path, limits = tmp_path / "a.weights.h5", resource.getrlimit(resource.RLIMIT_FSIZE)
+    save_weights(tiny_fcn(), path, {})
+    before = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(UserError, match=r"a\.weights\.h5 cannot be written \("):
+            save_weights(tiny_fcn(), path, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before and os.listdir(tmp_path) == [path.name]
+    assert capfd.readouterr() == ("", "")
 
 
 def test_failed_saving_leaves_the_old_file(tmp_path):

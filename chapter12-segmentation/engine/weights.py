@@ -7,6 +7,7 @@ in the attribute `run`.
 """
 
 import argparse
+import errno
 import glob
 import json
 import math
@@ -102,11 +103,24 @@ def _write(model: keras.Model, path: Path, attributes: dict) -> None:
     texts = {name: to_json(value) for name, value in attributes.items()}
     with replace_whole(path) as unfinished:
         # On a full disk HDF5 prints a traceback for each of its objects: first see to the room.
-        unfinished.write_bytes(bytes(_room(model, texts)))
+        _reserve(unfinished, _room(model, texts))
         with undivided():  # Keras looks for what to save in an optimizer that it makes
             model.save_weights(unfinished, overwrite=True)
         with h5py.File(unfinished, "a") as file:
             file.attrs.update(texts)
+
+
+def _reserve(path: Path, size: int) -> None:
+    """Let a file have so many bytes, or raise `OSError`; without writing them where it can be."""
+    with open(path, "wb") as file:
+        try:
+            os.posix_fallocate(file.fileno(), 0, size)
+        except AttributeError:  # macOS has none
+            file.write(bytes(size))
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # that file system has none
+                raise
+            file.write(bytes(size))
 
 
 def _room(model: keras.Model, texts: Mapping[str, str]) -> int:
