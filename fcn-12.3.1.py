@@ -208,7 +208,8 @@ def work(args):
     hush_others()
     network, data, run = settle(args)
     if run.summary or run.train:
-        described = replace(network, classes=network.classes or classes_of(data))
+        tells = run.train and run.verbose > 0
+        described = replace(network, classes=network.classes or classes_of(data, tells))
     if run.summary and is_first():
         inputs = [data.data_path, *(run.image_file or ())]
         print("# of classes", len(described.classes))

@@ -781,8 +781,7 @@ def train_preset(job: Job) -> None:
         best = _newest(args.weights, "*-best-iou.weights.h5", began)
         if training["status"] is None and best:
             again = ("--evaluate", "--restore-weights", best, "--save-dir", args.weights)
-            same = (word for word in args.training if word != "--resume")  # its data
-            command = job.our_program(*again, *same)
+            command = job.our_program(*again, *data_options(args.training))
             limit = job.budget.left("train")
             lines, _, _ = run_program(command, job.environment, job.log, limit)
         training["scores"] = read_scores(lines)
@@ -795,6 +794,15 @@ def train_preset(job: Job) -> None:
             training["weights"] = {"file": best.name, "sha256": checksum(best)}
             if args.pieces:
                 training["weights"] |= cut(best, args.out, args.pieces)
+
+
+def data_options(words: list[str]) -> list[str]:
+    """Of the options of a training those that say what it is scored on; weights know the rest."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for option in ("--data-path", "--test-labels"):
+        parser.add_argument(option)
+    said = vars(parser.parse_known_args(words)[0])
+    return [f"--{name.replace('_', '-')}={value}" for name, value in said.items() if value]
 
 
 def _ending(ended: dict) -> str:

@@ -248,6 +248,17 @@ def test_a_file_of_other_options_is_not_taken_for_done(tmp_path):
     assert np.array_equal(mask_of(out), truth(30))
 
 
+def test_what_was_begun_does_not_stay_beside_other_answers(photographs, tmp_path, monkeypatch):
+    """Killed before its first record, with another option then."""
+    out = tmp_path / "out"
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("tools.answers._add", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        go(photographs, out, write=("mask", "overlay"))
+    with pytest.raises(UserError, match="a.png-overlay.jpg was made with another min_area"):
+        go(photographs, out, write=("mask",), least=3)
+    go(photographs, out, write=("mask",))
+
+
 def test_new_colours_come_to_what_is_done(tmp_path):
     Image.fromarray(picture()).save(tmp_path / "a.png")
     out, places = tmp_path / "out", [tmp_path / "a.png"]

@@ -25,7 +25,7 @@ from callbacks import AccuracyCallback, RateScheduler
 from engine.arguments import build_parser, parse_arguments
 from engine.records import OPTIONS, PRESETS, TASKS
 from engine.runs import Ledger, run_files
-from engine.session import open_session
+from engine.session import open_session, refuse_other_pictures
 from engine.settings import checkpoint_of, choose_preset, settle
 from engine.weights import read_configuration, read_network, read_pixels
 from fast.folding import networks
@@ -819,7 +819,7 @@ def test_a_run_is_found_by_what_its_preset_chose(tmp_path):
     assert found(("preset", "quick")) == found(("layers", 3)) == three
     (tmp_path / three).touch()
     assert found(("preset", "full")) == found(("layers", 4)) == four
-    with pytest.raises(UserError, match="3layer.* and .*4layer.* of two runs; say the --preset"):
+    with pytest.raises(UserError, match="3layer.* and .*4layer.* two runs; say --layers 3 or -"):
         found()
 
 
@@ -836,6 +836,22 @@ def test_a_folder_of_the_project_is_known_from_everywhere(tmp_path, monkeypatch)
     assert decide(*asked)[1].data_path == PROJECT / drinks
     (tmp_path / drinks).mkdir(parents=True)
     assert decide(*asked)[1].data_path == Path(drinks)
+
+
+def test_a_folder_that_can_be_none_is_told():
+    with pytest.raises(UserError, match="the data folder x+ is neither in"):
+        run_script("--train", "--preset", "quick", "--data-path", "x" * 300)
+
+
+def test_labels_that_training_makes_are_told(tmp_path, capsys, monkeypatch):
+    """Also before the network is there, where their classes are needed."""
+    (tmp_path / "squares").mkdir()
+    via_project(tmp_path / "squares", "train", 3, 1)
+    stop = UserError("before the training")
+    monkeypatch.setattr("tools.memory.check_memory", lambda *_: (_ for _ in ()).throw(stop))
+    with pytest.raises(UserError, match="before the training"):
+        run_script("--train", *TINY, "--data-path", tmp_path / "squares", "--save-dir", tmp_path)
+    assert "segmentation_train.npy: 3 pictures, 3 regions" in capsys.readouterr().out
 
 
 def test_memory_is_reckoned_for_the_classes_of_the_data(data, tmp_path, monkeypatch):
@@ -867,8 +883,20 @@ def test_a_run_is_not_resumed_with_other_pictures(data, trained, tmp_path):
     project["_via_img_metadata"].popitem()
     labels.write_text(json.dumps(project))
     arguments = ["--train", "--resume", *NAMED, "--save-dir", trained[0], "--dataset", data.name]
-    with pytest.raises(UserError, match="segmentation_train.npy lists other pictures than when"):
+    with pytest.raises(UserError, match="segmentation_train.npy lists other pictures, or in an"):
         run_script(*arguments, "--data-path", other, "--epochs", "9")
+
+
+def test_the_set_whose_pictures_are_others_is_named(tmp_path, monkeypatch):
+    """The order of those that choose the best weights is no matter where they have their own."""
+    then = {"pictures": ["a", "b"]}
+    monkeypatch.setattr("engine.session.read_configuration", lambda checkpoint: then)
+    for now, name in ((["c", "b"], "train"), (["a", "d"], "val")):
+        with pytest.raises(UserError, match=f"{name}.npy lists other pictures"):
+            refuse_other_pictures(tmp_path, {"pictures": now}, ("train.npy", "val.npy"))
+    refuse_other_pictures(tmp_path, {"pictures": ["a", "b"]}, ("train.npy", "val.npy"))
+    then.clear()  # of a run from before they were kept
+    refuse_other_pictures(tmp_path, {"pictures": ["c", "d"]}, ("train.npy", "val.npy"))
 
 
 def test_a_run_is_not_resumed_with_data_of_other_classes(data, trained, tmp_path):

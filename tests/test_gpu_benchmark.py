@@ -142,13 +142,15 @@ def test_a_training_that_did_not_end_is_scored_as_far_as_it_came(job, monkeypatc
 
     monkeypatch.setattr(gpu, "run_program", run_program)
     words = ["--only", "train", "--pieces", "0.00002", "--", "--resume", "--data-path", "mine"]
+    words += ["--start-from", "other.weights.h5", "--restore-weights", "old.weights.h5"]
     job.args = gpu.parse_arguments(["--out", str(tmp_path), *words])
     job.budget = gpu.Budget(600, ["train"], job.budget._now)
     gpu.train_preset(job)
     (_, cut), (scored, _) = run
-    assert cut == 600 - gpu.SCORING and "--train" not in scored and "--resume" not in scored
-    assert scored[scored.index("--restore-weights") + 1] == str(folder / "x-best-iou.weights.h5")
-    assert scored[scored.index("--data-path") + 1] == "mine"
+    best = str(folder / "x-best-iou.weights.h5")
+    assert cut == 600 - gpu.SCORING
+    assert scored[2:-3] == ["--evaluate", "--restore-weights", best]
+    assert scored[-3:] == ["--save-dir", str(folder), "--data-path=mine"]
     training = job.results["training"]
     expected = {"chapter_miou": 0.9, "dataset_miou": 0.8, "pixel_accuracy": 0.975}
     assert training["scores"] == expected and training["history"][0]["chapter_miou"] == 0.5

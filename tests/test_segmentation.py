@@ -101,6 +101,20 @@ def test_the_example_of_the_readme_runs(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["photograph.jpg"]
 
 
+def test_modules_of_packages_within_the_project_are_not_ours(tmp_path):
+    """`make setup` puts what pip brings there."""
+    code = f"""
+import sys, types
+sys.path.append({str(TOOLS)!r})
+sys.modules["metrics"] = types.ModuleType("metrics")
+sys.modules["metrics"].__file__ = {str(PROJECT / ".venv" / "lib" / "metrics.py")!r}
+import segmentation
+"""
+    assert "a module 'metrics' of another program" in run(code, tmp_path).stderr
+    code = code.replace('sys.modules["metrics"].__file__', "nothing")
+    assert "a module 'metrics' of another program" in run(code, PROJECT / "data").stderr
+
+
 @pytest.mark.parametrize("file", ["utils/__init__.py", "utils.py", "metrics.py"])
 def test_modules_of_the_same_name_are_told(tmp_path, file):
     (tmp_path / file).parent.mkdir(exist_ok=True)

@@ -185,6 +185,14 @@ def read_json(path: Path | str) -> object:
         return parse_json(file.read().decode("utf-8-sig"))
 
 
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; a name that no file can have is none."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
 def data_folder(path: Path | str) -> Path:
     """A data folder: as given from the current folder when it is there, else from the project's.
 
@@ -192,7 +200,7 @@ def data_folder(path: Path | str) -> Path:
         UserError: it is in neither place.
     """
     for folder in (Path(path), PROJECT / path):
-        if folder.is_dir():
+        if is_folder(folder):
             return folder
     raise UserError(
         f"the data folder {path} is neither in {Path.cwd()} nor in {PROJECT}; "

@@ -136,11 +136,22 @@ def names_in(path: Path) -> list[str]:
         return [name for name in names if isinstance(name, str)]
 
 
-def wrote_in(path: Path) -> set[str]:
-    """The names of all files that a journal tells of, whatever it was made with."""
+def told_in(path: Path) -> tuple[set[str], set[str]]:
+    """What a journal tells of, whatever it was made with.
+
+    Returns:
+        The files that were written, and the names that were begun and have no record.
+    """
+    wrote: set[str] = set()
+    begun: set[str] = set()
     with open_ordinary(path) as file:
-        marks = (_record(line).get("wrote") for line in file)
-        return {name for names in marks if isinstance(names, dict) for name in names}
+        for record in map(_record, file):
+            files = record.get("wrote")
+            wrote |= set(files) if isinstance(files, dict) else set()
+            if isinstance(record.get("begins"), str):
+                begun.add(record["begins"])
+            begun.discard(record["name"] if isinstance(record.get("name"), str) else "")
+    return wrote, begun - wrote
 
 
 def differences(path: Path, made_with: Mapping) -> list[str]:

@@ -5,6 +5,7 @@ import glob
 import hashlib
 import math
 import os
+import shlex
 import shutil
 import statistics
 from collections.abc import Iterable, Iterator, Sequence
@@ -108,7 +109,7 @@ class RunFiles:
                 path.replace(kept(path))
             use = "name that to use it"
             if path == self.last:
-                asked = f"--resume --dataset {self.dataset}-run{run}"
+                asked = f"--resume --dataset {shlex.quote(f'{self.dataset}-run{run}')}"
                 use = f"the same command with {asked} would go on with it"
             print(f"The earlier {path.name} is kept as {kept(path).name}; {use}.")
         return run + 1

@@ -45,15 +45,19 @@ def reading_of(weights: Path, data: Data) -> Reading:
     return replace(read_reading(weights), **{n: v for n, v in asked.items() if v is not None})
 
 
-def classes_of(data: Data) -> Classes:
+def classes_of(data: Data, verbose: bool = False) -> Classes:
     """The classes that training would find; where none are decided yet, labels are made.
+
+    Args:
+        data: of the training.
+        verbose: print what is found when labels are made.
 
     Raises:
         UserError: there are no labels, or they cannot be used.
     """
     folder = data_folder(data.data_path)
     place = find_classes((folder / data.train_labels).parent)
-    return known_classes(place) or open_labels(data, data.train_labels, False).classes
+    return known_classes(place) or open_labels(data, data.train_labels, verbose).classes
 
 
 @dataclass(frozen=True)
@@ -172,18 +176,27 @@ def scorer_of(
     return lambda: scores(gathered(confusion_matrices(model, data), count))
 
 
-def refuse_other_pictures(checkpoint: Path, described: dict, labels: str) -> None:
-    """Refuse to go on with other pictures: which choose the best weights is drawn from all.
+def refuse_other_pictures(checkpoint: Path, described: dict, labels: tuple[str, str]) -> None:
+    """Refuse to go on with other pictures.
+
+    Which of a set choose the best weights is drawn from all, by their places: with others some
+    would choose that were trained on. And scores of other pictures cannot be compared.
+
+    Args:
+        checkpoint: of the run.
+        described: its configuration as it would be now.
+        labels: names of the set that is trained on, and of that which chooses.
 
     Raises:
         UserError: the pictures are not those that the run began with.
     """
-    then = read_configuration(checkpoint).get("pictures")
-    if then and then != described["pictures"]:
-        raise UserError(
-            f"{labels} lists other pictures than when the run in {checkpoint} began, and some that "
-            "now would choose the best weights were trained on; begin a new run, without --resume."
-        )
+    then = read_configuration(checkpoint).get("pictures") or described["pictures"]
+    for name, before, now in zip(labels, then, described["pictures"], strict=True):
+        if before != now:
+            raise UserError(
+                f"{name} lists other pictures, or in another order, than when the run in "
+                f"{checkpoint} began; begin a new run, without --resume."
+            )
 
 
 def open_session(network: Network, data: Data, run: Run) -> Session:
@@ -235,10 +248,12 @@ def open_session(network: Network, data: Data, run: Run) -> Session:
         check_classes(read_network(earlier).classes, earlier, store.classes, data.train_labels)
     network = replace(network, classes=store.classes)
     # Before the run replaces files: of those in the repository the commit would be "dirty".
-    lists = train_keys, validation_keys
+    # The order of those of a file of their own changes nothing.
+    choosing = validation_keys if validation is store else sorted(validation_keys)
+    lists = train_keys, choosing
     described = describe_run(network, data, run, store.reading, store.sizes, lists)
     if run.resume:
-        refuse_other_pictures(files.last, described, data.train_labels)
+        refuse_other_pictures(files.last, described, (data.train_labels, chooses))
     # What was built before, to be printed or to reckon its memory, has drawn weights too.
     keras.utils.set_random_seed(run.seed)
     ledger = Ledger(files, network, described, writes=is_first())

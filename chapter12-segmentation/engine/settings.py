@@ -35,7 +35,7 @@ from engine.weights import (
 from fast.devices import fast_precision, gpu_name
 from utils.data_parts import Parts, find_parts
 from utils.errors import UserError
-from utils.files import OUTSIDE, PROJECT, data_folder, portable
+from utils.files import OUTSIDE, PROJECT, data_folder, is_folder, portable
 from utils.label_maps.fresh import ensure_labels
 from utils.reading_options import MASK_OPTIONS, READING_OPTIONS, asked_reading
 
@@ -75,9 +75,9 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     """
     open_ = {"preset": "auto", "precision": "auto"}  # said, but nothing is
     said = {n: v for n, v in vars(args).items() if v is not None and open_.get(n) != v}
-    if "data_path" in said and (PROJECT / said["data_path"]).is_dir():
-        if not said["data_path"].is_dir():  # `data_folder` would find it, but not keep where
-            said["data_path"] = PROJECT / said["data_path"]
+    if "data_path" in said and not is_folder(said["data_path"]):
+        own = PROJECT / said["data_path"]  # `data_folder` would find it, but not keep where
+        said["data_path"] = own if is_folder(own) else said["data_path"]
     if "segment" in said:
         said.setdefault("restore_weights", str(SHIPPED))
     values = dict(said)
@@ -207,14 +207,6 @@ def leaves(name: str) -> bool:
     )
 
 
-def is_folder(path: Path) -> bool:
-    """Whether there is such a folder; a name that no file can have is none."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
-
-
 def checkpoint_of(values: Mapping, said: Mapping) -> Path:
     """The checkpoint of the run that is resumed, by the settings that are said.
 
@@ -226,15 +218,21 @@ def checkpoint_of(values: Mapping, said: Mapping) -> Path:
     presets = zoo.find(values["model"]).presets
     chosen = [presets.get(said["preset"], {})] if "preset" in said else [{}, *presets.values()]
     named = {name: said[name] for name in SETTINGS if name in said}
-    names = dict.fromkeys(zoo.files(values["model"], {**each, **named}) for each in chosen)
-    lasts = [RunFiles(values["save_dir"], name, values["dataset"]).last for name in names]
-    there = [path for path in lasts if path.is_file()]
+    lasts: dict[Path, Mapping] = {}
+    for each in chosen:
+        settings = {**each, **named}
+        files = zoo.files(values["model"], settings)
+        last = RunFiles(values["save_dir"], files, values["dataset"]).last
+        lasts.setdefault(last, zoo.complete(values["model"], settings))
+    there = {path: settings for path, settings in lasts.items() if path.is_file()}
     if len(there) > 1:
+        one, other = list(there.values())[:2]
+        option = next(name for name in SETTINGS if one.get(name) != other.get(name))
         raise UserError(
-            f"{' and '.join(path.name for path in there)} are checkpoints of two runs; say the "
-            "--preset of the one that is to go on."
+            f"{' and '.join(path.name for path in there)} are checkpoints of two runs; say "
+            f"--{option} {one[option]} or --{option} {other[option]}."
         )
-    return (there or lasts)[0]
+    return next(iter(there or lasts))
 
 
 def fill_resumed(values: dict, said: Mapping, checkpoint: Path) -> None:
@@ -406,7 +404,7 @@ def check_fixed(said: Mapping, remembered: Mapping) -> None:
         if portable(said[name].resolve()) != then:
             raise UserError(
                 f"--resume goes on with the data of the run, {option} {brief(then)}, not "
-                f"{said[name]}; give that folder, or start a new run."
+                f"{said[name].resolve()}; give that folder, or start a new run."
             )
     for name in ("data_path", "unlabelled", "train_labels", "val_labels", "test_labels", "augment"):
         then, option = remembered.get(name), "--" + name.replace("_", "-")

@@ -32,9 +32,11 @@ from tools.answer_files import (
 from tools.clips import segment_video
 from tools.large import segment_in_windows
 from tools.sources import (
+    EACH,
     JOURNAL,
     LOCK,
     OF_ALL,
+    OF_VIDEOS,
     Source,
     Unreadable,
     check_usable,
@@ -48,7 +50,7 @@ from utils.errors import UserError
 from utils.files import inside, refuse_replacing
 from utils.formats.annotations import Region
 from utils.formats.writing import Drawn, write_coco, write_labelme, write_via
-from utils.journal import Journal, differences, names_in, wrote_in
+from utils.journal import Journal, differences, names_in, told_in
 from utils.locks import alone
 from utils.pictures import read_picture
 from utils.progress import progress
@@ -176,8 +178,9 @@ def _refuse_to_leave(out: Path, about: Mapping, results: Sequence[Path]) -> None
     """
     if otherwise := differences(out / JOURNAL, about):
         coming = {path.relative_to(out).as_posix() for path in results}
-        left = [name for name in wrote_in(out / JOURNAL) if name not in coming]
-        if left := sorted(name for name in left if os.path.lexists(out / name)):
+        wrote, begun = told_in(out / JOURNAL)
+        wrote |= {name + end for name in begun for end in (*EACH.values(), *OF_VIDEOS.values())}
+        if left := sorted(name for name in wrote - coming if os.path.lexists(out / name)):
             raise UserError(
                 f"{out / left[0]} was made with another {' and '.join(otherwise)} and would stay; "
                 "--write its kind too, or choose another --prediction-dir."

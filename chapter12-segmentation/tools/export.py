@@ -560,6 +560,12 @@ def export(
         )
     check_packages(name)
     files = files_of(name, out)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{out} cannot be written ({error.strerror}); name another with --out."
+        ) from error
     refuse_replacing(files, [weights], "name another file with --out")
     values, channels = labels_of(weights, folder), network.input_shape[2]
     place = values["data_path"]
@@ -579,7 +585,6 @@ def export(
     ask = partial(evaluation.answer, model)
     pictures = some(tests, COMPARED, channels) if len(tests) else noise(channels)
 
-    out.parent.mkdir(parents=True, exist_ok=True)
     # Beside the result, to be moved there.
     with tempfile.TemporaryDirectory(dir=out.parent.resolve(), prefix=".export-") as work:
         made = saved = Path(work) / "saved_model"

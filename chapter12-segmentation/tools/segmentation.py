@@ -20,8 +20,8 @@ CHAPTER = Path(__file__).resolve().parents[1]
 OURS = {path.stem for path in CHAPTER.glob("*.py")} | {"utils", "fast", "zoo", "engine", "tools"}
 for name in OURS & set(sys.modules):
     found = sys.modules[name]  # a package or a file
-    places = list(getattr(found, "__path__", None) or [getattr(found, "__file__", None) or ""])
-    if not any(CHAPTER.parent in Path(place).resolve().parents for place in places):
+    places = list(getattr(found, "__path__", None) or [getattr(found, "__file__", None) or "?"])
+    if not any(Path(place).resolve().parent in (CHAPTER, CHAPTER.parent) for place in places):
         raise ImportError(
             f"a module {name!r} of another program is imported already, from {places}; import "
             "segmentation in a process of its own."
