@@ -162,6 +162,17 @@ def test_an_onnx_file_describes_itself(weights, tmp_path, monkeypatch, capfd):
     assert [each.name for each in model.graph.output] == ["classes"]
 
 
+def test_how_pictures_were_read_is_told(weights, monkeypatch):
+    """A program that turns them, as browsers do, would show the network others."""
+    network = read_network(weights)
+    for reading, told in (({}, {}), ({"turn": "exif"}, {}), ({"turn": "raw"}, {"turn": "raw"})):
+        monkeypatch.setattr(
+            "engine.weights.read_configuration", lambda _, r=reading: {"reading": r}
+        )
+        about = export.describe(network, weights, "classes", False)
+        assert {name: about[name] for name in ("turn", "scale") if name in about} == told
+
+
 def test_what_answers_otherwise_is_not_written(weights, tmp_path, monkeypatch):
     wrong = export.Format(lambda path: lambda pictures: np.zeros(pictures.shape[:3], np.uint8))
     monkeypatch.setitem(FORMATS, "saved_model", wrong)

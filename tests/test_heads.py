@@ -1,6 +1,7 @@
 """The figure of the heads of a UNet++: what is drawn, for which networks."""
 
 import sys
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -98,3 +99,7 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     heads.main()
     assert capsys.readouterr().out.strip() == out
     assert Image.open(out).width == heads.MARGIN + 6 * (224 + heads.MARGIN)
+    others = replace(network, classes=named(["background", "can", "bottle"]))
+    save_weights(tiny(**settings), paths[-1], configuration | {"network": others.content()})
+    with pytest.raises(UserError, match="use data and weights of the same classes"):
+        heads.main()

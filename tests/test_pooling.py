@@ -36,6 +36,20 @@ def naive(maps):
     return maxima, places, sparse
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_what_lies_beyond_an_edge_is_finite(dtype, monkeypatch):
+    """Of -inf ONNX, which selects by multiplying, makes NaN."""
+    beyond, pad = [], ops.pad
+
+    def watched(maps, width, constant_values):
+        beyond.append(np.asarray(constant_values, dtype))
+        return pad(maps, width, constant_values=constant_values)
+
+    monkeypatch.setattr("zoo.pooling.ops.pad", watched)
+    pool(noise((7, 9)).astype(dtype), dtype)
+    assert len(beyond) == 1 and np.isfinite(beyond[0])
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_equal_to_a_loop(size):
     maps = noise(size)

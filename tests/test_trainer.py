@@ -387,6 +387,16 @@ def test_tensorboard_that_is_missing_is_named(tmp_path, monkeypatch):
         tensorboard(RunFiles(tmp_path, "tiny", "toys"))
 
 
+def test_tensorboard_keeps_runs_of_one_name_apart(tmp_path, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: True)
+    monkeypatch.setattr(keras.callbacks, "TensorBoard", lambda folder: folder)
+    folders = []
+    for moment in ("morning", "noon"):
+        monkeypatch.setattr("engine.reporting.time.strftime", lambda _, moment=moment: moment)
+        folders.append(tensorboard(RunFiles(tmp_path, "tiny", "toys")))
+    assert folders[0] != folders[1] and folders[0].parent == folders[1].parent
+
+
 def test_restored_weights_have_to_be_beaten(tmp_path):
     """The book's code forgot the best score and overwrote good weights in the first epoch.
 

@@ -73,8 +73,8 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
         UserError: weights or the run to resume are missing, a name is unknown, or what is asked
             contradicts what is remembered.
     """
-    open_ = {"preset": "auto", "precision": "auto"}  # said, but nothing is
-    said = {n: v for n, v in vars(args).items() if v is not None and open_.get(n) != v}
+    automatic = {"preset": "auto", "precision": "auto"}  # as where nothing is said
+    said = {n: v for n, v in vars(args).items() if v is not None and automatic.get(n) != v}
     if "data_path" in said and not is_folder(said["data_path"]):
         own = PROJECT / said["data_path"]  # `data_folder` would find it, but not keep where
         said["data_path"] = own if is_folder(own) else said["data_path"]

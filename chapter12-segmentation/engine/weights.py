@@ -115,10 +115,8 @@ def _reserve(path: Path, size: int) -> None:
     with open(path, "wb") as file:
         try:
             os.posix_fallocate(file.fileno(), 0, size)
-        except AttributeError:  # macOS has none
-            file.write(bytes(size))
-        except OSError as error:
-            if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # that file system has none
+        except (AttributeError, OSError) as error:  # macOS has none, nor some file systems
+            if getattr(error, "errno", None) not in (None, errno.EINVAL, errno.EOPNOTSUPP):
                 raise
             file.write(bytes(size))
 

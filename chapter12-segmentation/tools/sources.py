@@ -105,9 +105,9 @@ def find_sources(
     seen: set[str] = set()
     for name, path in {os.path.abspath(path): (name, path) for name, path in found}.values():
         if moves := is_webcam(path) or is_video(path):
-            # What it showed before is no longer to be had.
-            moment = time.strftime("%Y-%m-%d-%H.%M.%S")
-            name, count = (f"webcam{path}-{moment}" if is_webcam(path) else name), 1
+            count = 1
+            if is_webcam(path):  # what it showed before is no longer to be had
+                name = f"webcam{path}-{time.strftime('%Y-%m-%d-%H.%M.%S')}"
         else:
             try:
                 count = pages_of(path)
