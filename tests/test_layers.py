@@ -1,6 +1,7 @@
 """Layers and optimizer of our own against those of Keras: the same numbers."""
 
 import importlib
+import itertools
 import os
 import subprocess
 import sys
@@ -200,6 +201,108 @@ def test_a_convolution_of_many_channels_equals_that_of_keras(size, monkeypatch):
     layers.Conv2D(4, **options)(np.ones((1, 9, 9, 5)), training=True)
     layers.Conv2D(7, **options)(np.ones((1, 9, 9, 4)), training=True)
     assert len(shapes) == 1
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+def test_a_convolution_by_products_equals_that_of_keras(monkeypatch):
+    """On JAX with a CPU: kernels of 1x1, in bfloat16 those of 3x3 with many channels too."""
+    jax_ops = importlib.import_module("fast.jax_ops")
+    seen, convolve = set(), jax_ops.convolve
+    note = lambda *of: seen.add((of[0].shape, of[1].shape)) or convolve(*of)  # noqa: E731
+    monkeypatch.setattr(jax_ops, "convolve", note)
+    monkeypatch.setattr(layers, "MANY_CHANNELS", 5)
+    one = {"kernel_size": 1, "strides": (2, 3)}
+    assert_trains_as(layers.Conv2D, keras.layers.Conv2D, (7, 8), **one)
+    ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
+    assert_trains_as(ours, stock, (7, 8), kernel_size=1)
+    forward = {maps[1:3] for maps, kernel in seen if kernel == (1, 1, 5, 7)}
+    assert forward == {(4, 3), (7, 8)}  # strides, and the transposed one
+    seen.clear()
+    maps = np.random.default_rng(5).normal(0, 1, (2, 9, 8, 5)).astype("float32")
+    ways = {"kernel_size": 3}, {"kernel_size": (2, 4), "dilation_rate": (2, 1)}
+    for way, padding in itertools.product(ways, ("same", "valid")):
+        outputs = []
+        for layer_type in (layers.Conv2D, keras.layers.Conv2D):
+            keras.utils.set_random_seed(0)
+            outputs.append(layer_type(7, padding=padding, dtype="mixed_bfloat16", **way)(maps))
+        assert str(outputs[0].dtype) == "bfloat16"
+        np.testing.assert_allclose(*(np.asarray(x, "float32") for x in outputs), atol=2e-2)
+        assert len(seen) == 1 and seen.pop()[1] == (*np.broadcast_to(way["kernel_size"], 2), 5, 7)
+    options = {"kernel_size": 3, "dtype": "mixed_bfloat16"}
+    for other in ({"dtype": "float32"}, {"strides": 2}, {"groups": 5, "filters": 10}):
+        layers.Conv2D(**{"filters": 7, **options, **other})(maps)
+    layers.Conv2D(4, **options)(maps)
+    monkeypatch.setattr(layers, "gpu_name", lambda: "a GPU")
+    layers.Conv2D(7, **options)(maps)
+    layers.Conv2D(7, 1)(maps)
+    layers.Conv2DTranspose(7, 1)(maps)
+    assert not seen
+
+
+def convolve_by_jax(maps, kernel, rates, around):
+    """The convolution that `jax_ops.convolve` is, by JAX's own."""
+    jax, names = pytest.importorskip("jax"), ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(
+        maps, kernel, (1, 1), around, rhs_dilation=rates, dimension_numbers=names
+    )
+
+
+def double_by_jax(maps, kernel):
+    """The transposed convolution that `jax_ops.double` is: by the values' places, added up."""
+    jax = pytest.importorskip("jax")
+    height, width = maps.shape[1:3]
+    shares = jax.numpy.einsum("bhwc,ijfc->ijbhwf", maps, kernel)
+    total = jax.numpy.zeros((len(maps), 2 * height + 1, 2 * width + 1, kernel.shape[2]))
+    for row, column in np.ndindex(3, 3):
+        places = slice(row, row + 2 * height, 2), slice(column, column + 2 * width, 2)
+        total = total.at[:, *places].add(shares[row, column])
+    return total[:, :-1, :-1]
+
+
+@pytest.mark.parametrize("kind", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    ("name", "size", "options"),
+    [
+        ("convolve", (1, 1), [(1, 1), ((0, 0), (0, 0))]),
+        ("convolve", (3, 3), [(1, 1), ((1, 1), (1, 1))]),
+        ("convolve", (3, 3), [(2, 3), ((2, 2), (3, 3))]),
+        ("convolve", (4, 1), [(2, 1), ((0, 6), (0, 0))]),
+        ("convolve", (1, 2), [(1, 7), ((0, 0), (2, 1))]),
+        ("double", (3, 3), []),
+    ],
+)
+def test_gradients_of_convolutions_by_products(name, size, options, kind):
+    """Outputs and both gradients; bfloat16 against float32 of the same numbers."""
+    jax = pytest.importorskip("jax")
+    ours = getattr(importlib.import_module("fast.jax_ops"), name)
+    theirs = {"convolve": convolve_by_jax, "double": double_by_jax}[name]
+    random = np.random.default_rng(8)
+    for places in ((5, 6), (4, 7), (1, 7)):
+        maps = jax.numpy.asarray(random.normal(0, 1, (2, *places, 3)), kind)
+        kernel = jax.numpy.asarray(random.normal(0, 1, (*size, 3, 4)), kind)
+        if name == "double":
+            kernel = kernel.swapaxes(2, 3)
+        outputs, backward = jax.vjp(lambda *of: ours(*of, *options), maps, kernel)  # noqa: B023
+        exact = maps.astype("float32"), kernel.astype("float32")
+        expected, back = jax.vjp(lambda *of: theirs(*of, *options), *exact)  # noqa: B023
+        upstream = jax.numpy.asarray(random.normal(0, 1, outputs.shape), kind)
+        found = outputs, *backward(upstream)
+        expected = expected, *back(upstream.astype("float32"))
+        for one, other in zip(found, expected, strict=True):
+            assert one.dtype == kind
+            near = {"atol": 1e-4} if kind == "float32" else {"atol": 0.03, "rtol": 0.01}
+            np.testing.assert_allclose(one.astype("float32"), other, **near)
+
+
+def test_gradients_of_a_bias_are_summed_in_float32():
+    """In bfloat16 a sum of ones would stay at 256."""
+    jax = pytest.importorskip("jax")
+    from fast.jax_ops import add_bias
+
+    maps, bias = jax.numpy.ones((1, 30, 30, 2), "bfloat16"), jax.numpy.ones(2, "bfloat16")
+    outputs, backward = jax.vjp(add_bias, maps, bias)
+    of_maps, of_bias = backward(outputs)
+    assert (outputs == 2).all() and (of_maps == 2).all() and (of_bias == 1800).all()
 
 
 @pytest.mark.parametrize(

@@ -40,17 +40,17 @@ def gpu_memory() -> int | None:
 def fast_precision() -> str:
     """ "bfloat16" where the processor computes in it faster than in float32, else "float32".
 
-    GPUs since NVIDIA's Ampere have it. On a CPU only TensorFlow uses the instructions (AMX or
-    AVX512-BF16), and only Linux tells of them in a file.
+    GPUs since NVIDIA's Ampere have it. On a CPU TensorFlow uses the instructions (AMX or
+    AVX512-BF16), and JAX for matrix products (AMX; the other was not measured). Only Linux tells
+    of them in a file.
     """
     if gpu_name():
         return "bfloat16" if _gpu_has_bfloat16() else "float32"
     information = Path("/proc/cpuinfo")
-    if keras.backend.backend() == "tensorflow" and information.is_file():
-        flags = information.read_text()
-        if "amx_bf16" in flags or "avx512_bf16" in flags:
-            return "bfloat16"
-    return "float32"
+    flags = information.read_text() if information.is_file() else ""
+    using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",)}
+    fast = any(flag in flags for flag in using.get(keras.backend.backend(), ()))
+    return "bfloat16" if fast else "float32"
 
 
 def _gpu_has_bfloat16() -> bool:

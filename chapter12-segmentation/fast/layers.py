@@ -9,7 +9,7 @@ from fast.devices import gpu_name
 
 FEW_PLACES = 64  # of a map, height times width
 LEAST_RATE = 3  # of convolutions that are atrous enough
-MANY_CHANNELS = 32  # of a 3x3 kernel, in and out
+MANY_CHANNELS = 32  # of a kernel, in and out
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
@@ -90,31 +90,50 @@ class Conv2D(keras.layers.Conv2D):
     71 and 67 ms for 512 to 512 of (4, 16, 20), while 16 to 16 of (8, 160, 192) are slower so, 20
     and 26 ms. A step of the book's network with one picture of 480x640 takes 13.9 s without and
     11.6 s with it, of the preset quick 3.8 and 3.7 s.
+
+    On JAX with a CPU: 1x1 kernels by matrix products, in bfloat16 those of many channels and stride
+    1 too, see `jax_ops.convolve`.
     """
 
     def call(self, inputs, training=None):
+        simple = self.groups == 1 and self.data_format == "channels_last"
+        if simple and fast.on_jax() and gpu_name() is None:
+            return _finished(self, self._convolve_on_jax(inputs))
         _, height, width, _ = inputs.shape
-        simple = self.strides == (1, 1) and self.groups == 1
-        simple &= self.data_format == "channels_last" and None not in (height, width)
+        simple &= self.strides == (1, 1) and None not in (height, width)
         if not (simple and fast.on_tensorflow() and gpu_name() is None):
             return super().call(inputs)
         from fast.tensorflow_ops import convolve_atrous, convolve_by_taps, convolve_few
 
         kernel = ops.convert_to_tensor(self.kernel)
+        by_taps = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1)
+        by_taps &= self.padding == "same" and self.compute_dtype == "float32"
         if min(self.dilation_rate) >= LEAST_RATE:
             outputs = convolve_atrous(inputs, kernel, self.dilation_rate, self.padding)
         elif self.dilation_rate == (1, 1) and height * width <= FEW_PLACES:
             outputs = convolve_few(inputs, kernel, self.padding)
-        elif training and self._has_many_channels():
+        elif training and by_taps and self._has_many_channels():
             outputs = convolve_by_taps(inputs, kernel)
         else:
             return super().call(inputs)
         return _finished(self, outputs)
 
+    def _convolve_on_jax(self, inputs):
+        from fast.jax_ops import convolve
+
+        kernel, (rows, columns) = ops.convert_to_tensor(self.kernel), self.strides
+        if self.kernel_size == (1, 1):
+            return convolve(inputs[:, ::rows, ::columns], kernel)
+        one_by_one = self.strides == (1, 1) and self.padding in ("same", "valid")
+        if not (one_by_one and self.compute_dtype == "bfloat16" and self._has_many_channels()):
+            return self.convolution_op(inputs, kernel)
+        sizes = zip(self.dilation_rate, self.kernel_size, strict=True)
+        spans = [rate * (size - 1) if self.padding == "same" else 0 for rate, size in sizes]
+        around = tuple((span // 2, span - span // 2) for span in spans)
+        return convolve(inputs, kernel, self.dilation_rate, around)
+
     def _has_many_channels(self) -> bool:
-        usual = self.kernel_size == (3, 3) and self.dilation_rate == (1, 1)
-        usual &= self.padding == "same" and self.compute_dtype == "float32"
-        return usual and min(self.kernel.shape[2:]) >= MANY_CHANNELS
+        return min(self.kernel.shape[2:]) >= MANY_CHANNELS
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
@@ -125,7 +144,8 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     arithmetic: on a CPU by `tensorflow_ops.double` or `jax_ops.double`, on JAX with a GPU by
     `double`. TensorFlow with a GPU, for which nothing was measured, takes Keras' way.
 
-    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`.
+    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`. On JAX
+    with a CPU 1x1 kernels with stride 1, which are convolutions, likewise.
     """
 
     def call(self, inputs):
@@ -134,6 +154,12 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         one &= self.output_padding is None and self.data_format == "channels_last"
         if one and fast.on_tensorflow() and gpu_name() is None:
             return self._call_on_one_place(inputs)
+        flat = self.kernel_size == (1, 1) == self.strides and self.data_format == "channels_last"
+        if flat and fast.on_jax() and gpu_name() is None:
+            from fast.jax_ops import convolve
+
+            kernel = ops.swapaxes(ops.convert_to_tensor(self.kernel), 2, 3)  # (1, 1, C, F)
+            return _finished(self, convolve(inputs, kernel))
         doubles = self.kernel_size == (3, 3) and self.strides == (2, 2) and self.padding == "same"
         doubles &= self.output_padding is None and self.dilation_rate == (1, 1)
         doubles &= self.data_format == "channels_last"
@@ -157,7 +183,11 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
 
 def _finished(layer, outputs):
     """What a convolution gives when its products are there: with its bias and its activation."""
-    if layer.use_bias:
+    if layer.use_bias and fast.on_jax() and gpu_name() is None:
+        from fast.jax_ops import add_bias
+
+        outputs = add_bias(outputs, ops.convert_to_tensor(layer.bias))
+    elif layer.use_bias:
         outputs = ops.add(outputs, layer.bias)
     return layer.activation(outputs)
 
