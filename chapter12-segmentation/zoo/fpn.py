@@ -22,6 +22,7 @@ from collections.abc import Mapping
 import keras
 from keras import layers
 
+from fast.layers import Conv2D
 from zoo.normalisation import groups_of
 from zoo.parts import pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
@@ -37,13 +38,13 @@ def feature_pyramid(
     coarser = None
     for level in LEVELS:
         name = f"fpn{level}"
-        x = layers.Conv2D(filters, 1, name=f"{name}_lateral")(maps[f"P{level}"])
+        x = Conv2D(filters, 1, name=f"{name}_lateral")(maps[f"P{level}"])
         if coarser is not None:
             enlarge = layers.UpSampling2D(2, interpolation="nearest", name=f"{name}_enlarge")
             x = layers.Add(name=f"{name}_sum")([x, enlarge(coarser)])
         coarser = x
         # What copying leaves of steps is smoothed; no nonlinearity anywhere.
-        pyramid[f"P{level}"] = layers.Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
+        pyramid[f"P{level}"] = Conv2D(filters, 3, padding="same", name=f"{name}_conv")(x)
     return pyramid
 
 
@@ -57,7 +58,7 @@ def semantic_head(
         x = pyramid[f"P{level}"]
         for number in range(1, max(level - 2, 1) + 1):
             name = f"head{level}_{number}"
-            x = layers.Conv2D(
+            x = Conv2D(
                 filters,
                 3,
                 padding="same",
@@ -96,5 +97,5 @@ def build_fpn(
     maps = build_resnet_v1(x.shape[1:], width=width, blocks=blocks)(x)
     x = semantic_head(feature_pyramid(maps, 4 * width), 2 * width)
     small = keras.initializers.RandomNormal(stddev=0.01)
-    logits = layers.Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
+    logits = Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, logits, 4), name="fpn")

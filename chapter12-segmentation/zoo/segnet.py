@@ -20,7 +20,7 @@ convolution 64 C + C: 1,416,640 + 65 C.
 import keras
 from keras import layers
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 from zoo.parts import conv_bn_relu, pictures_in, probabilities_out
 from zoo.pooling import MaxPoolingWithIndices, MaxUnpooling
 from zoo.vgg import CONVOLUTIONS, vgg_stage
@@ -133,7 +133,7 @@ def build_segnet(
     filters = mirrored(width, blocks)
     filters[0].pop()  # the classifier is the last
     x = decode(x, every if indices else [None] * len(every), filters, inputs, nearest)
-    x = layers.Conv2D(n_classes, 3, padding="same", name="pre_activation")(x)
+    x = Conv2D(n_classes, 3, padding="same", name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="segnet")
 
 
@@ -169,9 +169,9 @@ def build_segnet_basic(
         x = unpool(x, every[stage - 1], stage, inputs)
         for number in range(1, blocks[stage - 1] + 1):
             name = f"decoder{stage}_{number}"
-            x = layers.Conv2D(width, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
+            x = Conv2D(width, kernel, padding="same", use_bias=False, name=f"{name}_conv")(x)
             x = BatchNormalization(name=f"{name}_bn")(x)
     # Its maps are of variance 1: small weights, for the first loss to be near that of chance.
     small = keras.initializers.VarianceScaling(0.5)
-    x = layers.Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
+    x = Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="segnet-basic")

@@ -24,6 +24,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from fast.layers import Conv2D
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 
@@ -82,7 +83,7 @@ class MirrorPadding2D(layers.ZeroPadding2D):
 def _convolutions(x: keras.KerasTensor, filters: int, name: str, valid: bool):
     """Two 3x3 convolutions with ReLU: (B, h, w, any) -> (B, h - 4, w - 4, filters), or h and w."""
     for number in (1, 2):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             3,
             padding="valid" if valid else "same",
@@ -130,7 +131,7 @@ def unet_logits(
         x = _convolutions(x, width * 2**level, name, valid)
     # Small, or the first loss is far above that of chance: the last maps are not about zero.
     small = keras.initializers.VarianceScaling(0.1)
-    return layers.Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
+    return Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
 
 
 def build_unet(

@@ -28,6 +28,7 @@ import re
 import keras
 from keras import layers
 
+from fast.layers import Conv2D
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 from zoo.supervision import DeeplySupervised
@@ -58,7 +59,7 @@ def check_unetplusplus(nodes: str, depth: int, supervised: bool, **_: object) ->
 def _node(x: keras.KerasTensor, filters: int, name: str) -> keras.KerasTensor:
     """H: two 3x3 convolutions with ReLU, (B, h, w, any) -> (B, h, w, filters)."""
     for number in (1, 2):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             3,
             padding="same",
@@ -126,7 +127,7 @@ def build_unetplusplus(
     made = _grow(x, width, depth, nodes)
 
     def head(j: int, name: str) -> keras.KerasTensor:
-        conv = layers.Conv2D(
+        conv = Conv2D(
             n_classes,
             1,
             kernel_initializer=keras.initializers.VarianceScaling(0.1),  # see `zoo.unet`

@@ -10,7 +10,7 @@ Parameters, from 3 channels: 3x3 kernels and biases of 13 convolutions, 14,714,6
 import keras
 from keras import layers
 
-from fast.layers import Activation, BatchNormalization
+from fast.layers import Activation, BatchNormalization, Conv2D
 
 CONVOLUTIONS = (2, 2, 3, 3, 3)  # of each stage
 
@@ -25,7 +25,7 @@ def vgg_stage(
     """
     filters = width * min(2 ** (stage - 1), 8)
     for number in range(1, convolutions + 1):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             3,
             padding="same",

@@ -22,7 +22,7 @@ has 9 C + 2 C + C F + 2 F, a shortcut C F + 2 F; there are 3 * (entry 64 to 128,
 import keras
 from keras import layers
 
-from fast.layers import Activation, BatchNormalization
+from fast.layers import Activation, BatchNormalization, Conv2D
 from utils.errors import UserError
 
 OUTPUT_STRIDES = (8, 16, 32)
@@ -72,7 +72,7 @@ def separable_conv(
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_depthwise_bn")(x)
     if relu:
         x = Activation("relu", name=f"{name}_depthwise_relu")(x)
-    x = layers.Conv2D(
+    x = Conv2D(
         filters, 1, use_bias=False, kernel_initializer="he_normal", name=f"{name}_pointwise"
     )(x)
     x = BatchNormalization(epsilon=epsilon, name=f"{name}_pointwise_bn")(x)
@@ -85,7 +85,7 @@ def _block(
     """(B, h, w, C) -> (B, h/strides, w/strides, filters[2]), and (B, h, w, filters[1]) before."""
     shortcut, inner = x, []
     if x.shape[-1] != filters[-1]:
-        shortcut = layers.Conv2D(
+        shortcut = Conv2D(
             filters[-1],
             1,
             strides,
@@ -132,7 +132,7 @@ def build_xception(
     inputs = layers.Input(shape=input_shape, name=f"{name}_input")
     x = layers.ZeroPadding2D(1, name="stem_1_pad")(inputs)
     for number, filters in ((1, 32), (2, 64)):
-        x = layers.Conv2D(
+        x = Conv2D(
             scaled(filters, width),
             3,
             strides=2 if number == 1 else 1,
