@@ -58,7 +58,7 @@ def start(data: Path, out: str, *more) -> subprocess.Popen:
         "--train --model segnet-basic --narrow 8 --preset quick --no-grow --height 32 --width 32"
     )
     options += " --epochs 3 --pictures-per-epoch 8 --batch-size 4 --optimizer sgd --seed 3"
-    options += " --validation-split 0.2 --data-path"
+    options += " --precision float32 --validation-split 0.2 --data-path"
     command = [sys.executable, SCRIPT, *options.split(), data, "--save-dir", data.parent / out]
     variables = {**os.environ, **ON_JAX}
     for name in ("PYTEST_XDIST_WORKER", "JOB_COMPLETION_INDEX"):

@@ -259,6 +259,7 @@ def double_by_jax(maps, kernel):
     return total[:, :-1, :-1]
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
 @pytest.mark.parametrize("kind", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("name", "size", "options"),
@@ -277,7 +278,7 @@ def test_gradients_of_convolutions_by_products(name, size, options, kind):
     ours = getattr(importlib.import_module("fast.jax_ops"), name)
     theirs = {"convolve": convolve_by_jax, "double": double_by_jax}[name]
     random = np.random.default_rng(8)
-    for places in ((5, 6), (4, 7), (1, 7)):
+    for places in ((5, 6), (1, 7)):
         maps = jax.numpy.asarray(random.normal(0, 1, (2, *places, 3)), kind)
         kernel = jax.numpy.asarray(random.normal(0, 1, (*size, 3, 4)), kind)
         if name == "double":
@@ -294,6 +295,7 @@ def test_gradients_of_convolutions_by_products(name, size, options, kind):
             np.testing.assert_allclose(one.astype("float32"), other, **near)
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
 def test_gradients_of_a_bias_are_summed_in_float32():
     """In bfloat16 a sum of ones would stay at 256."""
     jax = pytest.importorskip("jax")
@@ -429,6 +431,8 @@ def test_the_switch_is_one_for_all(on, plain, monkeypatch):
     ways = [(operations, "double"), (operations, "normalise")]
     if keras.backend.backend() == "tensorflow":
         ways += [(operations, "relu"), (FusedAdam, "update_step")]
+    else:
+        ways += [(operations, "convolve"), (operations, "add_bias")]
     for way in ways:
         watch(*way)
     if not on:

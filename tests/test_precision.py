@@ -6,6 +6,7 @@ import pytest
 from conftest import tiny_fcn
 
 from evaluation import count_batch
+from fast import devices
 from fast.adam import adam
 from losses import PixelCrossEntropy
 from metrics import class_maps, count_confusions, scores
@@ -23,6 +24,30 @@ def squares(number, seed):
         for id in (1, 2):
             picture[label == id, id - 1] += 190
     return pictures, labels
+
+
+@pytest.mark.parametrize(
+    ("backend", "flags", "precision"),
+    [
+        ("tensorflow", "avx2 amx_bf16", "bfloat16"),
+        ("tensorflow", "avx512f avx512_bf16", "bfloat16"),
+        ("tensorflow", "avx2", "float32"),
+        ("jax", "avx2 amx_bf16", "bfloat16"),
+        ("jax", "avx512f avx512_bf16", "float32"),
+        ("torch", "avx2 amx_bf16", "float32"),
+        ("tensorflow", None, "float32"),  # not Linux
+    ],
+)
+def test_a_cpu_has_bfloat16_where_its_backend_is_faster_in_it(
+    backend, flags, precision, monkeypatch, tmp_path
+):
+    file = tmp_path / "cpuinfo"
+    if flags:
+        file.write_text(f"flags\t\t: fpu {flags}\n")
+    monkeypatch.setattr(devices, "Path", lambda _: file)
+    monkeypatch.setattr(devices, "gpu_name", lambda: None)
+    monkeypatch.setattr(devices.keras.backend, "backend", lambda: backend)
+    assert devices.fast_precision() == precision
 
 
 def test_scores_are_those_of_the_masks_in_bfloat16(policy):

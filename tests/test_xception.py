@@ -6,6 +6,7 @@ import pytest
 from conftest import disturbed, hollow, predict
 from keras import layers
 
+from fast.layers import Conv2D
 from tools.summary import macs
 from utils.errors import UserError
 from zoo.xception import build_xception, separable_conv
@@ -100,7 +101,7 @@ def test_a_separable_convolution_is_a_whole_one_with_kernels_of_rank_one():
     assert [type(layer) for layer in model.layers[1:]] == [
         layers.DepthwiseConv2D,
         type(model.get_layer("x_depthwise_bn")),
-        layers.Conv2D,
+        Conv2D,
         type(model.get_layer("x_pointwise_bn")),
     ]
     depthwise, pointwise = model.get_layer("x_depthwise"), model.get_layer("x_pointwise")
