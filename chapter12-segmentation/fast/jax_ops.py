@@ -60,7 +60,7 @@ normalise.defvjp(_forward, _backward)
 def add_bias(maps, bias):
     """Maps (B, H, W, F) with a bias (F,), whose gradient is summed in float32.
 
-    Of bfloat16 XLA on a CPU sums slowly: 79 ms for (4, 128, 160, 256), 4 ms so (two AMX cores).
+    Of bfloat16 XLA on a CPU sums slowly: 107 ms for (4, 128, 160, 256), 2 ms so (two AMX cores).
     """
     return maps + bias
 
@@ -105,9 +105,9 @@ def convolve(maps, kernel, rates: tuple[int, int] = (1, 1), around: tuple = NOTH
     """Convolution with stride 1.
 
     The columns that a kernel's line reads lie side by side, so that each line is one product.
-    Forward and both gradients of 64 to 64 channels of (4, 64, 80) take 30 ms so in bfloat16 and
-    70 ms as XLA has them; of 1x1, 256 to 128 channels of (4, 32, 40), 6 and 31 ms in float32 (two
-    AMX cores).
+    Forward and both gradients of 3x3, 64 to 64 channels of (4, 64, 80) take 18 ms so in bfloat16
+    and 69 ms as XLA has them, in float32 73 and 69 ms; of 1x1, 256 to 128 channels of (4, 32, 40),
+    2 and 23 ms in bfloat16, 5 and 21 ms in float32 (two AMX cores).
 
     Args:
         maps: (B, H, W, C).
@@ -161,9 +161,9 @@ def double(maps, kernel):
     """Transposed convolution, kernel 3 and stride 2: (B, H, W, C) -> (B, 2H, 2W, F).
 
     The map's value (i, j) goes to (2i + row, 2j + column). Forward and both gradients for 1024 to
-    256 channels of (4, 32, 40) take 0.23 s in bfloat16 and 0.62 s in float32, for 256 to 256 of
-    (4, 64, 80) 0.35 and 0.80 s (two AMX cores); as XLA derives them from `layers.double` 4.5 s on
-    two AVX2 cores.
+    256 channels of (4, 32, 40) take 0.16 s in bfloat16 and 0.37 s in float32, as XLA derives them
+    from `layers.double` 2.6 and 2.1 s; for 256 to 256 of (4, 64, 80) 0.24 and 0.48, 2.5 and 2.3 s
+    (two AMX cores).
 
     Args:
         maps: (B, H, W, C).
