@@ -65,7 +65,7 @@ def build_fcn(
     x = layers.Concatenate(name="concatenate")(maps)  # (B, H/4, W/4, 1024)
     x = tconv_layer(x, filters, postfix="up_x2")  # (B, H/2, W/2, 256)
     x = tconv_layer(x, filters, postfix="up_x4")  # (B, H, W, 256)
-    x = layers.Conv2DTranspose(
+    x = Conv2DTranspose(
         n_classes,
         kernel_size=1,
         padding="same",

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from conftest import assert_same, count, disturbed, predict, random_batch, tiny_settings
+from conftest import assert_same, count, disturbed, hollow, predict, random_batch, tiny_settings
 
 import zoo
 from evaluation import answer
 from fast.folding import fold
+from fast.layers import Conv2D, Conv2DTranspose
 from losses import PixelCrossEntropy
 from tools.memory import picture
 from tools.summary import stages
@@ -54,6 +55,17 @@ def one_of_each_builder():
     """The first network of every builder."""
     rows = reversed(zoo.MODELS.items())
     return set({entry.builder: name for name, entry in rows}.values())
+
+
+@pytest.mark.parametrize("name", sorted(one_of_each_builder()))
+def test_biases_are_those_of_layers_that_sum_their_gradients_in_float32(name):
+    """XLA on a CPU sums those of bfloat16 in bfloat16: see `jax_ops.add_bias`."""
+    settings = tiny_settings(name)
+    model = hollow(lambda: zoo.build(name, (*EVEN, 3), CLASSES, settings))
+    layers = [layer for layer in model._flatten_layers() if getattr(layer, "use_bias", False)]
+    assert layers
+    for layer in layers:
+        assert isinstance(layer, (Conv2D, Conv2DTranspose)), layer.name
 
 
 @pytest.fixture(scope="module", params=one_of_each_file() if ON_JAX else unlike())

@@ -49,8 +49,8 @@ def fast_precision() -> str:
     information = Path("/proc/cpuinfo")
     flags = information.read_text() if information.is_file() else ""
     using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",)}
-    fast = any(flag in flags for flag in using.get(keras.backend.backend(), ()))
-    return "bfloat16" if fast else "float32"
+    used = any(flag in flags for flag in using.get(keras.backend.backend(), ()))
+    return "bfloat16" if used else "float32"
 
 
 def _gpu_has_bfloat16() -> bool:

@@ -154,24 +154,35 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         one &= self.output_padding is None and self.data_format == "channels_last"
         if one and fast.on_tensorflow() and gpu_name() is None:
             return self._call_on_one_place(inputs)
-        flat = self.kernel_size == (1, 1) == self.strides and self.data_format == "channels_last"
-        if flat and fast.on_jax() and gpu_name() is None:
-            from fast.jax_ops import convolve
-
-            kernel = ops.swapaxes(ops.convert_to_tensor(self.kernel), 2, 3)  # (1, 1, C, F)
-            return _finished(self, convolve(inputs, kernel))
         doubles = self.kernel_size == (3, 3) and self.strides == (2, 2) and self.padding == "same"
         doubles &= self.output_padding is None and self.dilation_rate == (1, 1)
         doubles &= self.data_format == "channels_last"
         if doubles and fast.on_tensorflow() and gpu_name() is None:
             from fast.tensorflow_ops import double as convolve
-        elif doubles and fast.on_jax() and gpu_name() is None:
-            from fast.jax_ops import double as convolve
+        elif fast.on_jax() and gpu_name() is None and self.data_format == "channels_last":
+            return _finished(self, self._convolve_on_jax(inputs, doubles))
         elif doubles and fast.on_jax():
             convolve = double
         else:
             return super().call(inputs)
         return _finished(self, convolve(inputs, ops.convert_to_tensor(self.kernel)))
+
+    def _convolve_on_jax(self, inputs, doubles: bool):
+        from fast.jax_ops import convolve, double
+
+        kernel = ops.convert_to_tensor(self.kernel)
+        if doubles:
+            return double(inputs, kernel)
+        if self.kernel_size == (1, 1) == self.strides:
+            return convolve(inputs, ops.swapaxes(kernel, 2, 3))  # (1, 1, C, F)
+        return ops.conv_transpose(
+            inputs,
+            kernel,
+            self.strides,
+            padding=self.padding,
+            output_padding=self.output_padding,
+            dilation_rate=self.dilation_rate,
+        )
 
     def _call_on_one_place(self, inputs):
         kernel = ops.convert_to_tensor(self.kernel)  # (kh, kw, F, C)

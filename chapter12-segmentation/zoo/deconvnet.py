@@ -78,5 +78,5 @@ def build_deconvnet(
     x, *every = build_vgg16_with_indices(x.shape[1:], width=width, blocks=blocks)(x)
     x = _through_the_code(x, 64 * width)
     x = decode(x, every, mirrored(width, blocks), inputs)
-    x = layers.Conv2D(n_classes, 1, name="pre_activation")(x)
+    x = Conv2D(n_classes, 1, name="pre_activation")(x)
     return keras.Model(inputs, probabilities_out(inputs, x), name="deconvnet")

@@ -58,7 +58,7 @@ def build_atrous_vgg16(
     maps = {}
     for stage, convolutions in enumerate(blocks, 1):
         for number in range(1, convolutions + 1):
-            x = layers.Conv2D(
+            x = Conv2D(
                 width * min(2 ** (stage - 1), 8),
                 3,
                 padding="same",
@@ -110,7 +110,7 @@ def _two_layers(x: keras.KerasTensor, filters: int, strides: int, name: str) -> 
     """A place of multi-scale prediction: (B, h, w, any) -> (B, h/strides, w/strides, filters)."""
     x = layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     for number, kernel, step in ((1, 3, strides), (2, 1, 1)):
-        x = layers.Conv2D(
+        x = Conv2D(
             filters,
             kernel,
             step,

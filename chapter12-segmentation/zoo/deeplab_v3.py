@@ -33,6 +33,7 @@ from functools import partial
 import keras
 from keras import layers
 
+from fast.layers import Conv2D
 from zoo import parts
 from zoo.parts import ImageNormalization, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, bottleneck, build_resnet_v1
@@ -76,7 +77,7 @@ def aspp(
 def classify(x: keras.KerasTensor, n_classes: int) -> keras.KerasTensor:
     """The classifying layer: (B, h, w, any) -> (B, h, w, n_classes)."""
     small = keras.initializers.RandomNormal(stddev=0.01)
-    return layers.Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
+    return Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
 
 
 def build_deeplab_v3(

@@ -23,7 +23,7 @@ theirs is one vector for a picture, so that its weights fit pictures of any size
 import keras
 from keras import layers
 
-from fast.layers import Activation, BatchNormalization
+from fast.layers import Activation, BatchNormalization, Conv2D, Conv2DTranspose
 
 NOISE = 100  # values, uniform from -1 to 1 (Radford)
 STRIDE = 16  # of the generator: pixels a side for each place of the noise
@@ -45,7 +45,7 @@ def build_luc(input_shape: tuple[int, int, int], *, width: int = 64) -> keras.Mo
         if not share:
             x = layers.MaxPooling2D(name=f"pool{number}")(x)
             continue
-        x = layers.Conv2D(
+        x = Conv2D(
             int(share * width),
             3,
             padding="same",
@@ -54,7 +54,7 @@ def build_luc(input_shape: tuple[int, int, int], *, width: int = 64) -> keras.Mo
             name=f"conv{number}",
         )(x)
     small = keras.initializers.RandomNormal(stddev=0.01)  # it begins with a guess
-    x = layers.Conv2D(2, 3, padding="same", kernel_initializer=small, name="logits")(x)
+    x = Conv2D(2, 3, padding="same", kernel_initializer=small, name="logits")(x)
     # (B, H // 4, W // 4, 2)
     return keras.Model(
         inputs, layers.GlobalAveragePooling2D(dtype="float32", name="mean")(x), name="luc"
@@ -73,9 +73,9 @@ def build_hung(input_shape: tuple[int, int, int], *, width: int = 64) -> keras.M
     """
     inputs = x = layers.Input(input_shape, name="maps")
     for number, filters in enumerate((width, 2 * width, 4 * width, 8 * width), 1):
-        x = layers.Conv2D(filters, 4, 2, padding="same", name=f"conv{number}")(x)
+        x = Conv2D(filters, 4, 2, padding="same", name=f"conv{number}")(x)
         x = layers.LeakyReLU(SLOPE, name=f"relu{number}")(x)
-    x = layers.Conv2D(1, 4, 2, padding="same", name="logits")(x)  # (B, H/32, W/32, 1)
+    x = Conv2D(1, 4, 2, padding="same", name="logits")(x)  # (B, H/32, W/32, 1)
     # As in the segmenters, by a layer that TensorFlow and JAX have the gradient of.
     enlarge = layers.Resizing(
         *input_shape[:2], interpolation="bilinear", dtype="float32", name="enlarge"
@@ -102,16 +102,14 @@ def build_generator(input_shape: tuple[int, int, int], *, width: int = 64) -> ke
     """
     height, width_of_picture, channels = input_shape
     inputs = layers.Input(noise_shape(input_shape), name="noise")
-    x = layers.Conv2D(8 * width, 3, padding="same", use_bias=False, name="conv1")(inputs)
+    x = Conv2D(8 * width, 3, padding="same", use_bias=False, name="conv1")(inputs)
     x = BatchNormalization(name="bn1")(x)
     x = Activation("relu", name="relu1")(x)  # (B, H/16, W/16, 512)
     for number, filters in enumerate((4 * width, 2 * width, width), 2):
-        x = layers.Conv2DTranspose(
-            filters, 4, 2, padding="same", use_bias=False, name=f"tconv{number}"
-        )(x)
+        x = Conv2DTranspose(filters, 4, 2, padding="same", use_bias=False, name=f"tconv{number}")(x)
         x = BatchNormalization(name=f"bn{number}")(x)
         x = Activation("relu", name=f"relu{number}")(x)
-    x = layers.Conv2DTranspose(channels, 4, 2, padding="same", name="tconv5")(x)
+    x = Conv2DTranspose(channels, 4, 2, padding="same", name="tconv5")(x)
     below, right = x.shape[1] - height, x.shape[2] - width_of_picture
     x = layers.Cropping2D(((0, below), (0, right)), name="crop")(x)
     x = layers.Activation("tanh", dtype="float32", name="tanh")(x)

@@ -50,7 +50,7 @@ def check_fcn(skips: int, at_once: bool = False, **_: object) -> None:
 
 def _score(x: keras.KerasTensor, n_classes: int, name: str) -> keras.KerasTensor:
     """What each place says of each class: (B, h, w, any) -> (B, h, w, C)."""
-    return layers.Conv2D(n_classes, 1, kernel_initializer="zeros", name=name)(x)
+    return Conv2D(n_classes, 1, kernel_initializer="zeros", name=name)(x)
 
 
 def _fuse(

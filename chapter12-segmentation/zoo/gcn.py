@@ -21,6 +21,7 @@ kkn C + C of a full one: 0.135 on 2048 channels with k = 15 and C = 21. Such a o
 import keras
 from keras import layers
 
+from fast.layers import Conv2D
 from utils.errors import UserError
 from zoo.parts import EnlargeFromCorners, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
@@ -41,7 +42,7 @@ def _score(
 ) -> keras.KerasTensor:
     """A convolution whose answers are small at first: (B, h, w, any) -> (B, h, w, filters)."""
     small = keras.initializers.RandomNormal(stddev=0.01)
-    return layers.Conv2D(filters, size, padding="same", kernel_initializer=small, name=name)(x)
+    return Conv2D(filters, size, padding="same", kernel_initializer=small, name=name)(x)
 
 
 def large_kernel(x: keras.KerasTensor, n_classes: int, kernel: int, name: str) -> keras.KerasTensor:
@@ -49,7 +50,7 @@ def large_kernel(x: keras.KerasTensor, n_classes: int, kernel: int, name: str) -
     branches = []
     for branch, first in (("column", (kernel, 1)), ("row", (1, kernel))):
         at = f"{name}_{branch}"
-        y = layers.Conv2D(n_classes, first, padding="same", name=f"{at}_conv1")(x)
+        y = Conv2D(n_classes, first, padding="same", name=f"{at}_conv1")(x)
         branches.append(_score(y, n_classes, first[::-1], f"{at}_conv2"))
     return layers.Add(name=f"{name}_sum")(branches)
 
@@ -59,9 +60,9 @@ def refine_boundaries(
 ) -> keras.KerasTensor:
     """A residual unit: (B, h, w, C) -> (B, h, w, C); `last` names its second convolution."""
     n_classes = scores.shape[-1]
-    x = layers.Conv2D(
-        n_classes, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv1"
-    )(scores)
+    x = Conv2D(n_classes, 3, padding="same", kernel_initializer="he_normal", name=f"{name}_conv1")(
+        scores
+    )
     x = layers.Activation("relu", name=f"{name}_relu")(x)
     x = _score(x, n_classes, 3, last or f"{name}_conv2")
     return layers.Add(name=f"{name}_sum")([scores, x])

@@ -27,7 +27,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fast.layers import BatchNormalization
+from fast.layers import BatchNormalization, Conv2D
 from zoo import parts
 from zoo.parts import ImageNormalization, pictures_in, probabilities_out
 from zoo.resnet_v1 import RESNET50, build_resnet_v1
@@ -135,7 +135,7 @@ def build_pspnet(
         x = conv_bn_relu(x, filters, name)
         x = layers.Dropout(0.1, name=f"{name}_dropout")(x)
         small = keras.initializers.RandomNormal(stddev=0.01)
-        return layers.Conv2D(n_classes, 1, kernel_initializer=small, name=layer)(x)
+        return Conv2D(n_classes, 1, kernel_initializer=small, name=layer)(x)
 
     x = pyramid_pooling(maps["P5"]) if pooling else maps["P5"]  # (B, H/8, W/8, 4096 or 2048)
     logits = classify(x, 8 * width, "head", "pre_activation")

@@ -131,9 +131,9 @@ def build_refinenet(
         coarser = [x]
     x = layers.Dropout(0.5, name="head_dropout")(x)  # (B, H/4, W/4, 256)
     small = keras.initializers.RandomNormal(stddev=0.01)
-    logits = layers.Conv2D(
-        n_classes, 3, padding="same", kernel_initializer=small, name="pre_activation"
-    )(x)
+    logits = Conv2D(n_classes, 3, padding="same", kernel_initializer=small, name="pre_activation")(
+        x
+    )
     return keras.Model(
         inputs, probabilities_out(inputs, logits, 4, from_corners=True), name="refinenet"
     )

@@ -99,7 +99,7 @@ def build_resnet_v1(
     inputs = layers.Input(shape=input_shape, name=f"{name}_input")
     # Padded by hand: "same" would begin a pixel later on even sides.
     x = layers.ZeroPadding2D(3, name="conv1_pad")(inputs)
-    x = layers.Conv2D(
+    x = Conv2D(
         width,
         7,
         strides=2,

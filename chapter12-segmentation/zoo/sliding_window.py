@@ -23,6 +23,7 @@ import keras
 import numpy as np
 from keras import layers
 
+from fast.layers import Conv2D
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 from zoo.pooling import DilatedMaxPooling
@@ -75,7 +76,7 @@ def classify(
     rate = 1
 
     def convolve(x, filters: int, kernel: int, name: str) -> keras.KerasTensor:
-        return layers.Conv2D(
+        return Conv2D(
             filters,
             kernel,
             dilation_rate=rate,
@@ -93,7 +94,7 @@ def classify(
             x = layers.MaxPooling2D(2, name=f"stage{stage}_pool")(x)
     x = convolve(x, head, LAST, "dense_conv")
     small = keras.initializers.RandomNormal(stddev=0.01)  # nothing normalises what comes in
-    return layers.Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
+    return Conv2D(n_classes, 1, kernel_initializer=small, name="pre_activation")(x)
 
 
 def build_sliding_window(

@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from fast.layers import Conv2D
+from fast.layers import Conv2D, Conv2DTranspose
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 
@@ -119,7 +119,7 @@ def unet_logits(
         name, way = f"up{level + 1}", ways[level]
         # Keras takes 4 b for what he_normal divides by, where a pixel has 2 b inputs: without a
         # ReLU behind, that is the variance to keep.
-        x = layers.Conv2DTranspose(
+        x = Conv2DTranspose(
             width * 2**level, 2, strides=2, kernel_initializer="he_normal", name=f"{name}_tconv"
         )(x)
         crop = (way.shape[1] - x.shape[1]) // 2  # 4, 16, 40, 88

@@ -28,7 +28,7 @@ import re
 import keras
 from keras import layers
 
-from fast.layers import Conv2D
+from fast.layers import Conv2D, Conv2DTranspose
 from utils.errors import UserError
 from zoo.parts import pictures_in, probabilities_out
 from zoo.supervision import DeeplySupervised
@@ -83,7 +83,7 @@ def _grow(x: keras.KerasTensor, width: int, depth: int, nodes: str) -> dict:
         for j in range(1, level + 1):
             i, name = level - j, f"x{level - j}{j}"
             # Without a ReLU behind, he_normal as Keras counts keeps the variance; see `zoo.unet`.
-            up = layers.Conv2DTranspose(
+            up = Conv2DTranspose(
                 width * 2**i, 2, strides=2, kernel_initializer="he_normal", name=f"{name}_tconv"
             )(made[i + 1, j - 1])
             earlier = {"all": range(j), "last": [j - 1]}.get(nodes, [0])
