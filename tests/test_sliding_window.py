@@ -60,10 +60,11 @@ def test_loop_equals_fully_convolutional_equals_dilated(kernels, size):
     look = keras.Model(model.input, model.get_layer("border").output)
     bordered = predict(look, pictures)[0]
     loop = by_patches(classifier, bordered, patch_side(kernels))
-    np.testing.assert_allclose(dilated, loop, atol=1e-6)
+    # Before Softmax sums of float32 reach 18, so their last digit is 2e-6.
+    np.testing.assert_allclose(dilated, loop, atol=1e-5)
     step = 2 ** len(kernels)
     convolutional = predict(classifier, bordered[None])[0]
-    np.testing.assert_allclose(convolutional, loop[::step, ::step], atol=1e-6)
+    np.testing.assert_allclose(convolutional, loop[::step, ::step], atol=1e-5)
     assert loop.std(axis=(0, 1)).max() > 0.05  # it is not one value all over
 
 
