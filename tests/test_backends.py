@@ -192,6 +192,18 @@ def test_who_uses_a_network_is_told_too(tmp_path, monkeypatch, capsys):
     assert not capsys.readouterr().out
 
 
+def test_plain_is_told_before_the_precision_is_chosen(tmp_path, monkeypatch):
+    """The fast path alone computes in bfloat16 faster on JAX with a CPU."""
+    import fast
+    from engine.arguments import parse_arguments
+
+    monkeypatch.setattr(settings, "gpu_name", lambda: None)
+    monkeypatch.setattr(settings, "fast_precision", lambda: ["float32", "bfloat16"][fast.is_on()])
+    for options, precision in ((["--plain"], "float32"), ([], "bfloat16")):
+        *_, run = settings.settle(parse_arguments(["--segment", str(tmp_path), *options]))
+        assert run.precision == precision
+
+
 def test_without_tensorflow_the_program_takes_jax(tmp_path):
     """In a process of its own whose modules are as if TensorFlow had been left out."""
     code = """

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from conftest import count, disturbed, predict
 
+from fast.layers import Conv2D, Conv2DTranspose
 from zoo import MODELS
 from zoo.discriminators import build_generator, build_hung, build_luc, noise_shape
 
@@ -50,6 +51,14 @@ def test_a_verdict_has_the_digits_of_float32(mixed_bfloat16):
     maps = np.zeros((1, 32, 32, 3), "float32")
     for build in (build_luc, build_hung):
         assert predict(build((32, 32, 3), width=4), maps).dtype == "float32"
+
+
+@pytest.mark.parametrize("build", [build_luc, build_hung, build_generator])
+def test_gradients_of_biases_are_summed_in_float32(build):
+    """As those of the networks: see `test_family`."""
+    layers = build((32, 32, 3), width=4).layers
+    biased = [layer for layer in layers if getattr(layer, "use_bias", False)]
+    assert biased and all(isinstance(layer, (Conv2D, Conv2DTranspose)) for layer in biased)
 
 
 @pytest.mark.parametrize("build", [build_luc, build_hung, build_generator])

@@ -5,6 +5,7 @@ import itertools
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -79,7 +80,7 @@ def test_rows_of_any_number_and_length(monkeypatch):
     maps = np.random.default_rng(6).normal(1, 2, (2, 3, 5, 4)).astype("float32")
     results = []
     for gpu in (None, "a GPU"):
-        monkeypatch.setattr(layers, "gpu_name", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(layers, "on_cpu", lambda gpu=gpu: not gpu)
         normalise = tf.function(lambda x: layer(x, training=True)).get_concrete_function(spec)
         results.append([normalise(maps), normalise(maps[:1, :2])])
     for rows, wholes in zip(*results, strict=True):
@@ -97,7 +98,7 @@ def test_relu_joins_the_normalisation_of_rows(monkeypatch):
     rows = (10, 1, 7, 4)
     ways = ((True, None, rows), (False, None, maps.shape), (True, "a GPU", maps.shape))
     for training, gpu, shape in ways:
-        monkeypatch.setattr(layers, "gpu_name", lambda gpu=gpu: gpu)
+        monkeypatch.setattr(layers, "on_cpu", lambda gpu=gpu: not gpu)
         graph = tf.function(network).get_concrete_function(maps, training=training).graph
         (relu,) = (each for each in graph.get_operations() if each.type == "Relu")
         assert relu.inputs[0].op.type == "FusedBatchNormV3"
@@ -236,11 +237,65 @@ def test_a_convolution_by_products_equals_that_of_keras(monkeypatch):
     for other in ({"dtype": "float32"}, {"strides": 2}, {"groups": 5, "filters": 10}):
         layers.Conv2D(**{"filters": 7, **options, **other})(maps)
     layers.Conv2D(4, **options)(maps)
-    monkeypatch.setattr(layers, "gpu_name", lambda: "a GPU")
+    monkeypatch.setattr(layers, "on_cpu", lambda: False)
     layers.Conv2D(7, **options)(maps)
     layers.Conv2D(7, 1)(maps)
     layers.Conv2DTranspose(7, 1)(maps)
     assert not seen
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize("kernel_size", [(2, 2), (2, 3)])
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_a_transposed_convolution_in_tiles_equals_that_of_keras(kernel_size, padding, monkeypatch):
+    jax_ops = importlib.import_module("fast.jax_ops")
+    tiles, tile = [], jax_ops.tile
+    monkeypatch.setattr(jax_ops, "tile", lambda *of: tiles.append(of) or tile(*of))
+    ours, stock = layers.Conv2DTranspose, keras.layers.Conv2DTranspose
+    options = {"kernel_size": kernel_size, "strides": kernel_size, "padding": padding}
+    assert_trains_as(ours, stock, (4, 3), **options)
+    assert tiles
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize("options", [{}, {"padding": "valid"}, {"kernel_size": (2, 3)}])
+def test_a_transposed_convolution_of_stride_1_equals_that_of_keras(options, monkeypatch):
+    """In bfloat16 by products, of many channels, odd kernels and the map's own size alone."""
+    jax_ops = importlib.import_module("fast.jax_ops")
+    seen, convolve = [], jax_ops.convolve
+    monkeypatch.setattr(jax_ops, "convolve", lambda *of: seen.append(of) or convolve(*of))
+    monkeypatch.setattr(layers, "MANY_CHANNELS", 5)
+    maps, outputs = np.random.default_rng(5).normal(0, 1, (2, 6, 4, 5)).astype("float32"), []
+    options = {"kernel_size": (3, 5), "padding": "same", "dtype": "mixed_bfloat16"} | options
+    for layer_type in (layers.Conv2DTranspose, keras.layers.Conv2DTranspose):
+        keras.utils.set_random_seed(0)
+        outputs.append(np.asarray(layer_type(7, **options)(maps), "float32"))
+    np.testing.assert_allclose(*outputs, atol=2e-2)
+    assert bool(seen) == (options["padding"] == "same" and options["kernel_size"] == (3, 5))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize("layer_type", ["Conv2D", "Conv2DTranspose"])
+def test_what_keras_takes_or_refuses_is_taken_or_refused_by_jax(layer_type):
+    """No pictures at all, channels first by the settings, maps of another type, and too small."""
+    ours, stock = getattr(layers, layer_type), getattr(keras.layers, layer_type)
+    assert ours(7, 1)(np.ones((0, 4, 3, 5))).shape == (0, 4, 3, 7)
+    mixed = ours(40, 1, dtype="mixed_bfloat16", autocast=False)
+    assert mixed(np.ones((1, 2, 2, 3))).dtype == "bfloat16"
+    keras.config.set_image_data_format("channels_first")
+    try:
+        maps = np.ones((1, 6, 8, 3))
+        shapes = [each(4, 3, 2, data_format="channels_last")(maps).shape for each in (ours, stock)]
+    finally:
+        keras.config.set_image_data_format("channels_last")
+    assert shapes[0] == shapes[1]
+    if layer_type == "Conv2D":
+        for each in (ours, stock):
+            with pytest.raises(ValueError, match="negative|too small|less than"):
+                each(40, 3, dtype="mixed_bfloat16")(np.ones((1, 2, 2, 40)))
+
+
+SQUARES = (2, 4, 5, 3), (3, 3, 3, 3)  # of a map, and of a kernel either way
 
 
 def convolve_by_jax(maps, kernel, rates, around):
@@ -300,6 +355,59 @@ def test_gradients_of_convolutions_by_products(name, size, options, kind):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize("name", ["convolve", "double"])
+def test_gradients_of_gradients_by_products(name):
+    """Those of what bfloat16 is moved by as integers, which have none, are not nought."""
+    jax = pytest.importorskip("jax")
+    ours = getattr(importlib.import_module("fast.jax_ops"), name)
+    options = {"convolve": [(1, 1), ((1, 1), (1, 1))], "double": []}[name]
+    theirs = {"convolve": convolve_by_jax, "double": double_by_jax}[name]
+    random = np.random.default_rng(9)
+    maps, kernel = (jax.numpy.asarray(random.normal(0, 1, of), "bfloat16") for of in SQUARES)
+
+    def curvature(function, maps, kernel):
+        def loss(*of):
+            return (function(*of, *options).astype("float32") ** 2).sum()
+
+        def steepness(*of):
+            return sum((x.astype("float32") ** 2).sum() for x in jax.grad(loss, (0, 1))(*of))
+
+        return jax.grad(steepness, (0, 1))(maps, kernel)
+
+    found = curvature(ours, maps, kernel)
+    exact = curvature(theirs, maps.astype("float32"), kernel.astype("float32"))
+    for one, other in zip(found, exact, strict=True):
+        assert abs(one.astype("float32") - other).max() < 0.02 * abs(other).max()
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize(
+    ("kind", "change", "asked"),
+    [
+        ("bfloat16", None, True),
+        ("float32", None, False),  # it takes longer so
+        ("bfloat16", "devices", False),  # each would be given all rows
+        ("bfloat16", "version", False),
+    ],
+)
+def test_where_rows_lie_is_asked_for_where_it_pays(kind, change, asked, monkeypatch):
+    jax, jax_ops = pytest.importorskip("jax"), importlib.import_module("fast.jax_ops")
+    if change == "devices":
+        monkeypatch.setattr(keras.distribution, "distribution", lambda: object())
+    if change == "version":  # 0.4.38, of Intel Macs
+        monkeypatch.setattr(jax_ops, "layout", SimpleNamespace(DeviceLocalLayout=object))
+    for name in ("convolve", "double"):
+        function = getattr(jax_ops, name)
+        maps, kernel = (jax.numpy.ones(of, kind) for of in SQUARES)
+
+        def loss(*of):
+            return function(*of).astype("float32").sum()  # noqa: B023
+
+        program = str(jax.make_jaxpr(jax.grad(loss, (0, 1)))(maps, kernel))
+        assert ("layout_constraint" in program) == asked
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
 def test_gradients_of_a_bias_are_summed_in_float32():
     """In bfloat16 a sum of ones would stay at 256."""
     jax = pytest.importorskip("jax")
@@ -342,7 +450,7 @@ def test_transposed_convolution_equals_that_of_keras(size, gpu, monkeypatch):
     With a GPU by the phases that JAX takes there, on every backend.
     """
     if gpu:
-        monkeypatch.setattr(layers, "gpu_name", lambda: gpu)
+        monkeypatch.setattr(layers, "on_cpu", lambda: False)
         monkeypatch.setattr(layers.fast, "on_jax", lambda: True)
         monkeypatch.setattr(layers.fast, "on_tensorflow", lambda: False)
     phases, double = [], layers.double

@@ -27,25 +27,27 @@ def squares(number, seed):
 
 
 @pytest.mark.parametrize(
-    ("backend", "flags", "precision"),
+    ("backend", "flags", "plain", "precision"),
     [
-        ("tensorflow", "avx2 amx_bf16", "bfloat16"),
-        ("tensorflow", "avx512f avx512_bf16", "bfloat16"),
-        ("tensorflow", "avx2", "float32"),
-        ("jax", "avx2 amx_bf16", "bfloat16"),
-        ("jax", "avx512f avx512_bf16", "float32"),
-        ("torch", "avx2 amx_bf16", "float32"),
-        ("tensorflow", None, "float32"),  # not Linux
+        ("tensorflow", "avx2 amx_bf16", False, "bfloat16"),
+        ("tensorflow", "avx512f avx512_bf16", True, "bfloat16"),
+        ("tensorflow", "avx2", False, "float32"),
+        ("jax", "avx2 amx_bf16", False, "bfloat16"),
+        ("jax", "avx2 amx_bf16", True, "float32"),  # XLA has no product of it in a convolution
+        ("jax", "avx512f avx512_bf16", False, "float32"),
+        ("torch", "avx2 amx_bf16", False, "float32"),
+        ("tensorflow", None, False, "float32"),  # not Linux
     ],
 )
 def test_a_cpu_has_bfloat16_where_its_backend_is_faster_in_it(
-    backend, flags, precision, monkeypatch, tmp_path
+    backend, flags, plain, precision, monkeypatch, tmp_path
 ):
     file = tmp_path / "cpuinfo"
     if flags:
         file.write_text(f"flags\t\t: fpu {flags}\n")
     monkeypatch.setattr(devices, "Path", lambda _: file)
-    monkeypatch.setattr(devices, "gpu_name", lambda: None)
+    monkeypatch.setattr(devices, "on_cpu", lambda: True)
+    monkeypatch.setattr(devices.fast, "is_on", lambda: not plain)
     monkeypatch.setattr(devices.keras.backend, "backend", lambda: backend)
     assert devices.fast_precision() == precision
 

@@ -111,6 +111,7 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     if values["learning_rate"] is None:
         values["learning_rate"] = RATES[values["optimizer"]]
     settle_adversary(values)
+    fast.turn(not values["plain"])
     if values["precision"] == "auto":
         values["precision"] = fast_precision()
     for name in ("image_file", "segment"):
@@ -129,7 +130,6 @@ def settle(args: argparse.Namespace) -> tuple[Network, Data, Run]:
     if (run.train or run.summary) and run.verbose:
         size = "{}x{}".format(*run.size)
         print(f"{preset}: {size}, batch {data.batch_size}, {run.precision}, {NAMES[backend]}")
-    fast.turn(not run.plain)
     if run.train or run.evaluate or run.segment:
         mixed = "" if run.precision == "float32" else "mixed_"
         keras.config.set_dtype_policy(mixed + run.precision)

@@ -4,6 +4,8 @@ from pathlib import Path
 
 import keras
 
+import fast
+
 
 def gpu_name() -> str | None:
     """The name of the first GPU that the backend sees, or None."""
@@ -25,6 +27,15 @@ def gpu_name() -> str | None:
     return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
+def on_cpu() -> bool:
+    """Whether the backend computes on the CPU, for want of a GPU or anything else."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return jax.default_backend() == "cpu"
+    return gpu_name() is None
+
+
 def gpu_memory() -> int | None:
     """Bytes of the first GPU that the backend may take; None without one, or untold.
 
@@ -41,14 +52,14 @@ def fast_precision() -> str:
     """ "bfloat16" where the processor computes in it faster than in float32, else "float32".
 
     GPUs since NVIDIA's Ampere have it. On a CPU TensorFlow uses the instructions (AMX or
-    AVX512-BF16), and JAX for matrix products (AMX; the other was not measured). Only Linux tells
-    of them in a file.
+    AVX512-BF16), and JAX for matrix products (AMX; the other was not measured), which the fast path
+    makes of its convolutions. Only Linux tells of them in a file.
     """
-    if gpu_name():
+    if not on_cpu():
         return "bfloat16" if _gpu_has_bfloat16() else "float32"
     information = Path("/proc/cpuinfo")
     flags = information.read_text() if information.is_file() else ""
-    using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",)}
+    using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",) * fast.on_jax()}
     used = any(flag in flags for flag in using.get(keras.backend.backend(), ()))
     return "bfloat16" if used else "float32"
 

@@ -1,5 +1,6 @@
 """What is fast by JAX's own operations."""
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
-from jax.experimental.layout import Layout, with_layout_constraint
+from jax.experimental import layout
 
 BHW = (0, 1, 2)  # axes of (B, H, W, C) over which a channel's statistics go
 
@@ -79,23 +80,46 @@ add_bias.defvjp(lambda maps, bias: (maps + bias, bias), _add_bias_backward)
 
 def _product(left, right):
     """(n, m), (m, k) -> (n, k) float32: bfloat16 goes through AMX if the sums are float32."""
-    left, right = _floats(left), _floats(right)
     return jax.lax.dot(left, right, preferred_element_type=jnp.float32)
 
 
-def _bits(maps):
-    """bfloat16 as integers of 16 bits, which XLA moves as they are and not by way of float32."""
-    return jax.lax.bitcast_convert_type(maps, jnp.uint16) if maps.dtype == jnp.bfloat16 else maps
-
-
-def _floats(bits):
-    """The way back."""
-    return jax.lax.bitcast_convert_type(bits, jnp.bfloat16) if bits.dtype == jnp.uint16 else bits
+def _rows(maps):
+    """(B, H, W, C) -> (BHW, C)."""
+    return maps.reshape(math.prod(maps.shape[:-1]), maps.shape[-1])
 
 
 def _turned(rows):
-    """(n, C) -> (C, n), in memory too: products over n go through AMX so alone."""
-    return with_layout_constraint(rows.T, Layout((0, 1)))
+    """(n, C) -> (C, n), of bfloat16 in memory too: products over n go through AMX so alone.
+
+    Not where the maps are spread over devices, each of which XLA would give all rows for that. In
+    float32 it takes longer. JAX before 0.7 cannot be asked for it in this way.
+    """
+    spread = keras.distribution.distribution() is not None
+    if rows.dtype != jnp.bfloat16 or spread or hasattr(layout, "DeviceLocalLayout"):
+        return rows.T
+    return layout.with_layout_constraint(rows.T, layout.Layout((0, 1)))
+
+
+def _moved(move: Callable, maps) -> list:
+    """What a function gives that only moves values: XLA moves bfloat16 by way of float32.
+
+    As integers of 16 bits it moves them as they are. Those have no gradient, so it is that of the
+    function.
+    """
+    if maps.dtype != jnp.bfloat16:
+        return move(maps)
+    same = jax.ShapeDtypeStruct(maps.shape, maps.dtype)
+
+    @jax.custom_vjp
+    def by_bits(maps):
+        moved = move(jax.lax.bitcast_convert_type(maps, jnp.uint16))
+        return [jax.lax.bitcast_convert_type(bits, jnp.bfloat16) for bits in moved]
+
+    by_bits.defvjp(
+        lambda maps: (by_bits(maps), None),
+        lambda _, upstream: jax.linear_transpose(move, same)(upstream),
+    )
+    return by_bits(maps)
 
 
 NOTHING = ((0, 0), (0, 0))
@@ -108,7 +132,8 @@ def convolve(maps, kernel, rates: tuple[int, int] = (1, 1), around: tuple = NOTH
     The columns that a kernel's line reads lie side by side, so that each line is one product.
     Forward and both gradients of 3x3, 64 to 64 channels of (4, 64, 80) take 18 ms so in bfloat16
     and 69 ms as XLA has them, in float32 73 and 69 ms; of 1x1, 256 to 128 channels of (4, 32, 40),
-    2 and 23 ms in bfloat16, 5 and 21 ms in float32 (two AMX cores).
+    2 and 23 ms in bfloat16, 5 and 21 ms in float32 (two AMX cores). It takes the memory of `kw`
+    copies of the map, and has no gradient in forward mode (`jax.jvp`).
 
     Args:
         maps: (B, H, W, C).
@@ -121,20 +146,21 @@ def convolve(maps, kernel, rates: tuple[int, int] = (1, 1), around: tuple = NOTH
     """
     lines = kernel.reshape(len(kernel), -1, kernel.shape[-1])  # (kh, kw C, F)
     reads = _read_by_lines(maps, kernel.shape, rates, around)
-    outputs = sum(
-        _product(read.reshape(-1, read.shape[-1]), line)
-        for read, line in zip(reads, lines, strict=True)
-    )
-    return outputs.reshape(*reads[0].shape[:3], -1).astype(maps.dtype)
+    outputs = sum(_product(_rows(read), line) for read, line in zip(reads, lines, strict=True))
+    return outputs.reshape(*reads[0].shape[:3], kernel.shape[-1]).astype(maps.dtype)
 
 
 def _read_by_lines(maps, size: tuple, rates: tuple[int, int], around: tuple) -> list:
     """What each line of a kernel reads at every place: (B, H, W, C) -> kh of (B, h, w, kw C)."""
-    padded = jnp.pad(_bits(maps), ((0, 0), *around, (0, 0)))
-    h, w = (padded.shape[axis] - rates[axis - 1] * (size[axis - 1] - 1) for axis in (1, 2))
-    columns = [padded[:, :, place * rates[1] :][:, :, :w] for place in range(size[1])]
-    beside = jnp.concatenate(columns, -1) if len(columns) > 1 else padded  # (B, any, w, kw C)
-    return [beside[:, place * rates[0] :][:, :h] for place in range(size[0])]
+
+    def move(maps):
+        padded = jnp.pad(maps, ((0, 0), *around, (0, 0)))
+        h, w = (padded.shape[axis] - rates[axis - 1] * (size[axis - 1] - 1) for axis in (1, 2))
+        columns = [padded[:, :, place * rates[1] :][:, :, :w] for place in range(size[1])]
+        beside = jnp.concatenate(columns, -1) if len(columns) > 1 else padded  # (B, any, w, kw C)
+        return [beside[:, place * rates[0] :][:, :h] for place in range(size[0])]
+
+    return _moved(move, maps)
 
 
 def _convolve_backward(rates, around, kept, upstream):
@@ -145,9 +171,9 @@ def _convolve_backward(rates, around, kept, upstream):
         (span - before, span - behind) for span, (before, behind) in zip(spans, around, strict=True)
     )
     gradient = convolve(upstream, kernel[::-1, ::-1].swapaxes(2, 3), rates, back)
-    turned = _turned(upstream.reshape(-1, filters))  # (F, Bhw)
+    turned = _turned(_rows(upstream))  # (F, Bhw)
     reads = _read_by_lines(maps, kernel.shape, rates, around)
-    lines = [_product(turned, read.reshape(turned.shape[1], -1)) for read in reads]  # (F, kw C)
+    lines = [_product(turned, _rows(read)) for read in reads]  # (F, kw C)
     lines = jnp.stack(lines).reshape(height, filters, width, channels).transpose(0, 2, 3, 1)
     return gradient, lines.astype(kernel.dtype)
 
@@ -172,23 +198,24 @@ def double(maps, kernel):
     """
     batch, height, width, channels = maps.shape
     filters = kernel.shape[2]
-    padded = jnp.pad(_bits(maps), ((0, 0), (1, 0), (1, 0), (0, 0)))
 
-    def read(up: int, left: int):
-        """The values so many rows and columns back."""
-        return padded[:, 1 - up :, 1 - left :][:, :height, :width].reshape(-1, channels)
+    def move(maps):
+        """The values no or one row back, of each no or one column back."""
+        padded = jnp.pad(maps, ((0, 0), (1, 0), (1, 0), (0, 0)))
+        return [padded[:, up:, left:][:, :height, :width] for up in (1, 0) for left in (1, 0)]
 
+    here, before, above, askew = (_rows(read) for read in _moved(move, maps))  # (BHW, C)
     taps = kernel.transpose(0, 3, 1, 2)  # (3, C, 3, F)
     both = taps[:, :, :2].reshape(3, channels, 2 * filters)  # of even and of odd columns
     last = taps[:, :, 2]  # of the next even one
 
-    def line(row: int, up: int):
+    def line(row: int, at, left):
         """What a row of the kernel gives, even and odd columns side by side: (BHW, 2 F)."""
-        share = _product(read(up, 1), last[row])
-        return _product(read(up, 0), both[row]) + jnp.pad(share, ((0, 0), (0, filters)))
+        share = _product(left, last[row])
+        return _product(at, both[row]) + jnp.pad(share, ((0, 0), (0, filters)))
 
-    even, odd = line(0, up=0) + line(2, up=1), line(1, up=0)
-    rows = [x.astype(maps.dtype).reshape(batch, height, width, -1) for x in (even, odd)]
+    even, odd = line(0, here, before) + line(2, above, askew), line(1, here, before)
+    rows = [x.astype(maps.dtype).reshape(batch, height, width, 2 * filters) for x in (even, odd)]
     return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, filters)
 
 
@@ -196,15 +223,19 @@ def _double_backward(kept, upstream):
     maps, kernel = kept
     batch, height, width, channels = maps.shape
     filters = kernel.shape[2]
-    padded = jnp.pad(_bits(upstream), ((0, 0), (0, 2), (0, 2), (0, 0)))
-    pairs = padded.reshape(batch, height + 1, 2, width + 1, 2 * filters)
-    turned = _turned(maps.reshape(-1, channels))  # (C, BHW)
+
+    def move(upstream):
+        """What each row of the kernel gave: even and odd columns, and the next even ones."""
+        padded = jnp.pad(upstream, ((0, 0), (0, 2), (0, 2), (0, 0)))
+        pairs = padded.reshape(batch, height + 1, 2, width + 1, 2 * filters)
+        lines = [pairs[:, row // 2 :, row % 2][:, :height] for row in range(3)]
+        return [part for x in lines for part in (x[:, :, :width], x[:, :, 1:, :filters])]
+
+    parts = [_rows(part) for part in _moved(move, upstream)]  # (BHW, 2 F), (BHW, F)
+    turned = _turned(_rows(maps))  # (C, BHW)
     gradient, lines = 0, []
-    for row in range(3):
-        taps = kernel[row].reshape(-1, channels)  # (3 F, C)
-        here = pairs[:, row // 2 :, row % 2][:, :height]  # (B, H, W + 1, 2 F)
-        both = here[:, :, :width].reshape(-1, 2 * filters)
-        last = here[:, :, 1:, :filters].reshape(-1, filters)
+    for row, both, last in zip(range(3), parts[::2], parts[1::2], strict=True):
+        taps = kernel[row].reshape(3 * filters, channels)
         gradient += _product(both, taps[: 2 * filters]) + _product(last, taps[2 * filters :])
         lines += [_product(turned, both), _product(turned, last)]  # (C, 2 F), (C, F)
     lines = jnp.concatenate(lines, -1).reshape(channels, 3, 3, filters).transpose(1, 2, 3, 0)
@@ -212,6 +243,25 @@ def _double_backward(kept, upstream):
 
 
 double.defvjp(lambda maps, kernel: (double(maps, kernel), (maps, kernel)), _double_backward)
+
+
+def tile(maps, kernel):
+    """Transposed convolution whose kernel is as large as its strides: each value gives a tile.
+
+    Forward and both gradients of 2x2, 64 to 64 channels of (4, 64, 80), take 5 ms so in
+    bfloat16 and 15 ms in float32, as XLA derives them 1.1 s (two AMX cores).
+
+    Args:
+        maps: (B, H, W, C).
+        kernel: (kh, kw, F, C).
+
+    Returns:
+        (B, kh H, kw W, F).
+    """
+    (height, width, filters, channels), (batch, rows, columns, _) = kernel.shape, maps.shape
+    tiles = convolve(maps, kernel.transpose(3, 0, 1, 2).reshape(1, 1, channels, -1))
+    tiles = tiles.reshape(batch, rows, columns, height, width, filters).transpose(0, 1, 3, 2, 4, 5)
+    return tiles.reshape(batch, height * rows, width * columns, filters)
 
 
 def compiled(model: keras.Model) -> Callable:
