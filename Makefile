@@ -29,9 +29,9 @@ setup: $(VENV)/installed ## create .venv and install requirements.txt
 train: setup ## train the chapter's network on data/drinks
 	$(RUN) fcn-12.3.1.py --train
 
-# On JAX one network of each file with layers that are not Keras' own, the two ways to learn that are
-# not either, max-unpooling and deep supervision, the layers whose gradients are ours and that they are
-# taken, Muon, the memory that a step takes, batches that are filled up and steps that are handed over
+# On JAX one network of each file with more than convolutions that is not Keras' own, the two ways to
+# learn that are not either, max-unpooling and deep supervision, the layers whose gradients are ours,
+# convolutions among them, and that they are taken, Muon, the memory that a step takes, batches that are filled up and steps that are handed over
 # ahead there alone.
 BY_HEART := test_one_batch_can_be_learnt_by_heart
 ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]' tests/test_unetplusplus.py::$(BY_HEART) \

@@ -114,7 +114,7 @@ class Conv2D(keras.layers.Conv2D):
             outputs = convolve_atrous(inputs, kernel, self.dilation_rate, self.padding)
         elif self.dilation_rate == (1, 1) and height * width <= FEW_PLACES:
             outputs = convolve_few(inputs, kernel, self.padding)
-        elif training and by_taps and _has_many_channels(self):
+        elif training and by_taps and self._has_many_channels():
             outputs = convolve_by_taps(inputs, kernel)
         else:
             return super().call(inputs)
@@ -129,12 +129,16 @@ class Conv2D(keras.layers.Conv2D):
         if self.kernel_size == (1, 1):
             return convolve(inputs[:, ::rows, ::columns], kernel)
         one_by_one = self.strides == (1, 1) and self.padding in ("same", "valid")
-        if not (one_by_one and _by_products(self)):
+        many = self.compute_dtype == "bfloat16" and self._has_many_channels()
+        if not (one_by_one and many):
             return self.convolution_op(inputs, kernel)
         sizes = zip(self.dilation_rate, self.kernel_size, strict=True)
         spans = [rate * (size - 1) if self.padding == "same" else 0 for rate, size in sizes]
         around = tuple((span // 2, span - span // 2) for span in spans)
         return convolve(inputs, kernel, self.dilation_rate, around)
+
+    def _has_many_channels(self) -> bool:
+        return min(self.kernel.shape[2:]) >= MANY_CHANNELS
 
 
 @keras.saving.register_keras_serializable(package="segmentation")
@@ -145,23 +149,21 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     arithmetic: on a CPU by `tensorflow_ops.double` or `jax_ops.double`, on JAX with a GPU by
     `double`. TensorFlow with a GPU, for which nothing was measured, takes Keras' way.
 
-    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`.
-
-    On JAX with a CPU also kernels as large as their strides, by `jax_ops.tile`, and, in bfloat16
-    and of many channels, those of odd sizes with stride 1, which are convolutions with the kernel
-    turned round: 3x3, 256 to 256 channels of (4, 32, 40), 43 and 197 ms (two AMX cores).
+    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`. On JAX
+    with a CPU also for kernels as large as their strides, as in U-Net, see `jax_ops.tile`.
     """
 
     def call(self, inputs):
-        simple = self.output_padding is None and self.dilation_rate == (1, 1)
-        simple &= self.data_format == "channels_last"
+        last = self.data_format == "channels_last"
+        simple = last and self.output_padding is None and self.dilation_rate == (1, 1)
         doubles = simple and self.kernel_size == (3, 3) and self.strides == (2, 2)
         doubles &= self.padding == "same"
-        if fast.on_jax() and on_cpu():
-            return _finished(self, self._convolve_on_jax(inputs, simple, doubles))
         one = simple and tuple(inputs.shape[1:3]) == (1, 1) == self.strides
-        if one and self.padding == "valid" and fast.on_tensorflow() and on_cpu():
+        one &= self.padding == "valid"
+        if one and (fast.on_tensorflow() or fast.on_jax()) and on_cpu():
             return self._call_on_one_place(inputs)
+        if last and fast.on_jax() and on_cpu():
+            return _finished(self, self._convolve_on_jax(inputs, simple, doubles))
         if doubles and fast.on_tensorflow() and on_cpu():
             from fast.tensorflow_ops import double as convolve
         elif doubles and fast.on_jax():
@@ -171,17 +173,13 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         return _finished(self, convolve(inputs, ops.convert_to_tensor(self.kernel)))
 
     def _convolve_on_jax(self, inputs, simple: bool, doubles: bool):
-        from fast.jax_ops import convolve, double, tile
+        from fast.jax_ops import double, tile
 
         inputs, kernel = ops.cast(inputs, self.compute_dtype), ops.convert_to_tensor(self.kernel)
         if doubles:
             return double(inputs, kernel)
         if simple and self.kernel_size == self.strides:
             return tile(inputs, kernel)
-        odd = self.padding == "same" and all(size % 2 for size in self.kernel_size)
-        if simple and odd and self.strides == (1, 1) and _by_products(self):
-            around = tuple((size // 2, size // 2) for size in self.kernel_size)
-            return convolve(inputs, kernel[::-1, ::-1].swapaxes(2, 3), (1, 1), around)
         return ops.conv_transpose(
             inputs,
             kernel,
@@ -198,15 +196,6 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         matrix = ops.transpose(ops.reshape(kernel, (-1, kernel.shape[3])))
         outputs = ops.matmul(vectors, matrix)
         return _finished(self, ops.reshape(outputs, (-1, *kernel.shape[:3])))
-
-
-def _has_many_channels(layer) -> bool:
-    return min(layer.kernel.shape[2:]) >= MANY_CHANNELS
-
-
-def _by_products(layer) -> bool:
-    """Whether matrix products pay for kernels of more than one value, on JAX with a CPU."""
-    return layer.compute_dtype == "bfloat16" and _has_many_channels(layer)
 
 
 def _finished(layer, outputs):
