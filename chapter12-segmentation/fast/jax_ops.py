@@ -205,18 +205,20 @@ def double(maps, kernel):
         return [padded[:, up:, left:][:, :height, :width] for up in (1, 0) for left in (1, 0)]
 
     here, before, above, askew = (_rows(read) for read in _moved(move, maps))  # (BHW, C)
-    taps = kernel.transpose(0, 3, 1, 2)  # (3, C, 3, F)
-    both = taps[:, :, :2].reshape(3, channels, 2 * filters)  # of even and of odd columns
-    last = taps[:, :, 2]  # of the next even one
+    taps = kernel.swapaxes(2, 3)  # (3, 3, C, F)
+    # What places of even and of odd rows and columns are given.
+    even_even = _product(here, taps[0, 0]) + _product(before, taps[0, 2])
+    even_even += _product(above, taps[2, 0]) + _product(askew, taps[2, 2])
+    even_odd = _product(here, taps[0, 1]) + _product(above, taps[2, 1])
+    odd_even = _product(here, taps[1, 0]) + _product(before, taps[1, 2])
+    odd_odd = _product(here, taps[1, 1])
 
-    def line(row: int, at, left):
-        """What a row of the kernel gives, even and odd columns side by side: (BHW, 2 F)."""
-        share = _product(left, last[row])
-        return _product(at, both[row]) + jnp.pad(share, ((0, 0), (0, filters)))
+    def beside(*phases):
+        shape = batch, height, width, filters
+        return jnp.stack([phase.astype(maps.dtype).reshape(shape) for phase in phases], 3)
 
-    even, odd = line(0, here, before) + line(2, above, askew), line(1, here, before)
-    rows = [x.astype(maps.dtype).reshape(batch, height, width, 2 * filters) for x in (even, odd)]
-    return jnp.stack(rows, 2).reshape(batch, 2 * height, 2 * width, filters)
+    rows = jnp.stack([beside(even_even, even_odd), beside(odd_even, odd_odd)], 2)
+    return rows.reshape(batch, 2 * height, 2 * width, filters)  # of (B, H, 2, W, 2, F)
 
 
 def _double_backward(kept, upstream):
