@@ -29,10 +29,9 @@ setup: $(VENV)/installed ## create .venv and install requirements.txt
 train: setup ## train the chapter's network on data/drinks
 	$(RUN) fcn-12.3.1.py --train
 
-# On JAX one network of each file with more than convolutions that is not Keras' own, the two ways to
-# learn that are not either, max-unpooling and deep supervision, the layers whose gradients are ours,
-# convolutions among them, and that they are taken, Muon, the memory that a step takes, batches that are filled up and steps that are handed over
-# ahead there alone.
+# On JAX one network of each file that has layers of our own besides convolutions, with max-unpooling
+# and deep supervision, which learn in two ways more; the layers whose gradients are ours, and that they
+# are taken; Muon; the memory that a step takes; batches that are filled up; steps handed over ahead.
 BY_HEART := test_one_batch_can_be_learnt_by_heart
 ON_JAX := tests/test_family.py 'tests/test_segnet.py::$(BY_HEART)[segnet-basic]' tests/test_unetplusplus.py::$(BY_HEART) \
 	tests/test_layers.py tests/test_muon.py tests/test_memory.py tests/test_forward.py tests/test_trainer.py

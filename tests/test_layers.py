@@ -79,8 +79,8 @@ def test_rows_of_any_number_and_length(monkeypatch):
     spec = tf.TensorSpec((None, None, None, 4), tf.float32)
     maps = np.random.default_rng(6).normal(1, 2, (2, 3, 5, 4)).astype("float32")
     results = []
-    for gpu in (None, "a GPU"):
-        monkeypatch.setattr(layers, "on_cpu", lambda gpu=gpu: not gpu)
+    for on_cpu in (True, False):
+        monkeypatch.setattr(layers, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
         normalise = tf.function(lambda x: layer(x, training=True)).get_concrete_function(spec)
         results.append([normalise(maps), normalise(maps[:1, :2])])
     for rows, wholes in zip(*results, strict=True):
@@ -96,9 +96,9 @@ def test_relu_joins_the_normalisation_of_rows(monkeypatch):
     maps = np.ones((2, 5, 7, 4), "float32")
     network(maps)
     rows = (10, 1, 7, 4)
-    ways = ((True, None, rows), (False, None, maps.shape), (True, "a GPU", maps.shape))
-    for training, gpu, shape in ways:
-        monkeypatch.setattr(layers, "on_cpu", lambda gpu=gpu: not gpu)
+    ways = ((True, True, rows), (False, True, maps.shape), (True, False, maps.shape))
+    for training, on_cpu, shape in ways:
+        monkeypatch.setattr(layers, "on_cpu", lambda on_cpu=on_cpu: on_cpu)
         graph = tf.function(network).get_concrete_function(maps, training=training).graph
         (relu,) = (each for each in graph.get_operations() if each.type == "Relu")
         assert relu.inputs[0].op.type == "FusedBatchNormV3"
@@ -263,8 +263,10 @@ def test_what_is_taken_and_refused_is_that_of_keras(layer_type):
     """No pictures at all, channels first by the settings, maps of another type, and too small."""
     ours, stock = getattr(layers, layer_type), getattr(keras.layers, layer_type)
     assert ours(7, 1)(np.ones((0, 4, 3, 5))).shape == (0, 4, 3, 7)
-    mixed = ours(40, 1, dtype="mixed_bfloat16", autocast=False)
-    assert mixed(np.ones((1, 2, 2, 3))).dtype == "bfloat16"
+    for kernel_size, padding, side in itertools.product((1, 3), ("same", "valid"), (1, 4)):
+        if layer_type == "Conv2DTranspose" or padding == "same" or side > 1:
+            layer = ours(40, kernel_size, 1, padding, dtype="mixed_bfloat16", autocast=False)
+            assert layer(np.ones((1, side, side, 40), "float32")).dtype == "bfloat16"
     keras.config.set_image_data_format("channels_first")
     maps = np.random.default_rng(5).normal(0, 1, (1, 6, 8, 6))
     try:
@@ -339,6 +341,20 @@ def test_gradients_of_convolutions_by_products(name, size, options, kind):
             assert one.dtype == kind
             near = {"atol": 1e-4} if kind == "float32" else {"atol": 0.03, "rtol": 0.01}
             np.testing.assert_allclose(one.astype("float32"), other, **near)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize("layer_type", [layers.Conv2D, layers.Conv2DTranspose])
+def test_open_sizes_are_traced_as_that_of_keras(layer_type, padding):
+    """As `jax.export` and other tracers have them, in bfloat16 with many channels too."""
+    jax, export = pytest.importorskip("jax"), pytest.importorskip("jax.export")
+    sizes = export.symbolic_shape("b, h, w, 40", constraints=("h >= 3", "w >= 3"))
+    types = ["float32", "bfloat16"][: 1 + (padding == "same")]  # JAX cannot tell if few are left
+    for kernel_size, strides, dtype in itertools.product((1, 3), (1, 2), types):
+        layer = layer_type(40, kernel_size, strides, padding, dtype=dtype)
+        layer.build((None, None, None, 40))
+        export.export(jax.jit(layer))(jax.ShapeDtypeStruct(sizes, dtype))
 
 
 @pytest.mark.skipif(keras.backend.backend() != "jax", reason="JAX's")

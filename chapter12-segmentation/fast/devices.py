@@ -59,8 +59,9 @@ def fast_precision() -> str:
         return "bfloat16" if _gpu_has_bfloat16() else "float32"
     information = Path("/proc/cpuinfo")
     flags = information.read_text() if information.is_file() else ""
-    using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",) * fast.on_jax()}
+    using = {"tensorflow": ("amx_bf16", "avx512_bf16"), "jax": ("amx_bf16",)}
     used = any(flag in flags for flag in using.get(keras.backend.backend(), ()))
+    used &= fast.is_on() or keras.backend.backend() == "tensorflow"
     return "bfloat16" if used else "float32"
 
 

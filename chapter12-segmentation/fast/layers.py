@@ -92,9 +92,8 @@ class Conv2D(keras.layers.Conv2D):
     11.6 s with it, of the preset quick 3.8 and 3.7 s.
 
     On JAX with a CPU: 1x1 kernels by matrix products, in bfloat16 those of many channels and stride
-    1 too, see `jax_ops.convolve`. What takes four times as many channels as it gives loses a
-    factor of two by that in prediction, 30 and 13 ms for 128 to 32 of (4, 64, 80), and wins in
-    training.
+    1 too, see `jax_ops.convolve`. Of these a 3x3 kernel that takes four times as many channels as
+    it gives wins in training and loses in prediction: 30 and 13 ms for 128 to 32 of (4, 64, 80).
     """
 
     def call(self, inputs, training=None):
@@ -123,19 +122,24 @@ class Conv2D(keras.layers.Conv2D):
     def _convolve_on_jax(self, inputs):
         from fast.jax_ops import convolve
 
-        self.compute_output_shape(inputs.shape)  # raises Keras' error if the map is too small
-        inputs = ops.cast(inputs, self.compute_dtype)
-        kernel, (rows, columns) = ops.convert_to_tensor(self.kernel), self.strides
+        inputs, kernel = (ops.cast(x, self.compute_dtype) for x in (inputs, self.kernel))
+        rows, columns = self.strides
         if self.kernel_size == (1, 1):
             return convolve(inputs[:, ::rows, ::columns], kernel)
-        one_by_one = self.strides == (1, 1) and self.padding in ("same", "valid")
-        many = self.compute_dtype == "bfloat16" and self._has_many_channels()
-        if not (one_by_one and many):
-            return self.convolution_op(inputs, kernel)
         sizes = zip(self.dilation_rate, self.kernel_size, strict=True)
-        spans = [rate * (size - 1) if self.padding == "same" else 0 for rate, size in sizes]
-        around = tuple((span // 2, span - span // 2) for span in spans)
-        return convolve(inputs, kernel, self.dilation_rate, around)
+        spans = [rate * (size - 1) for rate, size in sizes]
+        around = [(span // 2, span - span // 2) for span in spans]
+        pays = self.compute_dtype == "bfloat16" and self._has_many_channels()
+        pays &= self.strides == (1, 1) and self.padding in ("same", "valid")
+        if self.padding == "valid":
+            around = [(0, 0), (0, 0)]
+            sides = zip(
+                inputs.shape[1:3], spans, strict=True
+            )  # too small a map is Keras' to refuse
+            pays &= all(side > span for side, span in sides if isinstance(side, int))
+        if not pays:
+            return self.convolution_op(inputs, kernel)
+        return convolve(inputs, kernel, self.dilation_rate, tuple(around))
 
     def _has_many_channels(self) -> bool:
         return min(self.kernel.shape[2:]) >= MANY_CHANNELS
@@ -149,8 +153,9 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     arithmetic: on a CPU by `tensorflow_ops.double` or `jax_ops.double`, on JAX with a GPU by
     `double`. TensorFlow with a GPU, for which nothing was measured, takes Keras' way.
 
-    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, see `Conv2D`. On JAX
-    with a CPU also for kernels as large as their strides, as in U-Net, see `jax_ops.tile`.
+    And for a map of one place, as in DeconvNet: on a CPU by a matrix product, for oneDNN as in
+    `Conv2D`; XLA turns the kernel round for each step. On JAX with a CPU also for kernels as large
+    as their strides, as in U-Net, see `jax_ops.tile`.
     """
 
     def call(self, inputs):
@@ -175,7 +180,7 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
     def _convolve_on_jax(self, inputs, simple: bool, doubles: bool):
         from fast.jax_ops import double, tile
 
-        inputs, kernel = ops.cast(inputs, self.compute_dtype), ops.convert_to_tensor(self.kernel)
+        inputs, kernel = (ops.cast(x, self.compute_dtype) for x in (inputs, self.kernel))
         if doubles:
             return double(inputs, kernel)
         if simple and self.kernel_size == self.strides:
@@ -191,7 +196,8 @@ class Conv2DTranspose(keras.layers.Conv2DTranspose):
         )
 
     def _call_on_one_place(self, inputs):
-        kernel = ops.convert_to_tensor(self.kernel)  # (kh, kw, F, C)
+        inputs, kernel = (ops.cast(x, self.compute_dtype) for x in (inputs, self.kernel))
+        # (B, 1, 1, C), (kh, kw, F, C)
         vectors = ops.reshape(inputs, (-1, kernel.shape[3]))
         matrix = ops.transpose(ops.reshape(kernel, (-1, kernel.shape[3])))
         outputs = ops.matmul(vectors, matrix)
