@@ -347,10 +347,10 @@ def test_gradients_of_convolutions_by_products(name, size, options, kind):
 @pytest.mark.parametrize("padding", ["same", "valid"])
 @pytest.mark.parametrize("layer_type", [layers.Conv2D, layers.Conv2DTranspose])
 def test_open_sizes_are_traced_as_that_of_keras(layer_type, padding):
-    """As `jax.export` and other tracers have them, in bfloat16 with many channels too."""
+    """As `jax.export` has them; in bfloat16 JAX cannot tell that "valid" leaves places."""
     jax, export = pytest.importorskip("jax"), pytest.importorskip("jax.export")
     sizes = export.symbolic_shape("b, h, w, 40", constraints=("h >= 3", "w >= 3"))
-    types = ["float32", "bfloat16"][: 1 + (padding == "same")]  # JAX cannot tell if few are left
+    types = ["float32", "bfloat16"][: 1 + (padding == "same")]
     for kernel_size, strides, dtype in itertools.product((1, 3), (1, 2), types):
         layer = layer_type(40, kernel_size, strides, padding, dtype=dtype)
         layer.build((None, None, None, 40))

@@ -120,7 +120,7 @@ class Conv2D(keras.layers.Conv2D):
         return _finished(self, outputs)
 
     def _convolve_on_jax(self, inputs):
-        from fast.jax_ops import convolve
+        from fast.jax_ops import NOTHING, convolve
 
         inputs, kernel = (ops.cast(x, self.compute_dtype) for x in (inputs, self.kernel))
         rows, columns = self.strides
@@ -128,18 +128,16 @@ class Conv2D(keras.layers.Conv2D):
             return convolve(inputs[:, ::rows, ::columns], kernel)
         sizes = zip(self.dilation_rate, self.kernel_size, strict=True)
         spans = [rate * (size - 1) for rate, size in sizes]
-        around = [(span // 2, span - span // 2) for span in spans]
+        around = tuple((span // 2, span - span // 2) for span in spans)
         pays = self.compute_dtype == "bfloat16" and self._has_many_channels()
         pays &= self.strides == (1, 1) and self.padding in ("same", "valid")
         if self.padding == "valid":
-            around = [(0, 0), (0, 0)]
-            sides = zip(
-                inputs.shape[1:3], spans, strict=True
-            )  # too small a map is Keras' to refuse
+            around, sides = NOTHING, zip(inputs.shape[1:3], spans, strict=True)
+            # Keras refuses too small a map.
             pays &= all(side > span for side, span in sides if isinstance(side, int))
         if not pays:
             return self.convolution_op(inputs, kernel)
-        return convolve(inputs, kernel, self.dilation_rate, tuple(around))
+        return convolve(inputs, kernel, self.dilation_rate, around)
 
     def _has_many_channels(self) -> bool:
         return min(self.kernel.shape[2:]) >= MANY_CHANNELS
